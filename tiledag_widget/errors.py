@@ -1,0 +1,143 @@
+"""Every exception class of the package.
+
+::
+
+    Exception
+    ├── TiledagError                     base of everything raised here on purpose
+    │   ├── IllegalTransition            our bug: an event that the transition table does not know
+    │   ├── CycleError (ValueError)      your call: an edge would close a cycle
+    │   ├── NotPicklable (TypeError)     your call: something cannot be sent to a process
+    │   ├── ServerNeeded (RuntimeError)  your call: the node runs on a task-graph server only
+    │   ├── WorkerDied (RuntimeError)    the outside: a worker process ended before its node did
+    │   ├── RemoteError (RuntimeError)   your function: its exception could not be brought over whole
+    │   └── ForkedError (RuntimeError)   your call: a graph was used in a forked child
+    └── concurrent.futures.CancelledError
+        ├── ParentFailedError            a parent failed, was cancelled or was itself blocked
+        └── StoppedError                 the node was stopped while it ran
+
+All of them can be pickled.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from typing import Any
+
+__all__ = [
+    "CycleError",
+    "ForkedError",
+    "IllegalTransition",
+    "NotPicklable",
+    "ParentFailedError",
+    "RemoteError",
+    "ServerNeeded",
+    "StoppedError",
+    "TiledagError",
+    "WorkerDied",
+]
+
+
+class TiledagError(Exception):
+    """Base of the exceptions that this package raises on purpose."""
+
+
+class IllegalTransition(TiledagError):
+    """An event met a state for which the table has no entry; nothing was changed.
+
+    This is a bug of the package, not of the caller. The text carries the story of the node.
+    """
+
+
+class CycleError(TiledagError, ValueError):
+    """An edge would close a cycle; the edge was not made.
+
+    Args:
+        message: Text for a person.
+        cycle: Names of the nodes on the cycle, the first repeated at the end.
+    """
+
+    def __init__(self, message: str, cycle: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.cycle = cycle
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.cycle)
+
+
+class NotPicklable(TiledagError, TypeError):
+    """A function, argument or result has no pickled form, so it cannot go to or come from a process.
+
+    Args:
+        message: Text that names the node, the place and the way out.
+        where: Path of the culprit, such as ``args[0]['db']``, ``function`` or ``result``.
+    """
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.where)
+
+
+class ServerNeeded(TiledagError, RuntimeError):
+    """The node can run on a task-graph server only, and none is available."""
+
+
+class WorkerDied(TiledagError, RuntimeError):
+    """A worker process ended before the function it ran.
+
+    Args:
+        message: Text for a person.
+        exitcode: As of ``multiprocessing.Process.exitcode``: negative for a signal.
+    """
+
+    def __init__(self, message: str, exitcode: int | None = None) -> None:
+        super().__init__(message)
+        self.exitcode = exitcode
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.exitcode)
+
+
+class RemoteError(TiledagError, RuntimeError):
+    """Stands for an exception raised in another process that could not be brought over whole.
+
+    Args:
+        message: Type name and text of the original exception.
+        type_name: Qualified name of its class.
+        traceback_text: Its formatted traceback.
+    """
+
+    def __init__(self, message: str, type_name: str = "", traceback_text: str = "") -> None:
+        super().__init__(message)
+        self.type_name = type_name
+        self.traceback_text = traceback_text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.type_name, self.traceback_text)
+
+
+class ForkedError(TiledagError, RuntimeError):
+    """A graph that was made before ``os.fork()`` was used in the child."""
+
+
+class ParentFailedError(CancelledError):
+    """The node did not run because a node above it failed or was cancelled.
+
+    Args:
+        cause: The exception of the node that failed first.
+        node: That node: the original one, not the nearest parent.
+    """
+
+    def __init__(self, cause: BaseException | None, node: Any) -> None:
+        super().__init__(cause, node)
+        self.cause = cause
+        self.node = node
+
+    def __str__(self) -> str:
+        return f"node {self.node!r} failed: {self.cause}"
+
+
+class StoppedError(CancelledError):
+    """The node was stopped while it ran; its work is lost."""

@@ -1,0 +1,1 @@
+"""What carries a task graph out on this side: arguments, executors and the driver."""

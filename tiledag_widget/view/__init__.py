@@ -1,0 +1,1 @@
+"""What a person sees: the widget, the plotly figure, and the static and text forms."""

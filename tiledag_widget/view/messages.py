@@ -1,0 +1,221 @@
+"""Requests and replies between a page and the kernel. ``js/src/protocol.ts`` is made from this module.
+
+**Kernel to page** (``msg:custom``; ``content`` is the JSON below, binary parts are its buffers):
+
+``picture``
+    All that the first drawing needs, at most `FIRST_BYTES`. ``content`` is a `Picture`; buffer 0 is the deflated
+    table of node -> mark (u32 each), buffer 1 the deflated statuses (u8 each). Sent on ``open`` and on a resync, and
+    whenever nodes were added. ``epoch`` numbers the pictures of one model: what follows names its epoch.
+``columns``
+    What may come later: ``content`` is a `ColumnChunk`, buffer 0 its deflated bytes: ``records`` (`RECORD`s as they
+    are), ``names`` (UTF-8, one per line break ``\\n``; a line break in a name is sent as U+2028) and ``edges``
+    (u32 pairs: parent, child). Deflated chunks are at most `CHUNK_BYTES`; ``of`` says how many there are.
+``patch``
+    ``content`` is a `PatchHead`; buffer 0 holds its `RECORD`s. Applies to revision ``since`` only: on any other the
+    page asks to ``resync``. One with no record is a heartbeat.
+``ack`` and ``reply``
+    Answers to a request, by its ``id``.
+
+**Page to kernel**: a `Request`, sent by the comm and, for actions, on the control channel (message type
+`CONTROL_TYPE`) at the same time under the same ``id``. The first one that arrives is carried out, the other dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, TypedDict
+
+PROTOCOL: Final = 1
+"""Raised when an older page could misread what a newer kernel sends."""
+CONTROL_TYPE: Final = "tiledag_command"
+CONTROL_REPLY: Final = "tiledag_reply"
+CHUNK_BYTES: Final = 240_000
+FIRST_BYTES: Final = 256_000
+MERGE_S: Final = 0.1
+"""Changes are sent at once if this long has passed since the last message, else when it has."""
+MERGE_BUSY_S: Final = 0.15
+"""The same at more than 2,000 changes a second."""
+HIDDEN_S: Final = 1.0
+"""The same while no view is visible."""
+HEARTBEAT_S: Final = 2.0
+QUIET_S: Final = 6.0
+BUSY_S: Final = 1.0
+
+MarkKind = Literal["card", "stack", "chain", "band"]
+
+
+class Marks(TypedDict):
+    """Columns over the marks: what is drawn together.
+
+    ``slot`` is the position across in card units, ``rank`` the column of the flow, ``order`` the place within the
+    rank; ``size`` the number of members, ``first`` the index of the lowest member.
+    """
+
+    kind: list[MarkKind]
+    name: list[str]
+    size: list[int]
+    first: list[int]
+    rank: list[int]
+    order: list[int]
+    slot: list[float]
+
+
+class MarkEdges(TypedDict):
+    """Columns over the edges between marks; ``count`` is the number of node edges it stands for, ``bends`` the slots
+    in the ranks that it crosses between its ends."""
+
+    source: list[int]
+    target: list[int]
+    count: list[int]
+    bends: list[list[float]]
+
+
+class Run(TypedDict):
+    """The run as a whole. ``status`` is a number of `Status`; ``counts[status]`` nodes have that status; ``started``
+    and ``ended`` are Unix times or null; ``now`` is the kernel's time when it sent this."""
+
+    status: int
+    counts: list[int]
+    is_ended: bool
+    started: float | None
+    ended: float | None
+    slots: int
+    can_stop: bool
+    now: float
+
+
+class Picture(TypedDict):
+    """First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it."""
+
+    type: Literal["picture"]
+    protocol: int
+    version: str
+    epoch: int
+    revision: int
+    graph_id: str
+    title: str
+    reference: str
+    total: int
+    marks: Marks
+    edges: MarkEdges
+    folded: str
+    run: Run
+
+
+class ColumnChunk(TypedDict):
+    """One part of a column."""
+
+    type: Literal["columns"]
+    epoch: int
+    column: Literal["records", "names", "edges"]
+    part: int
+    of: int
+    revision: int
+
+
+class PatchHead(TypedDict):
+    """Changes from ``since`` to ``revision``. ``run`` is there when it says more than the records do."""
+
+    type: Literal["patch"]
+    epoch: int
+    since: int
+    revision: int
+    run: Run | None
+
+
+class Ack(TypedDict):
+    """An action was carried out (``ok``) or refused; ``message`` says what happened, in words; ``count`` the nodes it
+    touched."""
+
+    type: Literal["ack"]
+    id: str
+    ok: bool
+    message: str
+    count: int
+
+
+class Reply(TypedDict):
+    """Answer to a question; ``error`` is set instead of ``body`` where there is none."""
+
+    type: Literal["reply"]
+    id: str
+    body: dict[str, Any] | None
+    error: str | None
+
+
+Action = Literal["retry", "retry_failed", "retry_from", "cancel", "cancel_graph", "stop"]
+Question = Literal["node", "preview"]
+Housekeeping = Literal["open", "resync", "visible", "ping"]
+
+
+class Request(TypedDict, total=False):
+    """What a page may ask. ``id`` is unique and repeated on each channel.
+
+    ``nodes`` are indices (actions; the first one for questions); ``visible`` goes with ``visible``; ``view`` names
+    the view that asks.
+    """
+
+    id: str
+    kind: Action | Question | Housekeeping
+    nodes: list[int]
+    visible: bool
+    view: str
+
+
+class Frame(TypedDict):
+    """A line of a traceback. ``mine`` tells the user's code from libraries'; ``cell`` is the notebook cell's number."""
+
+    file: str
+    line: int
+    function: str
+    code: str
+    mine: bool
+    cell: int | None
+
+
+class Argument(TypedDict):
+    """An argument on one line; ``node`` is the index of the node that it stands for, where it is one."""
+
+    name: str
+    type: str
+    value: str
+    node: int | None
+
+
+class Attempt(TypedDict):
+    """One attempt; times are Unix times or null."""
+
+    number: int
+    status: int
+    started: float | None
+    ended: float | None
+    error: str
+
+
+class NodeDetail(TypedDict):
+    """Body of the reply to ``node``. ``blocker`` is the first failed ancestor of a Parent Failed node."""
+
+    index: int
+    name: str
+    function: str
+    mode: str
+    resource_class: str
+    status: int
+    arguments: list[Argument]
+    parents: list[int]
+    children: list[int]
+    attempts: list[Attempt]
+    error_type: str
+    error_message: str
+    traceback: str
+    frames: list[Frame]
+    blocker: int | None
+    reference: str
+    result: str
+
+
+class Preview(TypedDict):
+    """Body of the reply to ``preview``: type, size in words and a text cut to 2,000 characters."""
+
+    type: str
+    size: str
+    text: str

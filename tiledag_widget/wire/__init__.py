@@ -1,0 +1,1 @@
+"""What crosses a border: pickles between processes, and later the REST contract."""
