@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
-from typing import Final
+from typing import Any, Final, Protocol
 
 from .machine import GraphMachine
 from .states import Status
@@ -159,3 +159,96 @@ def records_since(machine: GraphMachine, since: int) -> bytes:
 def all_records(machine: GraphMachine) -> bytes:
     """Records of every node that ever changed: what a receiver needs to start from nothing."""
     return records_since(machine, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFacts:
+    """One attempt of a node; times are Unix seconds, NaN for not yet."""
+
+    number: int
+    status: Status
+    slot: int
+    started: float
+    ended: float
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What is known about one node, as objects: forms for people are made of it elsewhere.
+
+    Attributes:
+        function: ``module.qualname``, a query, or the name of a registered function.
+        error: The exception of the latest attempt, or None.
+        traceback_text: The formatted traceback where the exception came from another process, else empty.
+        blocker: The first failed or cancelled node above a Parent Failed one, else None.
+        reference: Python expression for the node.
+        source: Source code of the function, or empty.
+    """
+
+    index: int
+    name: str
+    function: str
+    mode: str
+    resource_class: str
+    status: Status
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    parents: tuple[int, ...]
+    children: tuple[int, ...]
+    attempts: tuple[AttemptFacts, ...]
+    error: BaseException | None
+    traceback_text: str
+    blocker: int | None
+    reference: str
+    source: str = ""
+
+
+class GraphSource(Protocol):
+    """What a view knows of a graph: the whole interface between the two. Safe from any thread."""
+
+    graph_id: str
+    reference: str
+    """Python expression for the graph, such as ``dag``."""
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def version(self) -> int:
+        """Changes when the structure does: nodes or edges were added."""
+
+    def structure(self) -> Structure: ...
+
+    def columns(self) -> Columns: ...
+
+    def run(self) -> RunInfo: ...
+
+    def patch(self, since: int) -> Patch: ...
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have ``listener`` called, on any thread, after something changed; it must return at once and must not raise.
+
+        Returns what ends the subscription.
+        """
+
+    def node(self, index: int) -> NodeFacts: ...
+
+    def index_of(self, value: Any) -> int | None:
+        """Index of a node of this graph that was met among arguments, or None for any other value."""
+
+    def result(self, index: int) -> Any:
+        """Result of a Completed node; raises LookupError for any other."""
+
+    def retry(self, nodes: Sequence[int], descendants: bool = False) -> int:
+        """Returns how many nodes will run again (blocked ones that follow included). Raises RuntimeError in words."""
+
+    def retry_failed(self) -> int: ...
+
+    def cancel(self, nodes: Sequence[int]) -> int:
+        """Returns how many nodes will not start."""
+
+    def cancel_graph(self) -> int: ...
+
+    def stop(self, nodes: Sequence[int]) -> int:
+        """Returns how many running nodes are being ended; raises RuntimeError where the executor cannot."""
