@@ -4,20 +4,31 @@
 
 ``picture``
     All that the first drawing needs, at most `FIRST_BYTES`. ``content`` is a `Picture`; buffer 0 is the deflated
-    table of node -> mark (u32 each), buffer 1 the deflated statuses (u8 each). Sent on ``open`` and on a resync, and
-    whenever nodes were added. ``epoch`` numbers the pictures of one model: what follows names its epoch.
+    table of node -> mark (u32 each), buffer 1 the deflated statuses (u8 each). Sent on ``open`` and on a resync (then
+    with the ``epoch`` that the page knows; it replaces what the page has), and, with the next ``epoch``, whenever
+    nodes were added. What follows names its epoch; a page drops what names another than its own.
 ``columns``
-    What may come later: ``content`` is a `ColumnChunk`, buffer 0 its deflated bytes: ``records`` (`RECORD`s as they
-    are), ``names`` (UTF-8, one per line break ``\\n``; a line break in a name is sent as U+2028) and ``edges``
-    (u32 pairs: parent, child). Deflated chunks are at most `CHUNK_BYTES`; ``of`` says how many there are.
+    What may come later: ``content`` is a `ColumnChunk`, buffer 0 its bytes: ``records`` (`RECORD`s as they are),
+    ``names`` (UTF-8, one per line break ``\\n``; a line break in a name is sent as U+2028) and ``edges`` (u32 pairs:
+    parent, child). A column is deflated whole (zlib) and cut into ``of`` parts of at most `CHUNK_BYTES`: the page
+    joins them by ``part`` (from 0) and inflates once. A picture is always followed by all three, empty ones too;
+    a ``part`` 0 begins that column anew. ``records`` hold every node's attempts up to ``revision``: when its last
+    part is there they replace every attempt that the page knows, and the page is at ``revision``. They come before
+    any patch that follows the picture, and in the place of a patch that would be too large.
 ``patch``
-    ``content`` is a `PatchHead`; buffer 0 holds its `RECORD`s. Applies to revision ``since`` only: on any other the
-    page asks to ``resync``. One with no record is a heartbeat.
+    ``content`` is a `PatchHead`; buffer 0 holds its `RECORD`s, deflated (zlib) where ``encoding`` says so. Applies to
+    revision ``since`` only: on any other the page asks to ``resync``. One with no record says what ``run`` says.
+``beat``
+    ``content`` is a `Beat`, no buffer: nothing has changed, the kernel is there. On another revision than the page's
+    the page asks to ``resync``.
 ``ack`` and ``reply``
-    Answers to a request, by its ``id``.
+    Answers to a request, by its ``id``. Actions get an ``ack``; questions and ``ping`` (``body`` is a `Pong`) get a
+    ``reply``; ``open`` and ``resync`` are answered by a picture, ``visible`` by nothing.
 
 **Page to kernel**: a `Request`, sent by the comm and, for actions, on the control channel (message type
-`CONTROL_TYPE`) at the same time under the same ``id``. The first one that arrives is carried out, the other dropped.
+`CONTROL_TYPE`, ``content`` is the `Request` with ``graph``) at the same time under the same ``id``. The first one that
+arrives is carried out, the other dropped. The control channel answers at once with `CONTROL_REPLY`: ``content`` is the
+`Ack` where it is there already, else a `Queued`; the ``ack`` comes by the comm in any case.
 """
 
 from __future__ import annotations
@@ -119,7 +130,16 @@ class PatchHead(TypedDict):
     epoch: int
     since: int
     revision: int
+    encoding: Literal["raw", "deflate"]
     run: Run | None
+
+
+class Beat(TypedDict):
+    """Nothing has changed for `HEARTBEAT_S` while a run is active and a view visible."""
+
+    type: Literal["beat"]
+    epoch: int
+    revision: int
 
 
 class Ack(TypedDict):
@@ -142,6 +162,19 @@ class Reply(TypedDict):
     error: str | None
 
 
+class Queued(TypedDict):
+    """Answer on the control channel where the `Ack` is still to come."""
+
+    id: str
+    queued: bool
+
+
+class Pong(TypedDict):
+    """Body of the reply to ``ping``: the kernel's Unix time, to join the clocks by."""
+
+    now: float
+
+
 Action = Literal["retry", "retry_failed", "retry_from", "cancel", "cancel_graph", "stop"]
 Question = Literal["node", "preview"]
 Housekeeping = Literal["open", "resync", "visible", "ping"]
@@ -150,11 +183,12 @@ Housekeeping = Literal["open", "resync", "visible", "ping"]
 class Request(TypedDict, total=False):
     """What a page may ask. ``id`` is unique and repeated on each channel.
 
-    ``nodes`` are indices (actions; the first one for questions); ``visible`` goes with ``visible``; ``view`` names
-    the view that asks.
+    ``graph`` is the `Picture`'s ``graph_id``, needed on the control channel; ``nodes`` are indices (actions; the first
+    one for questions); ``visible`` goes with ``visible``; ``view`` names the view that asks.
     """
 
     id: str
+    graph: str
     kind: Action | Question | Housekeeping
     nodes: list[int]
     visible: bool
@@ -192,7 +226,8 @@ class Attempt(TypedDict):
 
 
 class NodeDetail(TypedDict):
-    """Body of the reply to ``node``. ``blocker`` is the first failed ancestor of a Parent Failed node."""
+    """Body of the reply to ``node``. ``blocker`` is the first failed ancestor of a Parent Failed node; ``parents`` and
+    ``children`` are the first 1,000 (the page has them all in its edges)."""
 
     index: int
     name: str
