@@ -1,0 +1,134 @@
+# Every verb a developer types. Each sets up what it needs, from Python >= 3.10, make and the package registries.
+#
+#   make demo             opens the first notebook in JupyterLab; HEADLESS=1 executes it there and leaves pictures in build/
+#   make test             everything a change must pass: check, unit, TypeScript, browser
+#   make check            lint, types, layers
+#   make unit             the quick Python tests (ARGS="-k name" picks some)
+#   make browser          the tests in a real JupyterLab in Chromium
+#   make test-all         the long ones too
+#   make bench            tables against rivals
+#   make js               the front end; make js-test its tests
+#   make notebooks        executes every notebook
+#   make docs             what is generated from the code
+#   make dist             wheel and sdist into dist/
+#   make clean            removes what was made, but not .venv; make distclean removes that too
+
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMPS := $(VENV)/.stamps
+KERNELS := 7.3.0 6.31.0
+JOBS ?= 2
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test check lint types layers unit browser slow test-all js js-check js-test bench notebooks docs dist format clean distclean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# --- set-up: a stamp each, so that a second run costs nothing ------------------------------------------------
+
+$(STAMPS)/dev: pyproject.toml hatch_build.py tools/venv.py
+	$(PYTHON) tools/venv.py $(VENV)
+	$(PY) tools/venv.py --install $(VENV) -e ".[dev]"
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/browser: $(STAMPS)/dev tools/browser.py
+	$(PY) -m tools.browser install
+	@touch $@
+
+$(STAMPS)/kernels: $(STAMPS)/dev tools/kernels.py
+	$(PY) -m tools.kernels $(KERNELS)
+	@touch $@
+
+setup: $(STAMPS)/dev js
+
+# --- the front end -------------------------------------------------------------------------------------------
+
+js: $(STAMPS)/dev
+	@$(PY) tools/frontend.py build
+
+js-check: js
+	$(PY) tools/frontend.py check
+
+js-test: js
+	$(PY) tools/frontend.py test
+
+# --- the demo ------------------------------------------------------------------------------------------------
+
+NOTEBOOK ?= notebooks/01_first_graph.ipynb
+
+ifdef HEADLESS
+demo: js $(STAMPS)/browser
+	$(PY) -m tools.demo --headless $(NOTEBOOK)
+else
+demo: js
+	$(PY) -m tools.demo $(NOTEBOOK)
+endif
+
+# --- checks and tests ----------------------------------------------------------------------------------------
+
+lint: $(STAMPS)/dev
+	$(VENV)/bin/ruff check .
+
+types: $(STAMPS)/dev
+	$(VENV)/bin/mypy
+
+layers: $(STAMPS)/dev
+	$(PY) -m pytest -q tests/test_layers.py
+
+check: lint types layers js-check
+
+unit: js
+	$(PY) -m pytest -n $(JOBS) -m "not slow and not browser" $(ARGS)
+
+slow: js
+	$(PY) -m pytest -m "slow and not browser" $(ARGS)
+
+browser: js $(STAMPS)/browser $(STAMPS)/kernels
+	$(PY) -m pytest -m "browser and not slow" tests/browser $(ARGS)
+
+# One after another, also under `make -j`: two cores are all there is.
+test:
+	$(MAKE) check
+	$(MAKE) js-test
+	$(MAKE) unit
+	$(MAKE) browser
+
+test-all: test
+	$(MAKE) slow
+	$(PY) -m pytest -m "browser and slow" tests/browser $(ARGS)
+
+# --- the rest ------------------------------------------------------------------------------------------------
+
+# The rival needs older libraries than ours, so it gets an environment of its own; without it the table has a gap.
+$(STAMPS)/rival: $(STAMPS)/dev tools/venv.py
+	-$(PYTHON) tools/venv.py .venvs/bench
+	-.venvs/bench/bin/python tools/venv.py --install .venvs/bench tiledb-cloud psutil
+	@touch $@
+
+bench: js $(STAMPS)/rival
+	$(PY) -m benchmarks $(ARGS)
+
+notebooks: js
+	$(PY) -m tools.notebooks notebooks
+
+docs: js
+	$(PY) -m tools.docs
+
+dist: $(STAMPS)/dev
+	rm -rf dist
+	$(PY) tools/venv.py --install $(VENV) build
+	$(PY) -m build
+
+format: $(STAMPS)/dev
+	$(VENV)/bin/ruff check --fix --select I .
+
+clean:
+	rm -rf build dist .hypothesis .mypy_cache .ruff_cache .coverage .coverage.* tiledag_widget/static
+	find . -name __pycache__ -not -path './.venv*' -not -path './js/node_modules/*' -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV) .venvs js/node_modules
