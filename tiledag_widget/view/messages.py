@@ -28,7 +28,12 @@
 **Page to kernel**: a `Request`, sent by the comm and, for actions, on the control channel (message type
 `CONTROL_TYPE`, ``content`` is the `Request` with ``graph``) at the same time under the same ``id``. The first one that
 arrives is carried out, the other dropped. The control channel answers at once with `CONTROL_REPLY`: ``content`` is the
-`Ack` where it is there already, else a `Queued`; the ``ack`` comes by the comm in any case.
+`Ack` where it is there already, else a `Queued`; the ``ack`` comes by the comm in any case. ``open`` and ``resync`` go
+both ways too, so that a view opened while a cell blocks gets its picture.
+
+**Traits** of the widget are few and small, since notebooks save them: ``graph_id`` (a page cannot see the id of its own
+model, and needs a name for the graph on the control channel before the first picture) and ``auto_update`` (False:
+nothing is sent until a page asks to ``resync``).
 """
 
 from __future__ import annotations
