@@ -1,0 +1,722 @@
+"""Which nodes are drawn together: a graph of any size becomes at most `MARK_LIMIT` marks.
+
+The steps, each O(nodes + edges) over columns, without recursion:
+
+1. *rank*: longest path from the roots. Roots align left, a node sits next to its last parent.
+2. *stacks*: nodes of one rank and one function (or stage). A stack is split once by the set of functions above and
+   below, and only if every part is worth a stack; never twice, since to a fixpoint a random graph folds to nothing.
+3. *chains*: serial runs of what is left.
+4. *prefixes and others*: a rank that would still show too many marks folds them by name, then into "others".
+5. *bands*: if all ranks together are too many, neighbouring ones merge, the ends of the flow last.
+
+No step can close a cycle: 2 and 4 stay within a rank, 3 contracts a path that is entered at its head and left at its
+tail only, and 5 merges whole intervals of ranks.
+
+Nodes are added to a graph, never taken away. `fold` with the folding before keeps every mark: a new node joins the
+stack whose key it has, or becomes part of a new mark.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from operator import add
+from typing import Final, Literal
+
+from ..core.snapshot import Structure
+from .palette import say
+
+MarkKind = Literal["card", "stack", "chain", "band"]
+Breathe = Callable[[], None]
+
+FOLD_FROM: Final = 8
+STAGE_FROM: Final = 2
+CHAIN_FROM: Final = 8
+LAYER_LIMIT: Final = 60
+"""Marks of one rank before names are folded."""
+LAYER_LEAST: Final = 8
+"""Ranks are not cut below this many marks; bands are made instead."""
+MARK_LIMIT: Final = 300
+BAND_LIMIT: Final = 100
+"""Bands, before the ends of the flow are opened again."""
+ANY_GROUP: Final = -1
+CHUNK: Final = 4096
+"""Nodes between two breaths: about 2 ms of work."""
+
+_PREFIX = re.compile(r"^(\D*?)[\s_\-.:#/(\[]*(?:\d.*)?$", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Folding:
+    """What is drawn together.
+
+    Attributes:
+        kind: Of each mark. A card stands for one node, all others for several.
+        name: Of each mark, without its count.
+        size: Members of each mark.
+        first: Lowest member of each mark.
+        node_mark: Per node, its mark.
+        node_rank: Per node, the longest path from a root to it.
+        source: Per edge between marks.
+        target: Per edge between marks; never the source.
+        count: Per edge between marks, the edges between nodes that it stands for.
+        folded: What was folded, in words, or empty.
+        joins: (node rank, group) -> the marks that a new node of that key may join; `ANY_GROUP` for every group.
+    """
+
+    kind: list[MarkKind]
+    name: list[str]
+    size: list[int]
+    first: list[int]
+    node_mark: array[int]
+    node_rank: array[int]
+    source: list[int]
+    target: list[int]
+    count: list[int]
+    folded: str
+    joins: dict[tuple[int, int], tuple[int, ...]]
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def members(self) -> list[list[int]]:
+        """Members of each mark in index order. O(nodes)."""
+        lists: list[list[int]] = [[] for _ in self.kind]
+        for node, mark in enumerate(self.node_mark):
+            lists[mark].append(node)
+        return lists
+
+
+@dataclass(slots=True)
+class _Groups:
+    """Marks in the making."""
+
+    kind: list[MarkKind] = field(default_factory=list)
+    name: list[str] = field(default_factory=list)
+    members: list[Sequence[int]] = field(default_factory=list)
+
+    def add(self, kind: MarkKind, name: str, members: Sequence[int]) -> None:
+        self.kind.append(kind)
+        self.name.append(name)
+        self.members.append(members)
+
+
+def breathe_now() -> None:
+    """Let the threads that run nodes have the interpreter."""
+    time.sleep(0)
+
+
+def fold(structure: Structure, previous: Folding | None = None, breathe: Breathe = breathe_now) -> Folding:
+    """The marks of a graph, at most `MARK_LIMIT`.
+
+    With ``previous``, the folding of the same graph when it had fewer nodes, its marks keep number, kind, name and
+    members, and only get new members or new marks beside them. (Where that would pass the limit even after the new
+    nodes of a rank became "others", the graph is folded anew.)
+
+    Guarantees: each node is in exactly one mark; without cycles among nodes there is none among marks of a first
+    folding; the same input gives the same marks. Calls ``breathe`` at least every few milliseconds of work. O(nodes +
+    edges), 100,000 nodes in well under a second.
+    """
+    if previous is not None and 0 < len(previous.node_mark) <= len(structure):
+        grown = _grow(structure, previous, breathe)
+        if grown is not None:
+            return grown
+    ranks = _ranks(structure, [], breathe)
+    groups = _stacks_and_cards(structure, ranks, range(len(structure)), breathe)
+    if len(groups.kind) > 1:
+        groups = _chains(structure, groups, breathe)
+        mark_ranks = _group_ranks(structure, groups, ranks, breathe)
+        groups, mark_ranks = _limit_layers(groups, mark_ranks, structure, breathe)
+        groups, mark_ranks = _bands(groups, mark_ranks, breathe)
+        groups = _sorted_by_rank(groups, mark_ranks)
+    return _finish(structure, ranks, groups, None, breathe)
+
+
+# --- 1. ranks -----------------------------------------------------------------------------------------------
+
+
+def _ranks(structure: Structure, known: Sequence[int], breathe: Breathe) -> list[int]:
+    """Longest path from the roots; the first nodes keep the ranks that are ``known``."""
+    ranks = list(known)
+    starts, parents, total = structure.parent_start, structure.parents, len(structure)
+    rank_of = ranks.__getitem__
+    end = starts[len(ranks)] if total else 0
+    for base in range(len(known), total, CHUNK):
+        breathe()
+        for node in range(base, min(base + CHUNK, total)):
+            begin, end = end, starts[node + 1]
+            if end == begin:
+                ranks.append(0)
+                continue
+            if end - begin == 1:
+                if parents[begin] >= node:
+                    return _ranks_in_any_order(structure, known, breathe)
+                ranks.append(ranks[parents[begin]] + 1)
+                continue
+            own = parents[begin:end]
+            if max(own) >= node:
+                return _ranks_in_any_order(structure, known, breathe)
+            ranks.append(max(map(rank_of, own)) + 1)
+    return ranks
+
+
+def _ranks_in_any_order(structure: Structure, known: Sequence[int], breathe: Breathe) -> list[int]:
+    """The same where a parent may have the higher index, and where cycles are (only in records from elsewhere)."""
+    total, fixed = len(structure), len(known)
+    waiting = [0] * total
+    children: list[list[int]] = [[] for _ in range(total)]
+    for node in range(fixed, total):
+        if not node % CHUNK:
+            breathe()
+        for parent in structure.parents_of(node):
+            children[parent].append(node)
+            waiting[node] += 1
+    ranks = [*known, *([0] * (total - fixed))]
+    is_done = bytearray(total)
+    ready = [node for node in range(total) if node < fixed or not waiting[node]]
+    count = _settle(ready, ranks, waiting, children, is_done, breathe)
+    if count < total:
+        for parent, child in _closing_edges(children, is_done, breathe):
+            waiting[child] -= 1
+            children[parent].remove(child)
+        ready = [node for node in range(total) if not is_done[node] and not waiting[node]]
+        _settle(ready, ranks, waiting, children, is_done, breathe)
+    return ranks
+
+
+def _settle(
+    ready: list[int],
+    ranks: list[int],
+    waiting: list[int],
+    children: list[list[int]],
+    is_done: bytearray,
+    breathe: Breathe,
+) -> int:
+    """Give ranks below the ``ready`` nodes, and return how many nodes have one."""
+    count = 0
+    while ready:
+        node = ready.pop()
+        is_done[node] = 1
+        count += 1
+        if not count % CHUNK:
+            breathe()
+        below = ranks[node] + 1
+        for child in children[node]:
+            if ranks[child] < below:
+                ranks[child] = below
+            waiting[child] -= 1
+            if not waiting[child]:
+                ready.append(child)
+    return count
+
+
+def _closing_edges(children: list[list[int]], is_done: bytearray, breathe: Breathe) -> list[tuple[int, int]]:
+    """The edges that close a cycle in a depth-first walk over the nodes that are not done."""
+    new, open_, closed = 0, 1, 2
+    state = bytearray(len(children))
+    found = []
+    for root in range(len(children)):
+        if is_done[root] or state[root] != new:
+            continue
+        state[root] = open_
+        path = [(root, iter(children[root]))]
+        steps = 0
+        while path:
+            steps += 1
+            if not steps % CHUNK:
+                breathe()
+            node, rest = path[-1]
+            for child in rest:
+                if state[child] == open_:
+                    found.append((node, child))
+                elif state[child] == new:
+                    state[child] = open_
+                    path.append((child, iter(children[child])))
+                    break
+            else:
+                state[node] = closed
+                path.pop()
+    return found
+
+
+# --- 2. stacks ----------------------------------------------------------------------------------------------
+
+
+def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, breathe: Breathe) -> _Groups:
+    """Nodes of one (rank, group) together where they are enough, split once by what is above and below them."""
+    kinds = max(1, len(structure.group_names))
+    node_groups, stages, names = structure.groups, structure.stages, structure.names
+    buckets: dict[int, list[int]] = {}
+    for base in range(nodes.start, nodes.stop, CHUNK):
+        breathe()
+        for node in range(base, min(base + CHUNK, nodes.stop)):
+            key = ranks[node] * kinds + node_groups[node]
+            if key in buckets:
+                buckets[key].append(node)
+            else:
+                buckets[key] = [node]
+    groups = _Groups()
+    large = set()
+    for key, members in buckets.items():
+        if len(members) >= (STAGE_FROM if key % kinds in stages else FOLD_FROM):
+            large.add(key)
+    signatures = _signatures(structure, ranks, kinds, buckets, large, breathe) if len(buckets) > 1 else {}
+    for key, members in buckets.items():
+        if key not in large:
+            for node in members:
+                groups.add("card", names[node], (node,))
+            continue
+        for part in _parts(members, signatures):
+            groups.add("stack", structure.group_names[key % kinds], part)
+    return groups
+
+
+def _signatures(
+    structure: Structure,
+    ranks: Sequence[int],
+    kinds: int,
+    buckets: dict[int, list[int]],
+    large: set[int],
+    breathe: Breathe,
+) -> dict[int, int]:
+    """Per node of a ``large`` bucket, a number for the set of keys above and the set of keys below it.
+
+    The numbers of a set's keys are combined by exclusive or, so each key must count once: above, by making the set;
+    below, since all children of one key are met in one go and ``last`` remembers it.
+    """
+    starts, parents, node_groups = structure.parent_start, structure.parents, structure.groups
+    candidates = {key for key in large if len(buckets[key]) >= 2 * FOLD_FROM}
+    signatures = {node: 0 for key in candidates for node in buckets[key]}
+    if not signatures:
+        return signatures
+    last: dict[int, int] = {}
+    work = 0
+    for key, members in buckets.items():
+        is_candidate = key in candidates
+        below = hash((key, 1))
+        for node in members:
+            own = parents[starts[node] : starts[node + 1]]
+            work += 1 + len(own)
+            if work > CHUNK:
+                work = 0
+                breathe()
+            if is_candidate:
+                if len(own) == 1:
+                    signatures[node] ^= hash((ranks[own[0]] * kinds + node_groups[own[0]], 0))
+                else:
+                    for above in {ranks[parent] * kinds + node_groups[parent] for parent in own}:
+                        signatures[node] ^= hash((above, 0))
+            for parent in own:
+                if parent in signatures and last.get(parent) != key:
+                    last[parent] = key
+                    signatures[parent] ^= below
+    return signatures
+
+
+def _parts(members: list[int], signatures: dict[int, int]) -> list[list[int]]:
+    """Members by signature if every part is worth a stack, else all in one."""
+    if len(members) < 2 * FOLD_FROM or members[0] not in signatures:
+        return [members]
+    parts: dict[int, list[int]] = {}
+    for node in members:
+        parts.setdefault(signatures[node], []).append(node)
+    if len(parts) == 1 or min(map(len, parts.values())) < FOLD_FROM:
+        return [members]
+    return list(parts.values())
+
+
+# --- 3. chains ----------------------------------------------------------------------------------------------
+
+
+def _chains(structure: Structure, groups: _Groups, breathe: Breathe) -> _Groups:
+    """Serial runs of cards, at most one parent and one child each, as one mark."""
+    total = len(structure)
+    is_link = bytearray(total)
+    cards = [members[0] for kind, members in zip(groups.kind, groups.members) if kind == "card"]
+    if len(cards) < CHAIN_FROM:
+        return groups
+    starts, parents = structure.parent_start, structure.parents
+    child_count = array("I", bytes(4 * total))
+    only_child = array("I", bytes(4 * total))
+    for base in range(0, total, CHUNK):
+        breathe()
+        for node in range(base, min(base + CHUNK, total)):
+            for parent in parents[starts[node] : starts[node + 1]]:
+                child_count[parent] += 1
+                only_child[parent] = node
+    for node in cards:
+        if child_count[node] <= 1 and starts[node + 1] - starts[node] <= 1:
+            is_link[node] = 1
+    runs: dict[int, list[int]] = {}
+    is_inside = bytearray(total)
+    for node in cards:
+        if not is_link[node] or (starts[node + 1] > starts[node] and is_link[parents[starts[node]]]):
+            continue
+        run = [node]
+        while child_count[node] and is_link[only_child[node]]:
+            node = only_child[node]
+            run.append(node)
+            if not len(run) % CHUNK:
+                breathe()
+        if len(run) >= CHAIN_FROM:
+            runs[run[0]] = run
+            for node in run:
+                is_inside[node] = 1
+    if not runs:
+        return groups
+    folded = _Groups()
+    for kind, name, members in zip(groups.kind, groups.name, groups.members):
+        if kind != "card" or not is_inside[members[0]]:
+            folded.add(kind, name, members)
+        elif members[0] in runs:
+            folded.add("chain", say("chain"), runs[members[0]])
+    return folded
+
+
+# --- 4. names and others ------------------------------------------------------------------------------------
+
+
+def _group_ranks(structure: Structure, groups: _Groups, ranks: Sequence[int], breathe: Breathe) -> list[int]:
+    """Longest path over the groups, where a chain counts as one."""
+    if "chain" not in groups.kind:
+        return [ranks[members[0]] for members in groups.members]
+    starts, parents = structure.parent_start, structure.parents
+    owner = array("I", bytes(4 * len(structure)))
+    for group, members in enumerate(groups.members):
+        for node in members:
+            owner[node] = group
+    group_rank = [0] * len(groups.kind)
+    work = 0
+    for group in sorted(range(len(groups.kind)), key=lambda group: ranks[groups.members[group][0]]):
+        highest = -1
+        members = groups.members[group]
+        for node in members[:1] if groups.kind[group] == "chain" else members:
+            own = parents[starts[node] : starts[node + 1]]
+            work += 1 + len(own)
+            if work > CHUNK:
+                work = 0
+                breathe()
+            for parent in own:
+                if ranks[parent] < ranks[node] and group_rank[owner[parent]] > highest:
+                    highest = group_rank[owner[parent]]
+        group_rank[group] = highest + 1
+    return group_rank
+
+
+def _limit_layers(
+    groups: _Groups, ranks: list[int], structure: Structure, breathe: Breathe
+) -> tuple[_Groups, list[int]]:
+    """Fold what a rank shows beyond its share: cards by the prefix of their names, then the smallest as "others"."""
+    layers: dict[int, list[int]] = {}
+    for group, rank in enumerate(ranks):
+        layers.setdefault(rank, []).append(group)
+    limit = _layer_limit([len(layer) for layer in layers.values()])
+    if all(len(layer) <= limit for layer in layers.values()):
+        return groups, ranks
+    folded, folded_ranks = _Groups(), []
+    for rank, layer in layers.items():
+        breathe()
+        shown = [(groups.kind[group], groups.name[group], groups.members[group]) for group in layer]
+        if len(shown) > limit:
+            shown = _by_prefix(shown, breathe)
+        if len(shown) > limit:
+            shown = _with_others(shown, limit, breathe)
+        for kind, name, members in shown:
+            folded.add(kind, name, members)
+            folded_ranks.append(rank)
+    return folded, folded_ranks
+
+
+def _layer_limit(widths: list[int]) -> int:
+    """Marks that a rank may show: fewer than usual where that saves the picture from bands."""
+    for limit in range(LAYER_LIMIT, LAYER_LEAST - 1, -1):
+        if sum(min(width, limit) for width in widths) <= MARK_LIMIT:
+            return limit
+    return LAYER_LIMIT
+
+
+_Shown = tuple[MarkKind, str, Sequence[int]]
+
+
+def _by_prefix(shown: list[_Shown], breathe: Breathe) -> list[_Shown]:
+    """Cards whose names begin alike, together."""
+    by_prefix: dict[str, list[int]] = {}
+    kept: list[_Shown] = []
+    for done, one in enumerate(shown):
+        if not done % CHUNK:
+            breathe()
+        if one[0] == "card":
+            by_prefix.setdefault(_prefix(one[1]), []).append(done)
+        else:
+            kept.append(one)
+    for prefix, places in by_prefix.items():
+        if len(places) == 1 or not prefix:
+            kept.extend(shown[place] for place in places)
+        else:
+            kept.append(("stack", prefix, [shown[place][2][0] for place in places]))
+    return kept
+
+
+def _prefix(name: str) -> str:
+    found = _PREFIX.match(name[:200])
+    prefix = found[1] if found else name[:200]
+    return prefix if len(prefix) < len(name) else re.split(r"[\s_\-.:#/(\[]", name, maxsplit=1)[0]
+
+
+def _with_others(shown: list[_Shown], limit: int, breathe: Breathe) -> list[_Shown]:
+    """The largest stay, the rest is one mark."""
+    by_size = sorted(range(len(shown)), key=lambda place: (-len(shown[place][2]), shown[place][2][0]))
+    breathe()
+    kept = [shown[place] for place in sorted(by_size[: limit - 1])]
+    rest = [node for place in by_size[limit - 1 :] for node in shown[place][2]]
+    breathe()
+    return [*kept, ("stack", say("others"), sorted(rest))]
+
+
+# --- 5. bands -----------------------------------------------------------------------------------------------
+
+
+def _bands(groups: _Groups, ranks: list[int], breathe: Breathe) -> tuple[_Groups, list[int]]:
+    """Merge neighbouring ranks until the limit is kept; as many bands as fit are opened again from both ends."""
+    if len(groups.kind) <= MARK_LIMIT:
+        return groups, ranks
+    layers: list[list[int]] = [[] for _ in range(max(ranks) + 1)]
+    for group, rank in enumerate(ranks):
+        layers[rank].append(group)
+    cuts = _cuts([len(layer) for layer in layers])
+    folded, folded_ranks = _Groups(), []
+    for begin, end in cuts:
+        breathe()
+        inside = [group for layer in layers[begin:end] for group in layer]
+        if end - begin == 1 or len(inside) == 1:
+            for group in inside:
+                folded.add(groups.kind[group], groups.name[group], groups.members[group])
+                folded_ranks.append(ranks[group])
+            continue
+        merged: list[int] = []
+        for group in inside:
+            merged.extend(groups.members[group])
+        merged.sort()
+        folded.add("band", say("band", first=begin, last=end - 1), merged)
+        folded_ranks.append(begin)
+    return folded, folded_ranks
+
+
+def _cuts(widths: list[int]) -> list[tuple[int, int]]:
+    """Intervals of ranks: an interval of one rank is shown as it is, a longer one is a band."""
+    total = len(widths)
+    length = next(length for length in _lengths() if -(-total // length) <= BAND_LIMIT)
+    bands = [(begin, min(begin + length, total)) for begin in range(0, total, length)]
+    left = MARK_LIMIT - len(bands)
+    is_open = bytearray(len(bands))
+    for place in _from_both_ends(len(bands)):
+        cost = sum(widths[bands[place][0] : bands[place][1]]) - 1
+        if cost > left:
+            break
+        left -= cost
+        is_open[place] = 1
+    cuts: list[tuple[int, int]] = []
+    for place, (begin, end) in enumerate(bands):
+        if is_open[place]:
+            cuts.extend((rank, rank + 1) for rank in range(begin, end))
+        else:
+            cuts.append((begin, end))
+    return cuts
+
+
+def _lengths() -> Iterable[int]:
+    scale = 1
+    while True:
+        for step in (2, 5, 10):
+            yield step * scale
+        scale *= 10
+
+
+def _from_both_ends(count: int) -> Iterable[int]:
+    for step in range((count + 1) // 2):
+        yield step
+        if count - 1 - step != step:
+            yield count - 1 - step
+
+
+# --- 6. what comes out --------------------------------------------------------------------------------------
+
+
+def _sorted_by_rank(groups: _Groups, ranks: list[int]) -> _Groups:
+    order = sorted(range(len(ranks)), key=lambda group: (ranks[group], min(groups.members[group][:1])))
+    return _Groups(
+        [groups.kind[group] for group in order],
+        [groups.name[group] for group in order],
+        [groups.members[group] for group in order],
+    )
+
+
+def _finish(
+    structure: Structure, ranks: Sequence[int], groups: _Groups, previous: Folding | None, breathe: Breathe
+) -> Folding:
+    """The folding of ``groups``; with ``previous``, of its marks and the groups after them, where a group whose kind
+    is that of an old mark is named by number."""
+    total = len(structure)
+    node_mark = array("I", bytes(4 * total))
+    for mark, members in enumerate(groups.members):
+        if not mark % 64:
+            breathe()
+        for node in members:
+            node_mark[node] = mark
+    kind, name = list(groups.kind), list(groups.name)
+    size = [len(members) for members in groups.members]
+    first = [min(members) for members in groups.members]
+    source, target, count = _edges(structure, node_mark, len(kind), breathe)
+    folded = ""
+    if len(kind) < total:
+        folded = say("grouped", nodes=f"{total:,}", groups=f"{len(kind):,}")
+    joins = _joins(structure, ranks, node_mark, kind, name, breathe)
+    return Folding(
+        kind, name, size, first, node_mark, array("I", ranks), source, target, count, folded, joins
+    )
+
+
+def _edges(
+    structure: Structure, node_mark: array[int], marks: int, breathe: Breathe
+) -> tuple[list[int], list[int], list[int]]:
+    """Edges between marks with their counts, in order of source and target."""
+    starts, parents = structure.parent_start, structure.parents
+    counts: Counter[int] = Counter()
+    total = len(structure)
+    for base in range(0, total, CHUNK):
+        breathe()
+        stop = min(base + CHUNK, total)
+        ends: list[int] = []
+        for node, (begin, end) in zip(range(base, stop), pairwise(starts[base : stop + 1])):
+            if end - begin == 1:
+                ends.append(node_mark[node])
+            elif end > begin:
+                ends += [node_mark[node]] * (end - begin)
+        block = parents[starts[base] : starts[stop]]
+        scaled = [node_mark[parent] * marks for parent in block]
+        for piece in range(0, len(scaled), 2 * CHUNK):
+            counts.update(map(add, scaled[piece : piece + 2 * CHUNK], ends[piece : piece + 2 * CHUNK]))
+            breathe()
+    source, target, count = [], [], []
+    for code in sorted(counts):
+        parent, child = divmod(code, marks)
+        if parent != child:
+            source.append(parent)
+            target.append(child)
+            count.append(counts[code])
+    return source, target, count
+
+
+def _joins(
+    structure: Structure,
+    ranks: Sequence[int],
+    node_mark: array[int],
+    kind: list[MarkKind],
+    name: list[str],
+    breathe: Breathe,
+) -> dict[tuple[int, int], tuple[int, ...]]:
+    """For each key, the marks other than cards and chains that hold it; for each rank of a band or of "others", that
+    mark for every other key."""
+    others = say("others")
+    takes_any = [one == "band" or (one == "stack" and called == others) for one, called in zip(kind, name)]
+    is_open = [one in ("stack", "band") for one in kind]
+    found: dict[tuple[int, int], list[int]] = {}
+    seen: set[tuple[int, int, int]] = set()
+    groups = structure.groups
+    for base in range(0, len(structure), CHUNK):
+        breathe()
+        stop = min(base + CHUNK, len(structure))
+        seen.update(zip(ranks[base:stop], groups[base:stop], node_mark[base:stop]))
+    for rank, group, mark in sorted(seen):
+        if not is_open[mark]:
+            continue
+        found.setdefault((rank, group), []).append(mark)
+        if takes_any[mark] and mark not in found.setdefault((rank, ANY_GROUP), []):
+            found[rank, ANY_GROUP].append(mark)
+    return {key: tuple(marks) for key, marks in found.items()}
+
+
+# --- growth -------------------------------------------------------------------------------------------------
+
+
+def _grow(structure: Structure, previous: Folding, breathe: Breathe) -> Folding | None:
+    """The folding before plus what is new, or None where that would be too many marks."""
+    known = len(previous.node_mark)
+    ranks = _ranks(structure, previous.node_rank, breathe)
+    joined: dict[int, list[int]] = {}
+    above = _sources(previous)
+    left = []
+    for node in range(known, len(structure)):
+        if not node % 1024:
+            breathe()
+        mark = _mark_to_join(structure, previous, node, ranks[node], above)
+        if mark is None:
+            left.append(node)
+        else:
+            joined.setdefault(mark, []).append(node)
+    fresh = _new_groups(structure, ranks, left, known, breathe)
+    if len(previous) + len(fresh.kind) > MARK_LIMIT:
+        fresh = _one_group_a_rank(fresh, ranks)
+    if len(previous) + len(fresh.kind) > MARK_LIMIT:
+        return None
+    groups = _Groups()
+    for mark, members in enumerate(previous.members()):
+        groups.add(previous.kind[mark], previous.name[mark], members + joined.get(mark, []))
+    for kind, name, members in zip(fresh.kind, fresh.name, fresh.members):
+        groups.add(kind, name, members)
+    return _finish(structure, ranks, groups, previous, breathe)
+
+
+def _sources(folding: Folding) -> dict[int, set[int]]:
+    above: dict[int, set[int]] = {}
+    for source, target in zip(folding.source, folding.target):
+        above.setdefault(target, set()).add(source)
+    return above
+
+
+def _mark_to_join(
+    structure: Structure, previous: Folding, node: int, rank: int, above: dict[int, set[int]]
+) -> int | None:
+    """The stack of the node's key; of several, the one that is below the same marks, else the largest."""
+    marks = previous.joins.get((rank, structure.groups[node])) or previous.joins.get((rank, ANY_GROUP))
+    if not marks:
+        return None
+    if len(marks) == 1:
+        return marks[0]
+    known = len(previous.node_mark)
+    own = {previous.node_mark[parent] for parent in structure.parents_of(node) if parent < known}
+    return min(marks, key=lambda mark: (above.get(mark, set()) != own, -previous.size[mark], mark))
+
+
+def _new_groups(
+    structure: Structure, ranks: Sequence[int], left: list[int], known: int, breathe: Breathe
+) -> _Groups:
+    """Stacks and cards among the new nodes that joined no mark."""
+    groups = _stacks_and_cards(structure, ranks, range(known, len(structure)), breathe)
+    if len(left) == len(structure) - known:
+        return groups
+    is_left = set(left)
+    kept = _Groups()
+    for name, members in zip(groups.name, groups.members):
+        rest = [node for node in members if node in is_left]
+        if len(rest) >= FOLD_FROM or (len(rest) > 1 and structure.groups[rest[0]] in structure.stages):
+            kept.add("stack", name, rest)
+        else:
+            for node in rest:
+                kept.add("card", structure.names[node], (node,))
+    return kept
+
+
+def _one_group_a_rank(groups: _Groups, ranks: Sequence[int]) -> _Groups:
+    merged: dict[int, list[int]] = {}
+    for members in groups.members:
+        merged.setdefault(ranks[members[0]], []).extend(members)
+    folded = _Groups()
+    for rank in sorted(merged):
+        folded.add("stack", say("others"), sorted(merged[rank]))
+    return folded
