@@ -138,6 +138,10 @@ class ParentFailedError(CancelledError):
     def __str__(self) -> str:
         return f"node {self.node!r} failed: {self.cause}"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A node belongs to its process; what travels is what it looks like.
+        return type(self), (self.cause, self.node if isinstance(self.node, str) else repr(self.node))
+
 
 class StoppedError(CancelledError):
     """The node was stopped while it ran; its work is lost."""

@@ -1,0 +1,97 @@
+"""Task graphs for Jupyter: build them with the API of TileDB Cloud's ``dag`` module, and watch them run.
+
+>>> from tiledag_widget import DAG
+>>> dag = DAG()
+>>> one = dag.submit_local(lambda: 1)
+>>> two = dag.submit_local(lambda x: x + 1, one)
+>>> dag.compute()
+>>> two.result()
+2
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import dag as dag
+    from .core.states import Mode, Status
+    from .dag import DAG, MIN_BATCH_RESOURCES, Node, running
+    from .errors import (
+        CycleError,
+        NotPicklable,
+        ParentFailedError,
+        RemoteError,
+        ServerNeeded,
+        StoppedError,
+        TiledagError,
+        WorkerDied,
+    )
+    from .logs import list_logs, server_logs
+    from .run.arguments import replace_stored_params
+    from .run.progress import progress
+    from .run.workers import shutdown
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DAG": "dag",
+    "MIN_BATCH_RESOURCES": "dag",
+    "Node": "dag",
+    "running": "dag",
+    "Mode": "core.states",
+    "Status": "core.states",
+    "CycleError": "errors",
+    "NotPicklable": "errors",
+    "ParentFailedError": "errors",
+    "RemoteError": "errors",
+    "ServerNeeded": "errors",
+    "StoppedError": "errors",
+    "TiledagError": "errors",
+    "WorkerDied": "errors",
+    "list_logs": "logs",
+    "server_logs": "logs",
+    "progress": "run.progress",
+    "replace_stored_params": "run.arguments",
+    "shutdown": "run.workers",
+}
+
+__all__ = [
+    "DAG",
+    "MIN_BATCH_RESOURCES",
+    "CycleError",
+    "Mode",
+    "Node",
+    "NotPicklable",
+    "ParentFailedError",
+    "RemoteError",
+    "ServerNeeded",
+    "Status",
+    "StoppedError",
+    "TiledagError",
+    "WorkerDied",
+    "dag",
+    "list_logs",
+    "progress",
+    "replace_stored_params",
+    "running",
+    "server_logs",
+    "shutdown",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "dag":
+        return import_module(f"{__name__}.dag")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,674 @@
+"""`DAG`: build a task graph, run it, watch it. The public API of TileDB Cloud's ``dag`` module.
+
+``DAG``, ``Node``, ``Mode``, ``Status``, ``list_logs``, ``server_logs`` and ``replace_stored_params`` are all found
+here. Where the behaviour differs from the reference, ``docs/differences.md`` says why.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import uuid
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from inspect import signature
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from .core.states import CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, RUNNING, Mode, Status
+from .errors import ParentFailedError, ServerNeeded
+from .naming import NodesByName, full_name
+from .node import Node, call_callback, check_timeout
+from .run import executors
+from .run.driver import Driver, running_drivers
+
+if TYPE_CHECKING:
+    import networkx
+
+    from .core.snapshot import GraphSource
+
+__all__ = [
+    "DAG",
+    "MIN_BATCH_RESOURCES",
+    "Mode",
+    "Node",
+    "ParentFailedError",
+    "Status",
+    "list_logs",
+    "replace_stored_params",
+    "server_logs",
+]
+
+MIN_BATCH_RESOURCES: Final[Mapping[str, str]] = MappingProxyType({"cpu": "1", "memory": "2Gi"})
+"""The least that a node of a BATCH graph can ask for."""
+
+_SERVER_OPTIONS: Final = frozenset(
+    {
+        "access_credentials_name",
+        "deadline",
+        "http_compressor",
+        "image_name",
+        "include_source_lines",
+        "namespace",
+        "result_format",
+        "result_format_version",
+        "retry_strategy",
+        "store_results",
+        "task_name",
+        "timeout",
+    }
+)
+"""Options of ``submit`` that speak to the server; a trial run here has no use for them."""
+
+
+class DAG:
+    """A task graph: functions and what they wait for.
+
+    Add nodes with `submit_local`, start with `compute`, watch with `visualize`, wait with `wait`. All methods are safe
+    from any thread and from inside callbacks.
+
+    Args:
+        max_workers: How many nodes run at once; ``min(32, cores + 4)`` if None.
+        use_processes: Run local functions in worker processes instead of threads.
+        done_callback: Called with the graph each time it ends.
+        update_callback: Called with the graph each time a node begins or ends.
+        namespace: Whom server nodes are charged to.
+        name: Shown in views and logs.
+        mode: Where ``submit`` runs functions: on a server (REALTIME), here (LOCAL), or the whole graph on a server
+            (BATCH).
+        retry_strategy: How a server retries nodes (BATCH only).
+        workflow_retry_strategy: How a server retries the whole graph (BATCH only).
+        deadline: Seconds that the graph may take on a server (BATCH only).
+        executor: Where local functions run instead: a ``concurrent.futures.Executor`` (never shut down here), or
+            ``"threads"``, ``"processes"`` or ``"inline"``.
+
+    Raises:
+        TypeError: ``executor`` or ``max_workers`` is of the wrong kind.
+        ValueError: ``executor`` is an unknown name, or ``max_workers`` is below 1.
+
+    Example:
+        >>> from tiledag_widget import DAG
+        >>> with DAG(name="sums") as dag:
+        ...     parts = [dag.submit_local(sum, range(n)) for n in (10, 100)]
+        ...     total = dag.submit_local(sum, parts)
+        >>> total.result()
+        4995
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        use_processes: bool = False,
+        done_callback: Callable[[DAG], object] | None = None,
+        update_callback: Callable[[DAG], object] | None = None,
+        namespace: str | None = None,
+        name: str | None = None,
+        mode: Mode = Mode.REALTIME,
+        retry_strategy: Any = None,
+        workflow_retry_strategy: Any = None,
+        deadline: int | None = None,
+        *,
+        executor: Any = None,
+    ) -> None:
+        if not isinstance(mode, Mode):
+            raise TypeError(f"mode must be a Mode such as Mode.LOCAL, got {mode!r}")
+        self.id = uuid.uuid4()
+        self.name = name
+        self.namespace = namespace
+        self.mode = mode
+        self.retry_strategy = retry_strategy
+        self.workflow_retry_strategy = workflow_retry_strategy
+        self.deadline = deadline
+        self.server_graph_uuid: uuid.UUID | None = None
+        self.visualization: dict[str, Any] | None = None
+        self._max_workers = _checked_workers(max_workers, executor)
+        self._use_processes = bool(use_processes)
+        chosen = executors.choose(executor, self._use_processes)
+        self._observer = _Callbacks(self, done_callback, update_callback)
+        self._driver = Driver(self._observer, chosen, self.max_workers, str(name or self.id))
+        if self._observer.done or self._observer.update:
+            self._driver.expect_callbacks()
+        self._nodes: list[Node[Any]] = []
+        self._by_id: dict[uuid.UUID, Node[Any]] = {}
+        self._by_name = NodesByName()
+        self._suffixes: dict[str, int] = {}
+        self._source: GraphSource | None = None
+        self._widget: Any = None
+        self._build_lock = threading.RLock()
+
+    # --- identity ---------------------------------------------------------------------------------------
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (type(self) is type(other) and self.id == other.id)  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        return f"<DAG {self.name or str(self.id)!r} {self.status}, {len(self._nodes)} nodes>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        from .view import static
+
+        return static.mime_bundle(self._as_source())
+
+    def __reduce__(self) -> Any:
+        raise TypeError(f"{self!r} cannot be sent to another process")
+
+    # --- properties -------------------------------------------------------------------------------------
+
+    @property
+    def max_workers(self) -> int:
+        """The most nodes that run at once."""
+        return self._max_workers
+
+    @property
+    def use_processes(self) -> bool:
+        """True if local functions run in worker processes."""
+        return self._use_processes
+
+    @property
+    def status(self) -> Status:
+        """State of the graph: Failed from the first failure on, Cancelled as soon as `cancel` was called."""
+        return self._driver.status
+
+    @property
+    def nodes(self) -> dict[uuid.UUID, Node[Any]]:
+        """All nodes by id, in the order in which they were added."""
+        known = self._by_id
+        if len(known) != len(self._nodes):
+            with self._build_lock:
+                for node in itertools.islice(self._nodes, len(known), None):
+                    known[node.id] = node
+        return known
+
+    @property
+    def nodes_by_name(self) -> NodesByName:
+        """All nodes by name. Of several with one name the last; looking that up warns once."""
+        return self._by_name
+
+    @property
+    def completed_nodes(self) -> dict[uuid.UUID, Node[Any]]:
+        """Nodes that are Completed, by id."""
+        return self._with_status(COMPLETED)
+
+    @property
+    def failed_nodes(self) -> dict[uuid.UUID, Node[Any]]:
+        """Nodes that are Failed, by id, in the order in which they failed."""
+        return {self._nodes[i].id: self._nodes[i] for i in self._failed_in_order()}
+
+    @property
+    def running_nodes(self) -> dict[uuid.UUID, Node[Any]]:
+        """Nodes that are Running, by id."""
+        return self._with_status(RUNNING)
+
+    @property
+    def not_started_nodes(self) -> dict[uuid.UUID, Node[Any]]:
+        """Nodes that are Not Started or Parent Failed, by id."""
+        return self._with_status(NOT_STARTED, PARENT_FAILED)
+
+    @property
+    def cancelled_nodes(self) -> dict[uuid.UUID, Node[Any]]:
+        """Nodes that are Cancelled, by id."""
+        return self._with_status(CANCELLED)
+
+    def _indices(self, *codes: int) -> list[int]:
+        with self._driver.lock:
+            return [index for index, code in enumerate(self._driver.machine.status) if code in codes]
+
+    def _with_status(self, *codes: int) -> dict[uuid.UUID, Node[Any]]:
+        nodes = self._nodes
+        return {nodes[index].id: nodes[index] for index in self._indices(*codes)}
+
+    def _failed_in_order(self) -> list[int]:
+        with self._driver.lock:
+            machine = self._driver.machine
+            if not machine.counts[FAILED]:
+                return []
+            order: dict[int, None] = {}
+            for index in machine.changes:
+                if machine.status[index] == FAILED:
+                    order.pop(index, None)
+                    order[index] = None
+            return list(order)
+
+    # --- building ---------------------------------------------------------------------------------------
+
+    def submit_local(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Node[Any]:
+        """Add a function that runs here, in a thread or a worker process.
+
+        Args:
+            func: Called with the arguments; nodes among them are replaced by their results.
+            *args: Positional arguments.
+            **kwargs: Keyword arguments; ``name`` names the node (default: the function's full name).
+
+        Raises:
+            RuntimeError: The graph has started.
+            ValueError: The graph is BATCH, where every node runs on the server.
+        """
+        if self.mode is Mode.BATCH:
+            raise ValueError(
+                "submit_local: a BATCH graph runs on the server as a whole. Use submit_udf, or a graph of another mode."
+            )
+        name = kwargs.pop("name", None)
+        if name is None:
+            name = full_name(func)
+        kwargs.pop("mode", None)
+        return self._join(Node(func, *args, name=name, dag=self, mode=Mode.LOCAL, **kwargs), name)
+
+    def submit_udf(self, func: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Node[Any]:
+        """Add a function that runs on the task-graph server; in a LOCAL graph it runs here.
+
+        Args:
+            func: A function, or the name of a registered one (``namespace/name``).
+            *args: Positional arguments.
+            **kwargs: Keyword arguments and options for the server. ``local_mode=True`` is `submit_local`.
+
+        Raises:
+            ServerNeeded: The graph is not LOCAL, and there is no server.
+        """
+        if "local_mode" in kwargs:
+            local = kwargs.pop("local_mode") or kwargs.get("mode") is Mode.LOCAL
+            if local:
+                kwargs.pop("mode", None)
+                return self.submit_local(cast("Callable[..., Any]", func), *args, **kwargs)
+        if self.mode is not Mode.LOCAL:
+            self._check_mode(kwargs)
+            raise _server_needed("submit_udf", f"function {full_name(func)}", may_run_here=True)
+        if not callable(func):
+            raise _server_needed("submit_udf", full_name(func))
+        kwargs.pop("mode", None)
+        name = kwargs.pop("name", None) or self._unused_name(full_name(func))
+        kwargs = _without_server_options(func, kwargs)
+        return self._join(Node(func, *args, name=name, dag=self, mode=Mode.LOCAL, **kwargs), name)
+
+    submit = submit_udf
+
+    def submit_udf_stage(
+        self, func: Callable[..., Any], *args: Any, expand_node_output: Node[Any] | None = None, **kwargs: Any
+    ) -> Node[Any]:
+        """Add a function that the server runs once for each item of another node's list (BATCH only).
+
+        Raises:
+            ValueError: The graph is not BATCH.
+            ServerNeeded: There is no server.
+        """
+        if "local_mode" in kwargs or self.mode is not Mode.BATCH:
+            raise ValueError("Stage nodes are only supported for BATCH mode DAGs.")
+        raise _server_needed("submit_udf_stage", f"stage {full_name(func)}")
+
+    def submit_array_udf(self, func: Any, *args: Any, **kwargs: Any) -> Node[Any]:
+        """Add a function over TileDB arrays, which runs on the task-graph server.
+
+        Raises:
+            ServerNeeded: There is no server.
+        """
+        self._check_mode(kwargs)
+        raise _server_needed("submit_array_udf", f"array {func!r}" if isinstance(func, str) else full_name(func))
+
+    def submit_sql(self, *args: Any, **kwargs: Any) -> Node[Any]:
+        """Add an SQL query, which runs on the task-graph server.
+
+        Raises:
+            TypeError: No query is given.
+            ServerNeeded: There is no server.
+        """
+        if not args and "sql" not in kwargs:
+            raise TypeError("submit_sql needs the query as its first argument")
+        self._check_mode(kwargs)
+        raise _server_needed("submit_sql", "SQL query")
+
+    def add_node(
+        self, func_exec: Callable[..., Any], *args: Any, name: str | None = None, local_mode: bool = True, **kwargs: Any
+    ) -> Node[Any]:
+        """Deprecated; use `submit_local`. Add a function that runs here, named by its id if not named."""
+        warnings.warn("DAG.add_node is deprecated: use submit_local", DeprecationWarning, stacklevel=2)
+        mode = Mode.LOCAL if local_mode else Mode.REALTIME
+        return self._join(Node(func_exec, *args, name=name, dag=self, mode=mode, **kwargs), name)
+
+    def add_node_obj(self, node: Node[Any]) -> Node[Any]:
+        """Add a node that was made by itself.
+
+        Raises:
+            RuntimeError: The graph has started.
+            ValueError: It is part of another graph, or waits for a node that is in none.
+        """
+        if not isinstance(node, Node):
+            raise TypeError(f"add_node_obj takes a Node, got {type(node).__name__}")
+        if node.dag is not None and node.dag is not self:
+            raise ValueError(f"{node!r} is part of another graph and cannot join this one")
+        if node._index >= 0:
+            return node
+        missing = [parent for parent in node._parents if parent._index < 0]
+        if missing:
+            raise ValueError(f"{node!r} waits for {missing[0]!r}, which is in no graph yet: add that one first")
+        node.dag = self
+        return self._join(node, node._name)
+
+    def _join(self, node: Node[Any], name: str | None) -> Node[Any]:
+        parents = node._parents
+        with self._build_lock:
+            node._index = self._driver.add(
+                node, tuple([parent._index for parent in parents]) if parents else (), node._standalone
+            )
+            self._nodes.append(node)
+            self._by_name.add(name if name is not None else node.name, node)
+        if parents:
+            node._parents = ()
+        if node._callbacks:
+            with self._driver.lock:
+                self._driver.expect_callbacks()
+        return node
+
+    def _unused_name(self, wanted: str) -> str:
+        """``wanted``, or with the first free number behind it."""
+        if wanted not in self._by_name:
+            return wanted
+        number = self._suffixes.get(wanted, 1)
+        while f"{wanted} ({number})" in self._by_name:
+            number += 1
+        self._suffixes[wanted] = number + 1
+        return f"{wanted} ({number})"
+
+    def _check_mode(self, kwargs: Mapping[str, Any]) -> None:
+        mode = kwargs.get("mode")
+        if self.mode is Mode.BATCH and mode is not None and mode is not Mode.BATCH:
+            raise ValueError("BATCH mode DAG can only execute BATCH mode Nodes.")
+
+    # --- callbacks --------------------------------------------------------------------------------------
+
+    def add_done_callback(self, func: Callable[[DAG], object]) -> None:
+        """Have ``func(dag)`` called once each time the graph ends; at once, on this thread, if it has.
+
+        Raises:
+            TypeError: ``func`` is not callable.
+        """
+        if not callable(func):
+            raise TypeError("func to add_done_callback must be callable")
+        with self._driver.lock:
+            self._observer.done = (*self._observer.done, (func, self._driver.expect_callbacks()))
+            is_over = self._driver.machine.is_ended
+        if is_over:
+            call_callback(func, self, "done callback of a graph")
+
+    def add_update_callback(self, func: Callable[[DAG], object]) -> None:
+        """Have ``func(dag)`` called each time a node begins or ends.
+
+        Raises:
+            TypeError: ``func`` is not callable.
+        """
+        if not callable(func):
+            raise TypeError("func to add_update_callback must be callable")
+        with self._driver.lock:
+            self._observer.update = (*self._observer.update, (func, self._driver.expect_callbacks()))
+
+    def report_node_complete(self, node: Node[Any]) -> None:
+        """Kept for compatibility: nodes report by themselves.
+
+        Raises:
+            ValueError: The node is not part of this graph.
+        """
+        if node.dag is not self or node._index < 0:
+            raise ValueError(f"{node!r} is not part of {self!r}")
+
+    # --- running ----------------------------------------------------------------------------------------
+
+    def initial_setup(self) -> uuid.UUID | None:
+        """Register the graph with the server's log, once. Returns its id there, or None for a purely local graph."""
+        return self.server_graph_uuid
+
+    def compute(self) -> None:
+        """Start the graph and return at once (with ``executor="inline"``: at the end). A second call does nothing.
+
+        Raises:
+            ServerNeeded: The graph is BATCH, and there is no server.
+        """
+        if self.mode is Mode.BATCH:
+            raise _server_needed("compute", "a BATCH graph")
+        ignored = [name for name in ("retry_strategy", "workflow_retry_strategy", "deadline") if getattr(self, name)]
+        if ignored and not self._driver.machine.is_started:
+            warnings.warn(
+                f"{', '.join(ignored)}: used by BATCH graphs only; a {self.mode.name} graph ignores it",
+                UserWarning,
+                stacklevel=2,
+            )
+        self._driver.start()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the graph has ended: nothing runs and nothing can start.
+
+        An interrupt ends the waiting only; the graph goes on.
+
+        Args:
+            timeout: Seconds; None waits for ever.
+
+        Raises:
+            TypeError: ``timeout`` is no number.
+            TimeoutError: The graph has not ended in time; it goes on.
+            BaseException: The error of the node that failed first, if any failed.
+        """
+        check_timeout(timeout)
+        try:
+            is_over = self._driver.wait_until_ended(timeout)
+        except KeyboardInterrupt:
+            if not self.done():
+                print("graph still running; `dag.cancel()` stops it")
+            raise
+        if not is_over:
+            raise TimeoutError(f"timed out after {timeout} sec")
+        for index in self._failed_in_order():
+            error = self._nodes[index].error
+            if error is not None:
+                raise error
+
+    def done(self) -> bool:
+        """True when the graph has ended."""
+        return self._driver.machine.is_ended
+
+    def cancel(self) -> None:
+        """Start nothing more. Running functions finish; the status is Cancelled at once. No effect after the end."""
+        self._driver.cancel(None)
+
+    def stop(self) -> bool:
+        """End the running functions too, where the executor can; those nodes become Cancelled.
+
+        Returns:
+            False where functions run in threads, which nothing can stop: then this is `cancel`.
+        """
+        self.cancel()
+        if not self._driver.executor.can_stop:
+            return False
+        self._driver.stop(self._indices(RUNNING))
+        return True
+
+    def retry_all(self) -> None:
+        """Run every Failed and Cancelled node again, and what they block when they complete."""
+        self._driver.retry(self._indices(FAILED, CANCELLED))
+
+    def __enter__(self) -> DAG:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """A clean exit computes and waits; an exception cancels and goes on."""
+        if error is not None:
+            self.cancel()
+            return
+        self.compute()
+        self.wait()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Compute if that has not been done, and wait, while the event loop goes on."""
+        from .run.asyncs import in_thread
+
+        self.compute()
+        return in_thread(self.wait).__await__()
+
+    # --- results ----------------------------------------------------------------------------------------
+
+    def end_nodes(self) -> list[Node[Any]]:
+        """Nodes that no other waits for."""
+        children = self._driver.machine.graph.children
+        return [node for node in list(self._nodes) if not children[node._index]]
+
+    find_end_nodes = end_nodes
+
+    def end_results(self) -> dict[uuid.UUID, Any]:
+        """Results of the end nodes by id. Waits for them, and raises what they raised."""
+        return {node.id: node.result() for node in self.end_nodes()}
+
+    def end_results_by_name(self) -> dict[str, Any]:
+        """Results of the end nodes by name. Waits for them, and raises what they raised."""
+        return {node.name: node.result() for node in self.end_nodes()}
+
+    def stats(self) -> dict[str, float]:
+        """Counts: percent_complete (0-100), running, failed, completed, cancelled, not_started, total_count."""
+        with self._driver.lock:
+            counts = list(self._driver.machine.counts)
+            total = len(self._driver.machine)
+            is_ended = self._driver.machine.is_ended
+        share = counts[COMPLETED] / total * 100 if total else 100.0 * is_ended
+        return {
+            "percent_complete": share,
+            "running": counts[RUNNING],
+            "failed": counts[FAILED],
+            "completed": counts[COMPLETED],
+            "cancelled": counts[CANCELLED],
+            "not_started": counts[NOT_STARTED] + counts[PARENT_FAILED],
+            "total_count": total,
+        }
+
+    # --- pictures ---------------------------------------------------------------------------------------
+
+    def networkx_graph(self) -> networkx.DiGraph[str]:
+        """The graph for networkx: nodes are id texts with a ``label``, edges go from parent to child."""
+        import networkx
+
+        picture: networkx.DiGraph[str] = networkx.DiGraph()
+        nodes = list(self._nodes)
+        for node in nodes:
+            picture.add_node(str(node.id), label=node.name)
+        for parent, children in enumerate(self._driver.machine.graph.children[: len(nodes)]):
+            for child in children:
+                picture.add_edge(str(nodes[parent].id), str(nodes[child].id))
+        return picture
+
+    def get_tiledb_plot_node_details(self) -> dict[str, dict[str, str]]:
+        """Id text -> ``{"name": ..., "status": str(Status)}`` of every node."""
+        return {str(node.id): {"name": node.name, "status": str(node.status)} for node in list(self._nodes)}
+
+    def visualize(self, notebook: bool = True, auto_update: bool = True, force_plotly: bool = False) -> Any:
+        """The graph as a live picture.
+
+        Args:
+            notebook: False gives a plotly ``Figure`` that stays as it is.
+            auto_update: False leaves the picture still until it is asked to refresh.
+            force_plotly: A plotly ``FigureWidget`` instead of the widget.
+
+        Returns:
+            The widget (the same one each time), a plotly figure, or where neither can be had a static form. Never
+            raises.
+        """
+        from .view import show
+
+        picture = show.picture(self._as_source(), self._widget, notebook, auto_update, force_plotly)
+        if show.is_graph_widget(picture):
+            self._widget = picture
+        self.visualization = {"fig": picture}
+        return picture
+
+    def _as_source(self) -> GraphSource:
+        if self._source is None:
+            from .source import DagSource
+
+            self._source = DagSource(self)
+        return self._source
+
+
+class _Callbacks:
+    """Calls what users registered. Everything happens on the driver's callback thread, in order.
+
+    Each callback carries the serial number of the last report that came before it: it was registered after that.
+    """
+
+    def __init__(
+        self,
+        dag: DAG,
+        done: Callable[[DAG], object] | None,
+        update: Callable[[DAG], object] | None,
+    ) -> None:
+        self.dag = dag
+        self.done: tuple[tuple[Callable[[DAG], object], int], ...] = ((done, 0),) if callable(done) else ()
+        self.update: tuple[tuple[Callable[[DAG], object], int], ...] = ((update, 0),) if callable(update) else ()
+
+    def node_changed(self, node: int, serial: int) -> None:
+        for callback, since in self.update:
+            if serial > since:
+                call_callback(callback, self.dag, "update callback")
+
+    def graph_ended(self, serial: int) -> None:
+        for callback, since in self.done:
+            if serial > since:
+                call_callback(callback, self.dag, "done callback of a graph")
+
+    def node_ended(self, node: int, serial: int) -> None:
+        subject = self.dag._nodes[node]
+        for callback, since in subject._callbacks:
+            if serial > since:
+                call_callback(callback, subject, "done callback of a node")
+
+
+def running() -> list[DAG]:
+    """The graphs of this process that run now."""
+    return [driver._observer.dag for driver in running_drivers()]  # type: ignore[attr-defined]
+
+
+def _checked_workers(max_workers: int | None, executor: Any) -> int:
+    if max_workers is None:
+        if executor == "inline":
+            return 1
+        of_executor = getattr(executor, "_max_workers", None)
+        return of_executor if isinstance(of_executor, int) else min(32, (os.cpu_count() or 1) + 4)
+    if isinstance(max_workers, bool) or not isinstance(max_workers, int):
+        raise TypeError(f"max_workers must be a whole number, got {max_workers!r}")
+    if max_workers < 1:
+        raise ValueError(f"max_workers must be at least 1, got {max_workers}")
+    return 1 if executor == "inline" else max_workers
+
+
+def _without_server_options(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments without those meant for a server, unless the function has a parameter of that name."""
+    if _SERVER_OPTIONS.isdisjoint(kwargs):
+        return kwargs
+    try:
+        own = signature(function).parameters.keys()
+    except (TypeError, ValueError):
+        own = {}.keys()
+    return {key: value for key, value in kwargs.items() if key not in _SERVER_OPTIONS or key in own}
+
+
+def _server_needed(method: str, what: str, may_run_here: bool = False) -> ServerNeeded:
+    here = " To run it here, use submit_local, or DAG(mode=Mode.LOCAL)." if may_run_here else ""
+    return ServerNeeded(
+        f"{method}: {what} needs a task-graph server, and this version of tiledag-widget has none yet.{here} "
+        "Versions with a server will start one by themselves, or use the account named by TILEDB_REST_HOST and "
+        "TILEDB_REST_TOKEN."
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("list_logs", "server_logs"):
+        from . import logs
+
+        return getattr(logs, name)
+    if name == "replace_stored_params":
+        from .run.arguments import replace_stored_params
+
+        return replace_stored_params
+    if name == "dag":  # `tiledb.cloud.dag.dag` is where the reference keeps its classes
+        import sys
+
+        return sys.modules[__name__]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

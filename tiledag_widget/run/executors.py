@@ -1,0 +1,274 @@
+"""Where a node's function runs: here, in a worker process, or in any ``concurrent.futures.Executor``.
+
+One contract, `Executor`; the suite in ``tests/contract/`` holds for each of them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import NotPicklable, StoppedError, WorkerDied
+
+
+class Skipped(Exception):
+    """The attempt was cancelled before the executor took it up."""
+
+
+class Call:
+    """One attempt at one node, on its way through an executor.
+
+    ``begin()`` must be called by the executor right before the function runs; if it returns False the attempt was
+    cancelled and `Skipped` has to be raised instead.
+    """
+
+    __slots__ = ("_kill", "_lock", "args", "attempt", "begin", "function", "kwargs", "name", "node", "stop_asked")
+
+    def __init__(self, name: str, node: int, attempt: int, begin: Callable[[], bool]) -> None:
+        self.name = name
+        self.node = node
+        self.attempt = attempt
+        self.begin = begin
+        self.function: Callable[..., Any] | None = None
+        self.args: tuple[Any, ...] = ()
+        self.kwargs: dict[str, Any] = {}
+        self.stop_asked = False
+        self._kill: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+
+    def stop(self) -> None:
+        """End the attempt: now, or as soon as the executor has said how."""
+        with self._lock:  # held over the kill: a worker that was given back meanwhile runs somebody else's call
+            self.stop_asked = True
+            if self._kill is not None:
+                self._kill()
+
+    def stop_by(self, kill: Callable[[], None] | None) -> None:
+        """From now on ``kill`` ends the attempt; None: it is over."""
+        with self._lock:
+            self._kill = kill
+            if kill is not None and self.stop_asked:
+                kill()
+
+
+class Executor(Protocol):
+    """Runs one call at a time per lane.
+
+    Attributes:
+        is_direct: Lanes call functions themselves and never ask `run`.
+        is_inline: The lane is the thread that asked, not one of its own.
+        can_stop: A running call can be ended.
+    """
+
+    is_direct: bool
+    is_inline: bool
+    can_stop: bool
+
+    def run(self, call: Call) -> Any:
+        """Return the function's value or raise what it raised.
+
+        Raises:
+            Skipped: ``call.begin()`` said that the attempt was cancelled.
+            NotPicklable: Something cannot go where the function runs; raised before ``begin``.
+            WorkerDied: The process ended before the function.
+            StoppedError: ``call.stop()`` ended it.
+        """
+
+
+class Threads:
+    """Functions run on the lanes."""
+
+    is_direct = True
+    is_inline = False
+    can_stop = False
+
+    def run(self, call: Call) -> Any:
+        if not call.begin():
+            raise Skipped
+        assert call.function is not None
+        return call.function(*call.args, **call.kwargs)
+
+
+class Inline(Threads):
+    """Functions run on the thread that starts them: ``compute()`` returns at the end. For debugging and teaching."""
+
+    is_inline = True
+
+
+class Processes:
+    """Functions run in worker processes that all graphs share, one at a time in each."""
+
+    is_direct = False
+    is_inline = False
+    can_stop = True
+
+    def run(self, call: Call) -> Any:
+        from ..wire import pickles
+        from . import workers
+
+        payload = pickles.dumps_call(call.name, call.function, call.args, call.kwargs)
+        worker = workers.shared().lease()
+        try:
+            if not call.begin():
+                raise Skipped
+            call.stop_by(worker.kill)
+            try:
+                outcome = worker.call(payload)
+            finally:
+                call.stop_by(None)
+        finally:
+            workers.shared().release(worker)
+        return outcome.unpack()
+
+
+class Futures:
+    """Functions run in a ``concurrent.futures.Executor`` of the caller's, which is never shut down here."""
+
+    is_direct = False
+    is_inline = False
+    can_stop = False
+
+    def __init__(self, executor: concurrent.futures.Executor) -> None:
+        self._executor = executor
+
+    def run(self, call: Call) -> Any:
+        carried = _Carried(call)
+        try:
+            future = self._executor.submit(carried)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"Node '{call.name}': {type(self._executor).__name__} takes no more work: {error}. "
+                "Retry it after `executor=` was given an open one."
+            ) from error
+        try:
+            outcome = future.result()
+        except BaseException as error:
+            raise carried.explain(error) from error
+        return outcome.unpack() if isinstance(outcome, _Packed) else outcome.value()
+
+
+class _Outcome:
+    """What a function did, as a value: no exception is on its way while the executor handles it."""
+
+    __slots__ = ("_error", "_value")
+
+    def __init__(self, value: Any, error: BaseException | None) -> None:
+        self._value, self._error = value, error
+
+    def value(self) -> Any:
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class _Carried:
+    """The callable handed to a foreign executor.
+
+    Whether the executor stays in this process is not ours to know. Called here, it runs the function as it is. Pickled,
+    it goes as cloudpickled bytes, so that lambdas and closures work where the executor knows plain pickle only; the
+    attempt then begins when it is packed.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._failure: BaseException | None = None
+
+    def __call__(self) -> _Outcome:
+        call = self._call
+        if not call.begin():
+            return _Outcome(None, Skipped())
+        assert call.function is not None
+        try:
+            return _Outcome(call.function(*call.args, **call.kwargs), None)
+        except BaseException as error:
+            return _Outcome(None, error)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from ..wire import pickles
+
+        call = self._call
+        try:
+            payload = pickles.dumps_call(call.name, call.function, call.args, call.kwargs)
+            if not call.begin():
+                raise Skipped
+        except BaseException as error:
+            self._failure = error
+            raise
+        return _Unpacked, (payload,)
+
+    def explain(self, error: BaseException) -> BaseException:
+        """The exception that tells the user what went wrong between us and the executor."""
+        if self._failure is not None:
+            return self._failure
+        if isinstance(error, concurrent.futures.BrokenExecutor):
+            return WorkerDied(f"Node '{self._call.name}': the executor broke: {error}")
+        if isinstance(error, concurrent.futures.CancelledError):
+            return RuntimeError(f"Node '{self._call.name}': its future was cancelled by somebody else")
+        return error
+
+
+class _Packed:
+    """An outcome as bytes, back from another process."""
+
+    def __init__(self, outcome: bytes) -> None:
+        self._outcome = outcome
+
+    def unpack(self) -> Any:
+        from . import worker_main
+
+        return worker_main.unpack_outcome(self._outcome)
+
+
+class _Unpacked:
+    """The callable as the other process sees it."""
+
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+
+    def __call__(self) -> _Packed:
+        from . import worker_main
+
+        return _Packed(worker_main.run_payload(self._payload))
+
+
+def choose(executor: Any, use_processes: bool) -> Executor:
+    """The executor for ``DAG(executor=..., use_processes=...)``.
+
+    Raises:
+        TypeError: ``executor`` is nothing that runs functions.
+        ValueError: It is an unknown name, or both were given.
+    """
+    if executor is None:
+        return Processes() if use_processes else Threads()
+    if use_processes:
+        raise ValueError("give either use_processes=True or executor=..., not both")
+    if isinstance(executor, str):
+        kinds: dict[str, type[Any]] = {"threads": Threads, "processes": Processes, "inline": Inline}
+        if executor not in kinds:
+            raise ValueError(
+                f"executor={executor!r} is unknown. Use one of {', '.join(map(repr, kinds))}, "
+                "or a concurrent.futures.Executor."
+            )
+        return kinds[executor]()  # type: ignore[no-any-return]
+    if isinstance(executor, concurrent.futures.Executor):
+        return Futures(executor)
+    raise TypeError(
+        f"executor must be a concurrent.futures.Executor or one of 'threads', 'processes', 'inline'; "
+        f"got {type(executor).__name__}"
+    )
+
+
+__all__ = [
+    "Call",
+    "Executor",
+    "Futures",
+    "Inline",
+    "NotPicklable",
+    "Processes",
+    "Skipped",
+    "StoppedError",
+    "Threads",
+    "choose",
+]
