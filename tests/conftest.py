@@ -31,7 +31,9 @@ AFTER_SHUTDOWN_SECONDS = 5.0
 
 # Kept by libraries for the life of the process, once, and ended by them.
 LASTING_PROCESSES = ("resource_tracker", "multiprocessing.forkserver")
-LASTING_THREADS = ("pytest_timeout", "execnet", "IPythonHistorySavingThread")
+LASTING_THREADS: tuple[str, ...] = ("pytest_timeout", "execnet", "IPythonHistorySavingThread")
+# Playwright runs its loop in this process as long as its session fixture lives.
+LASTING_THREADS_OF_BROWSER_TESTS = ("asyncio_",)
 LASTING_FILES = ("/dev/null", "/dev/urandom", "/dev/random", "anon_inode:[eventpoll]")
 
 
@@ -58,12 +60,12 @@ class Held:
     def now(cls) -> Held:
         return cls(frozenset(threading.enumerate()), frozenset(_children()), frozenset(_open_files()))
 
-    def since(self, before: Held) -> list[str]:
+    def since(self, before: Held, lasting_threads: tuple[str, ...]) -> list[str]:
         """One line for each thing held now and not ``before``, but for what lasts by design."""
         lines = [
             f"thread {thread.name!r}{' (daemon)' if thread.daemon else ''}\n{_stack(thread)}"
             for thread in self.threads - before.threads
-            if thread.is_alive() and not thread.name.startswith(LASTING_THREADS)
+            if thread.is_alive() and not thread.name.startswith(lasting_threads)
         ]
         for pid in self.processes - before.processes:
             command = _command(pid)
@@ -84,26 +86,29 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if request.node.get_closest_marker("leaks") is not None:
         yield
         return
+    lasting = LASTING_THREADS
+    if request.node.get_closest_marker("browser") is not None:
+        lasting += LASTING_THREADS_OF_BROWSER_TESTS
     before = Held.now()
     yield
-    left = _wait_for_end(before, BY_ITSELF_SECONDS)
+    left = _wait_for_end(before, BY_ITSELF_SECONDS, lasting)
     if left:
         shutdown = getattr(sys.modules.get("tiledag_widget"), "shutdown", None)
         if shutdown is not None:
             shutdown()
-        left = _wait_for_end(before, AFTER_SHUTDOWN_SECONDS)
+        left = _wait_for_end(before, AFTER_SHUTDOWN_SECONDS, lasting)
     if left:
         pytest.fail("left behind:\n" + "\n".join(left), pytrace=False)
 
 
-def _wait_for_end(before: Held, seconds: float) -> list[str]:
+def _wait_for_end(before: Held, seconds: float, lasting: tuple[str, ...]) -> list[str]:
     """What is left after at most ``seconds``."""
-    left = Held.now().since(before)
+    left = Held.now().since(before, lasting)
     if not left:
         return left
     gc.collect()
     deadline = time.monotonic() + seconds
-    while (left := Held.now().since(before)) and time.monotonic() < deadline:
+    while (left := Held.now().since(before, lasting)) and time.monotonic() < deadline:
         multiprocessing.active_children()  # takes leave of those that ended
         time.sleep(0.01)
     return left

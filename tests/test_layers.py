@@ -20,10 +20,12 @@ PYTHON_ORDER = """
     core.states core.graph core.history core.machine core.snapshot
     wire.models wire.pickles wire.codec wire.client
     account
-    run.arguments run.threads run.workers run.executors run.driver run.remote run.batch run.record
+    run.arguments run.threads run.asyncs run.workers run.executors run.driver run.remote run.batch run.record
     server.security server.store server.arrays server.sql server.worker server.scheduler server.api server.http
     server.__main__ server.launch
-    view.palette view.fold view.layout view.picture view.figure view.messages view.details view.widget view.log_browser
+    view.palette view.fold view.layout view.picture view.figure view.messages
+    view.brief view.tracebacks view.details view.worker view.publisher view.opening view.control view.feed
+    view.widget view.log_browser
     models dag logs jupyter cli testing __init__
 """.split()
 
@@ -41,7 +43,7 @@ PICKLES = {"cloudpickle", "dill", "pickle"}
 # Costly ones, imported where they are used and never at the top of a module.
 LATE = {"anywidget", "cloudpickle", "dask", "duckdb", "ipywidgets", "loky", "networkx", "pandas", "plotly", "requests"}
 # Modules that are themselves imported late, by whoever needs what they wrap.
-WRAPPERS = {"run.workers", "server.arrays", "server.sql", "view.figure", "view.log_browser", "view.widget", "wire.client"}
+WRAPPERS = set("run.workers server.arrays server.sql view.figure view.log_browser view.widget wire.client".split())
 
 TYPESCRIPT_ORDER = ["protocol", "model", "render", "views", "sources", "entry_"]
 HOSTS = ("@jupyterlab/", "@jupyter-widgets/", "@anywidget/")

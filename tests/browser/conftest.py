@@ -1,0 +1,143 @@
+"""The harness of the browser tests: a real JupyterLab, a real Chromium, one of each for all tests.
+
+A test asks for ``open_notebook``, gives it cells and drives them::
+
+    def test_a_retry_completes_the_node_while_the_cell_waits(open_notebook: OpenNotebook, kernel: str) -> None:
+        nb = open_notebook(["from tiledag_widget import ...", "graph.compute(); graph.wait()"], kernel=kernel)
+        nb.run_and_wait(0)                     # to its end; a traceback in the cell fails the test
+        nb.run(1)                              # returns when the cell has begun, however long it blocks
+        nb.output(1).get_by_role("button", name="Retry failed").click()
+        expect(nb.output(1).get_by_text("Completed")).to_be_visible()
+        assert nb.is_running(1)
+        nb.wait_for_cell(1, seconds=20)        # its prompt holds a number
+        nb.screenshot("retried", nb.output(1)) # build/screens/retried.png
+        nb.assert_no_errors()                  # the browser's console
+
+Beside these: ``nb.run_all()``, ``nb.text(1)`` (what it printed), ``nb.outputs(1)`` (notebook format), ``nb.save()``
+(gives the file's content), ``nb.reload()`` (``wait_idle=False`` while a cell runs), ``nb.set_theme(dark=True)``,
+``nb.interrupt()``, ``nb.restart()``, ``nb.page`` (playwright's own page, for all the rest) and `tools/lab.py`, which
+holds it all.
+
+Kernels: ``kernel`` as an argument runs the test on the newest ipykernel, on 7.3.0 and on 6.31.0, whose ways for a
+click during a blocked cell differ. Without it a test runs on the newest. ``open_notebook(..., width=, height=,
+dark=True)``; a `Path` in place of cells opens a copy of that notebook. ``settings`` of Lab: ``lab.set_settings`` before
+opening.
+
+Every test in this folder is marked ``browser`` and has an alarm at 120 s. Pages end with their test, kernels with
+them; a test that fails leaves ``build/screens/failed-<test>.png``. Without a browser the tests are skipped and the
+summary says so; with ``CI=true`` they fail. Playwright's loop stays with the process: no asyncio in these tests.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from typing import Any, Protocol
+
+import pytest
+from playwright.sync_api import Browser
+
+from tools import browser as browsers
+from tools import kernels
+from tools.lab import Lab, Page, chromium
+
+NEWEST = kernels.NEWEST
+ALL_KERNELS = [NEWEST, kernels.name_of("7.3.0"), kernels.name_of("6.31.0")]
+
+_not_run: set[str] = set()
+
+
+class OpenNotebook(Protocol):
+    """Type of the fixture ``open_notebook``."""
+
+    def __call__(self, cells: Any, **options: Any) -> Page: ...
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """All tests here are browser tests."""
+    if "/tests/browser/" in item.path.as_posix():
+        item.add_marker(pytest.mark.browser)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``kernel`` in a test's arguments stands for each of them in turn."""
+    if "kernel" in metafunc.fixturenames and "/tests/browser/" in metafunc.definition.path.as_posix():
+        marked = any("kernel" in str(mark.args[:1]) for mark in metafunc.definition.iter_markers("parametrize"))
+        if not marked:
+            metafunc.parametrize("kernel", ALL_KERNELS)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Takes a picture of every page of a test that failed, before they close."""
+    report = yield
+    if call.when == "call" and report.failed:
+        for number, page in enumerate(getattr(item, "_pages", [])):
+            name = re.sub(r"[^\w.-]+", "-", item.name)
+            try:
+                path = page.screenshot(f"failed-{name}-{number}")
+                shown = "\n".join([f"picture: {path}", *page.console[-20:]])
+            except Exception as error:
+                shown = f"no picture: {error}"
+            report.sections.append((f"page {number} ({page.name})", shown))
+            report.sections.append(("server log", page.lab.log(3000)))
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says aloud what was skipped: a green line alone would hide it."""
+    for reason in sorted(_not_run):
+        terminalreporter.write_sep("!", f"BROWSER TESTS DID NOT RUN: {reason}", red=True, bold=True)
+
+
+def _cannot_run(reason: str) -> None:
+    _not_run.add(reason)
+    if browsers.is_required():
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    if browsers.find() is None:
+        _cannot_run(browsers.MISSING)
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def lab(browser: Browser) -> Iterator[Lab]:
+    """One JupyterLab for all tests."""
+    server = Lab(browser)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def notebook7(browser: Browser) -> Iterator[Lab]:
+    """One Notebook 7 for all tests: ``notebook7.open([...])``."""
+    server = Lab(browser, app="notebook")
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def open_notebook(lab: Lab, request: pytest.FixtureRequest) -> Iterator[OpenNotebook]:
+    """Opens notebooks in JupyterLab; their tabs and kernels end with the test."""
+    pages: list[Page] = []
+    request.node._pages = pages
+
+    def open_one(cells: Any, **options: Any) -> Page:
+        kernel = options.get("kernel", NEWEST)
+        if not kernels.is_installed(kernel):
+            _cannot_run(f"kernel {kernel} is not installed; `make browser` installs it")
+        page = lab.open(cells, **options)
+        pages.append(page)
+        return page
+
+    yield open_one
+    for page in pages:
+        page.close()

@@ -1,0 +1,469 @@
+"""Drives a real JupyterLab in Chromium: for the browser tests, the demo and whoever wants to look.
+
+`Lab` is one server with folders of its own; `Lab.open` gives a `Page` on a notebook made from cell sources or from a
+file. `tests/browser/conftest.py` makes fixtures of them and shows how tests use them.
+
+Nothing here returns the promise of a running cell to Python: `Page.run` asks for the cell and comes back as soon as
+its prompt shows that it started, so a test can click while the cell blocks. A cell has ended when its prompt holds a
+number; the kernel's own status says idle too early once a message was handled on a subshell.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Playwright, sync_playwright
+from playwright.sync_api import Page as BrowserPage
+
+from tools import browser as browsers
+from tools import kernels
+
+ROOT = Path(__file__).resolve().parent.parent
+SCREENS = ROOT / "build" / "screens"
+SERVER_SECONDS = 60
+READY_SECONDS = 60
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "@jupyterlab/apputils-extension/notification": {
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+        "fetchNews": "false",
+    },
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+    "@jupyterlab/completer-extension/manager": {"autoCompletion": False},
+}
+
+# What JupyterLab itself logs as an error here, with nothing of ours in the page.
+FAMILIAR_ERRORS = re.compile(
+    r"favicon\.ico"
+    r"|translations/.*404"
+    r"|Failed to load resource: .*(api/contents/|lab/api/workspaces/|api/sessions/|api/kernels/)"
+)
+
+# Run in the page: the notebook in front, or null. Named `notebook` in the snippets below.
+NOTEBOOK = "const notebook = window.jupyterapp?.shell?.currentWidget;"
+PROMPT = """index => {
+    const cell = window.jupyterapp?.shell?.currentWidget?.content?.widgets?.[index];
+    if (!cell) return null;
+    const shown = cell.node.querySelector('.jp-InputPrompt')?.textContent;
+    if (shown) return shown;
+    const count = cell.model.executionCount;
+    return cell.model.executionState === 'running' ? '[*]:' : `[${count ?? ' '}]:`;
+}"""
+
+
+class LabError(AssertionError):
+    """JupyterLab did not do what was asked; the message holds what it shows instead."""
+
+
+@contextlib.contextmanager
+def chromium(*, headless: bool = True) -> Iterator[Browser]:
+    """A running Chromium.
+
+    Raises:
+        LabError: There is none on this machine.
+    """
+    path = browsers.find()
+    if path is None:
+        raise LabError(browsers.MISSING)
+    with sync_playwright() as driver:
+        yield from _launched(driver, path, headless)
+
+
+def _launched(driver: Playwright, path: str, headless: bool) -> Iterator[Browser]:
+    browser = driver.chromium.launch(executable_path=path, headless=headless, args=browsers.FLAGS)
+    try:
+        yield browser
+    finally:
+        browser.close()
+
+
+class Lab:
+    """One JupyterLab server on loopback, with private folders for everything it reads and writes.
+
+    Args:
+        browser: Where its pages open.
+        settings: Beside `SETTINGS`: plugin ("@jupyterlab/notebook-extension/tracker") to its settings.
+        app: The front end that opens notebooks: "lab", or "notebook" for Notebook 7.
+    """
+
+    def __init__(
+        self, browser: Browser, *, settings: dict[str, dict[str, Any]] | None = None, app: str = "lab"
+    ) -> None:
+        self.browser = browser
+        self.app = app
+        self.token = secrets.token_hex(16)
+        self.home = Path(tempfile.mkdtemp(prefix="tiledag-lab-"))
+        self.root = self.home / "notebooks"
+        self.root.mkdir()
+        self.pages: list[Page] = []
+        self._opened = 0
+        self._log = (self.home / "server.log").open("w")
+        self.set_settings({**SETTINGS, **(settings or {})})
+        self.port = _free_port()
+        self._server = subprocess.Popen(
+            self._command(), cwd=self.root, env=self._environment(), stdout=self._log, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        try:
+            self._wait_until_up()
+        except BaseException:
+            self.close()
+            raise
+
+    # --- the server -----------------------------------------------------------------------------------------
+
+    def _command(self) -> list[str]:
+        return [
+            sys.executable, "-m", "jupyterlab", "--no-browser", "--ServerApp.allow_root=True", "--ip=127.0.0.1",
+            f"--port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
+            f"--ServerApp.root_dir={self.root}", "--ServerApp.terminals_enabled=False",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=",
+            "--expose-app-in-browser",
+        ]  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        folders = {
+            "JUPYTER_CONFIG_DIR": "config",
+            "JUPYTER_DATA_DIR": "data",
+            "JUPYTER_RUNTIME_DIR": "runtime",
+            "IPYTHONDIR": "ipython",
+            "JUPYTERLAB_SETTINGS_DIR": "settings",
+            "JUPYTERLAB_WORKSPACES_DIR": "workspaces",
+        }
+        environment = dict(os.environ)
+        environment.update({name: str(self.home / folder) for name, folder in folders.items()})
+        environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        environment["JUPYTER_PATH"] = str(kernels.JUPYTER_PATH)
+        environment["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"
+        return environment
+
+    def set_settings(self, settings: dict[str, dict[str, Any]]) -> None:
+        """Overrides Lab's settings; pages opened later see them."""
+        for plugin, values in settings.items():
+            path = self.home / "settings" / f"{plugin}.jupyterlab-settings"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(values))
+
+    def _wait_until_up(self) -> None:
+        deadline = time.monotonic() + SERVER_SECONDS
+        while time.monotonic() < deadline:
+            if self._server.poll() is not None:
+                raise LabError(f"JupyterLab ended with {self._server.returncode}:\n{self.log()}")
+            with contextlib.suppress(OSError):
+                self.api("GET", "status")
+                return
+            time.sleep(0.05)
+        raise LabError(f"JupyterLab did not answer within {SERVER_SECONDS} s:\n{self.log()}")
+
+    def api(self, method: str, path: str) -> Any:
+        """Answer of the server's REST interface, or None if it is empty."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            body = answer.read()
+        return json.loads(body) if body else None
+
+    def log(self, characters: int = 4000) -> str:
+        """The end of the server's log; kernels' stderr is in it."""
+        return (self.home / "server.log").read_text(errors="replace")[-characters:]
+
+    def close(self) -> None:
+        """Closes pages, ends kernels and server and removes the folders. Idempotent."""
+        for page in [*self.pages]:
+            page.close()
+        if self._server.poll() is None:
+            self._signal(signal.SIGTERM)
+            try:
+                self._server.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._signal(signal.SIGKILL)
+                self._server.wait()
+        self._log.close()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._server.pid, number)
+
+    # --- notebooks ------------------------------------------------------------------------------------------
+
+    def write(self, cells: Sequence[str], *, kernel: str = kernels.NEWEST, name: str | None = None) -> str:
+        """Name of a new notebook under `root` with these code cells."""
+        name = name or f"notebook_{self._opened}.ipynb"
+        notebook = {
+            "cells": [
+                {
+                    "cell_type": "code", "execution_count": None, "id": f"cell-{index}", "metadata": {}, "outputs": [],
+                    "source": source,
+                }
+                for index, source in enumerate(cells)
+            ],
+            "metadata": {
+                "kernelspec": {"display_name": kernel, "language": "python", "name": kernel},
+                "language_info": {"name": "python"},
+            },
+            "nbformat": 4,
+            "nbformat_minor": 5,
+        }  # fmt: skip
+        (self.root / name).write_text(json.dumps(notebook, indent=1))
+        return name
+
+    def open(
+        self,
+        cells: Sequence[str] | Path,
+        *,
+        kernel: str = kernels.NEWEST,
+        width: int = 1280,
+        height: int = 900,
+        dark: bool = False,
+    ) -> Page:
+        """A page on a notebook of these cells, or on a copy of this file, its kernel ready."""
+        self._opened += 1
+        if isinstance(cells, Path):
+            shutil.copy(cells, self.root / cells.name)
+            name = cells.name
+        else:
+            name = self.write(cells, kernel=kernel)
+        page = Page(self, name, width=width, height=height)
+        self.pages.append(page)
+        page.load()
+        if dark:
+            page.set_theme(dark=True)
+        return page
+
+
+class Page:
+    """A notebook open in a browser tab of its own.
+
+    ``page`` is playwright's: ``lab_page.page.get_by_role("button", name="Retry").click()``. ``errors`` holds what the
+    console logged as an error and every uncaught exception, without what JupyterLab logs of itself.
+    """
+
+    def __init__(self, lab: Lab, name: str, *, width: int, height: int) -> None:
+        self.lab = lab
+        self.name = name
+        self.errors: list[str] = []
+        self.console: list[str] = []
+        self._context = lab.browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+        self._context.set_default_timeout(20_000)
+        self.page: BrowserPage = self._context.new_page()
+        self.page.on("console", self._on_console)
+        self.page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        line = f"{message.type}: {message.text} ({message.location.get('url', '')})"
+        self.console.append(line)
+        if message.type == "error" and not FAMILIAR_ERRORS.search(line):
+            self.errors.append(line)
+
+    # --- opening and closing --------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        if self.lab.app == "notebook":
+            return f"http://127.0.0.1:{self.lab.port}/notebooks/{self.name}?token={self.lab.token}"
+        space = Path(self.name).stem
+        return f"http://127.0.0.1:{self.lab.port}/lab/workspaces/{space}/tree/{self.name}?token={self.lab.token}"
+
+    def load(self, *, wait_idle: bool = True) -> None:
+        """Goes to the notebook and waits until its kernel is connected, and idle unless told otherwise."""
+        self.page.goto(self.url)
+        self.wait_until_ready(wait_idle=wait_idle)
+
+    def reload(self, *, wait_idle: bool = True) -> None:
+        """What a person does with F5. ``wait_idle=False`` while a cell runs."""
+        self.page.reload()
+        self.wait_until_ready(wait_idle=wait_idle)
+
+    def wait_until_ready(self, *, wait_idle: bool = True) -> None:
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=READY_SECONDS * 1000)
+        self._wait(
+            """idle => {
+                const session = window.jupyterapp?.shell?.currentWidget?.context?.sessionContext;
+                const kernel = session?.session?.kernel;
+                return session?.isReady && kernel?.connectionStatus === 'connected'
+                    && (!idle || kernel.status === 'idle');
+            }""",
+            wait_idle,
+            READY_SECONDS,
+            "the kernel is not ready",
+        )
+        self.page.evaluate("() => { window.jupyterapp.shell.collapseLeft?.(); }")
+
+    def close(self) -> None:
+        """Closes the tab and ends the notebook's kernel. Idempotent."""
+        if self not in self.lab.pages:
+            return
+        self.lab.pages.remove(self)
+        with contextlib.suppress(Error):
+            self._context.close()
+        with contextlib.suppress(urllib.error.URLError):
+            for session in self.lab.api("GET", "sessions"):
+                if session["path"] == self.name:
+                    self.lab.api("DELETE", f"sessions/{session['id']}")
+
+    # --- cells ----------------------------------------------------------------------------------------------
+
+    def run(self, index: int) -> None:
+        """Asks for a cell and returns once it has begun or was queued; it may run for long after."""
+        before = self.prompt(index)
+        self.page.evaluate(
+            f"index => {{ {NOTEBOOK} notebook.content.activeCellIndex = index;"
+            " window.jupyterapp.commands.execute('notebook:run-cell'); }",
+            index,
+        )
+        changed = f"([index, before]) => ({PROMPT})(index) !== before"
+        self._wait(changed, [index, before], 10, f"cell {index} did not start")
+
+    def run_and_wait(self, index: int, seconds: float = 30) -> None:
+        """Runs a cell to its end; raises `LabError` with the traceback if it failed."""
+        self.run(index)
+        self.wait_for_cell(index, seconds)
+        self._raise_if_failed(index)
+
+    def run_all(self, seconds: float = 300) -> None:
+        """Runs all cells to their end; raises `LabError` if one failed, as Lab stops there."""
+        self.page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
+        for index in self.code_cells():
+            self.wait_for_cell(index, seconds)
+            self._raise_if_failed(index)
+
+    def code_cells(self) -> list[int]:
+        """Indices of the code cells that hold something."""
+        found: list[int] = self.page.evaluate(
+            f"() => {{ {NOTEBOOK} return notebook.content.widgets.flatMap((cell, index) =>"
+            " cell.model.type === 'code' && cell.model.sharedModel.getSource().trim() ? [index] : []); }"
+        )
+        return found
+
+    def prompt(self, index: int) -> str:
+        """What stands before a cell: "[ ]:", "[*]:" while it runs or waits, "[3]:" after."""
+        shown = self.page.evaluate(PROMPT, index)
+        if shown is None:
+            raise LabError(f"there is no cell {index}")
+        return str(shown)
+
+    def is_running(self, index: int) -> bool:
+        return "*" in self.prompt(index)
+
+    def wait_for_cell(self, index: int, seconds: float = 30) -> None:
+        """Waits until a cell that was run has ended, well or not."""
+        self._wait(f"index => /\\d/.test(({PROMPT})(index))", index, seconds, f"cell {index} did not end")
+
+    def outputs(self, index: int) -> list[dict[str, Any]]:
+        """The outputs of a cell as the notebook format has them."""
+        found: list[dict[str, Any]] = self.page.evaluate(
+            f"index => {{ {NOTEBOOK} return notebook.content.widgets[index].model.outputs.toJSON(); }}", index
+        )
+        return found
+
+    def text(self, index: int) -> str:
+        """What a cell printed, and the plain text of its results and errors."""
+        parts = []
+        for output in self.outputs(index):
+            if output["output_type"] == "stream":
+                parts.append(_joined(output["text"]))
+            elif output["output_type"] == "error":
+                parts.append(f"{output['ename']}: {output['evalue']}\n" + "\n".join(output["traceback"]))
+            else:
+                parts.append(_joined(output["data"].get("text/plain", "")))
+        return re.sub(r"\x1b\[[0-9;]*m", "", "".join(parts))
+
+    def cell(self, index: int) -> Locator:
+        """A cell's whole box, input and outputs."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(index)
+
+    def output(self, index: int) -> Locator:
+        """The area below a cell: ``nb.output(1).get_by_role("button", name="Retry failed").click()``."""
+        return self.cell(index).locator(".jp-Cell-outputArea")
+
+    def interrupt(self) -> None:
+        """What a person does with the stop button."""
+        self._command("notebook:interrupt-kernel")
+
+    def restart(self) -> None:
+        """Restarts the kernel without the question that Lab asks."""
+        self.page.evaluate(
+            f"async () => {{ {NOTEBOOK} await notebook.context.sessionContext.session.kernel.restart(); }}"
+        )
+        self.wait_until_ready()
+
+    # --- the rest of the notebook ---------------------------------------------------------------------------
+
+    def save(self) -> dict[str, Any]:
+        """Saves and gives the file's content."""
+        self._command("docmanager:save")
+        return self.saved()
+
+    def saved(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.lab.root / self.name).read_text())
+        return content
+
+    def set_theme(self, *, dark: bool) -> None:
+        """Switches Lab's theme and waits until the page wears it."""
+        self._command("apputils:change-theme", {"theme": "JupyterLab Dark" if dark else "JupyterLab Light"})
+        self._wait("light => document.body.dataset.jpThemeLight === light", str(not dark).lower(), 10, "no theme")
+
+    def screenshot(self, name: str, what: Locator | None = None) -> Path:
+        """Leaves a picture of the page, or of one part of it, in build/screens/<name>.png."""
+        path = SCREENS / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if what is None:
+            self.page.screenshot(path=path, animations="disabled")
+        else:
+            what.screenshot(path=path, animations="disabled")
+        return path
+
+    def assert_no_errors(self) -> None:
+        """Fails with everything that the console logged as an error."""
+        assert not self.errors, "in the browser's console:\n" + "\n".join(self.errors)
+
+    def _command(self, command: str, arguments: dict[str, Any] | None = None) -> None:
+        """Runs a command of Lab's to its end. Not for cells: their promise waits for the kernel."""
+        self.page.evaluate(
+            "async ([command, args]) => { await window.jupyterapp.commands.execute(command, args); }",
+            [command, arguments or {}],
+        )
+
+    def _raise_if_failed(self, index: int) -> None:
+        if any(output["output_type"] == "error" for output in self.outputs(index)):
+            raise LabError(f"cell {index} failed:\n{self.text(index)}")
+
+    def _wait(self, condition: str, argument: Any, seconds: float, otherwise: str) -> None:
+        try:
+            self.page.wait_for_function(condition, arg=argument, timeout=seconds * 1000)
+        except Error as error:
+            picture = self.screenshot(f"stuck-{Path(self.name).stem}")
+            raise LabError(
+                f"{otherwise} within {seconds} s (picture: {picture}): {error.message.splitlines()[0]}\n"
+                f"console: {self.errors[-5:]}\nserver: {self.lab.log(1500)}"
+            ) from error
+
+
+def _joined(text: str | list[str]) -> str:
+    return text if isinstance(text, str) else "".join(text)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
