@@ -1,0 +1,168 @@
+"""What runs in a worker process: receive a call, run it, send the outcome; and the message form of both ends.
+
+A message is a kind and buffers. Small ones go in one piece; a big buffer is received straight into its place.
+The function runs in the main thread, so signals and event loops work in it as in a script.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Sequence
+
+from ..wire import pickles
+
+__all__ = ["CALL", "ERROR", "READY", "VALUE", "current_node", "receive", "send"]
+
+CALL, READY, VALUE, ERROR = 1, 2, 3, 4
+
+_HEAD = struct.Struct("!BI")
+_TOGETHER = 256 * 1024
+_MOST_BUFFERS = 1 << 24
+
+_current_node: str | None = None
+
+
+def current_node() -> str | None:
+    """Name of the node whose function runs in this process now; None in a process that is no worker."""
+    return _current_node
+
+
+# --- messages -----------------------------------------------------------------------------------------------
+
+
+def send(connection: socket.socket, kind: int, buffers: pickles.Parcel) -> None:
+    """Sends one message. Raises OSError when the other end is gone."""
+    sizes = [memoryview(buffer).nbytes for buffer in buffers]
+    head = _HEAD.pack(kind, len(buffers)) + struct.pack(f"!{len(sizes)}Q", *sizes)
+    if sum(sizes) <= _TOGETHER:
+        connection.sendall(b"".join((head, *buffers)))
+        return
+    connection.sendall(head)
+    for buffer in buffers:
+        connection.sendall(buffer)
+
+
+def receive(connection: socket.socket) -> tuple[int, list[bytearray]]:
+    """Waits for one message. Raises EOFError when the other end is gone, also in the middle."""
+    kind, count = _HEAD.unpack(_read(connection, _HEAD.size))
+    if count > _MOST_BUFFERS:
+        raise EOFError("not a message: something else writes to this connection")
+    sizes = struct.unpack(f"!{count}Q", _read(connection, 8 * count))
+    return kind, [_read(connection, size) for size in sizes]
+
+
+def _read(connection: socket.socket, size: int) -> bytearray:
+    data = bytearray(size)
+    view = memoryview(data)
+    while view:
+        count = connection.recv_into(view)
+        if not count:
+            raise EOFError("the other end is gone")
+        view = view[count:]
+    return data
+
+
+# --- the life of a worker -----------------------------------------------------------------------------------
+
+
+def main(connection: socket.socket, lifeline: socket.socket) -> None:
+    """Serves calls until the parent closes the connection or dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _end_with(lifeline)
+    try:
+        send(connection, READY, [])
+        while True:
+            _, (surroundings, name, *parcel) = receive(connection)
+            if surroundings:
+                _adopt(surroundings)
+            kind, reply = _outcome(name.decode("utf-8", "surrogatepass"), parcel)
+            del parcel
+            _flush()
+            send(connection, kind, reply)
+            del reply
+    except (EOFError, OSError):
+        return
+
+
+def _outcome(name: str, parcel: pickles.Parcel) -> tuple[int, pickles.Parcel]:
+    """Runs one call. Everything it raises is an outcome, SystemExit and KeyboardInterrupt too."""
+    global _current_node
+    _current_node = name
+    try:
+        function, args, kwargs = pickles.loads_call(name, parcel)
+        del parcel
+        return VALUE, pickles.dumps_result(name, function(*args, **kwargs))
+    except BaseException as error:
+        return ERROR, [pickles.capture_exception(error)]
+    finally:
+        _current_node = None
+
+
+def _adopt(surroundings: bytes | bytearray) -> None:
+    """Takes over what has changed in the parent: module path, working directory, environment."""
+    news = json.loads(surroundings)
+    sys.path[:] = news["path"]
+    try:
+        os.chdir(news["directory"])
+    except OSError:
+        pass  # it is gone, or not ours to enter; relative names then fail in the node, where it is said
+    for name, value in news["environment"].items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BaseException:  # closed, or replaced by the node with something of its own
+            pass
+
+
+def _end_with(lifeline: socket.socket) -> None:
+    """Ends this process when the parent does, whatever it is doing.
+
+    Linux: the kernel sends SIGKILL to the whole process group as soon as the other end closes. That needs no
+    thread (user code may fork) and works while a function holds the interpreter. PR_SET_PDEATHSIG would not do:
+    it fires when the *thread* that started the worker ends. Elsewhere a thread waits.
+    """
+    if sys.platform == "linux":
+        import fcntl
+
+        set_signal = getattr(fcntl, "F_SETSIG", 10)
+        descriptor = lifeline.fileno()
+        fcntl.fcntl(descriptor, set_signal, signal.SIGKILL)
+        fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+        lifeline.setblocking(False)
+        try:
+            lifeline.recv(1)
+        except BlockingIOError:
+            return
+        os._exit(1)  # it was closed before the signal was asked for
+    else:
+        import threading
+
+        def wait_for_the_end() -> None:
+            try:
+                lifeline.recv(1)
+            finally:
+                os._exit(1)
+
+        threading.Thread(target=wait_for_the_end, name="tiledag-lifeline", daemon=True).start()
+
+
+def start(connection: int, lifeline: int) -> None:
+    """Entry of the new interpreter on POSIX: both numbers are inherited descriptors."""
+    ends = socket.socket(fileno=connection), socket.socket(fileno=lifeline)
+    for end in ends:
+        end.set_inheritable(False)  # what a node starts must not hold them open
+    main(*ends)

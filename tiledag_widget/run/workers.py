@@ -1,0 +1,469 @@
+"""Worker processes: a shared set of them, each running one call at a time.
+
+**Guarantees**
+
+- `lease`, `release`, `shutdown`, `statistics` and `Worker.kill` may be called from any thread; a `Worker` belongs
+  to the thread that leased it until it is released.
+- A worker runs one call at a time; none is queued inside it. When it dies, its own call ends with the reason
+  and no other call notices.
+- Whatever the function raises is an outcome (SystemExit and KeyboardInterrupt too); only the end of the
+  process is a death.
+- Workers are fresh interpreters (never a fork) in sessions of their own: they need no main guard, see no Ctrl+C,
+  inherit no descriptor but their own two, and take over the parent's module path, working directory and
+  environment before each call if these have changed.
+- They end, and with them what they started in their session: at `kill()`, `IDLE_SECONDS` after their last use, at
+  `shutdown()`, at interpreter exit, and within a second of the parent's death, however it dies.
+- In a forked child the parent's workers are unknown; a leased one refuses with `ForkedError`.
+
+**Threads**: `tiledag-idle-workers`, a daemon, exists only while there are idle workers; it ends the ones that were
+idle for long, and itself with the last. There is no thread per worker.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ..errors import ForkedError, StoppedError, WorkerDied
+from ..wire import pickles
+from .worker_main import CALL, READY, VALUE, receive, send
+
+__all__ = ["End", "Outcome", "ProcessWorkers", "Worker", "current_node", "shared_workers"]
+
+from .worker_main import current_node
+
+IDLE_SECONDS = 10.0
+
+
+class End(Enum):
+    """How a call ended."""
+
+    VALUE = "value"
+    ERROR = "error"
+    DIED = "died"
+    KILLED = "killed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one call; unpack it with `result()`, where user code may run."""
+
+    end: End
+    node_name: str
+    parcel: pickles.Parcel = ()
+    exitcode: int | None = None
+    was_ready: bool = True
+
+    def result(self) -> Any:
+        """The value of the call.
+
+        Raises:
+            BaseException: what the function raised, with the worker's traceback as its cause.
+            NotPicklable: the call or its result could not cross.
+            WorkerDied: the process ended before the function did.
+            StoppedError: `Worker.kill` was called.
+        """
+        if self.end is End.VALUE:
+            return pickles.loads_result(self.node_name, self.parcel)
+        raise self.exception()
+
+    def exception(self) -> BaseException:
+        """The exception that stands for an end that is not a value."""
+        if self.end is End.ERROR:
+            return pickles.restore_exception(self.parcel[0])[0]
+        if self.end is End.KILLED:
+            return StoppedError(f"Node {self.node_name!r} was stopped while it ran; its work is lost.")
+        return WorkerDied(_words_for_death(self.exitcode, self.was_ready), self.exitcode)
+
+
+def _words_for_death(exitcode: int | None, was_ready: bool) -> str:
+    if exitcode is None:
+        how = "its exit code is not known"
+    elif exitcode < 0:
+        try:
+            how = f"signal {-exitcode} ({signal.Signals(-exitcode).name})"
+        except ValueError:
+            how = f"signal {-exitcode}"
+    else:
+        how = f"exit code {exitcode}"
+    return f"worker died: {how}" if was_ready else f"worker died before it was ready: {how}; see its standard error"
+
+
+class _Process:
+    """One worker process with the parent's ends of its two connections."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()  # over the process id: no signal is sent after it was reaped
+        self.holder: Worker | None = None
+        self.ready = False
+        self.told: _Surroundings | None = None
+        self.idle_since = 0.0
+        self.exitcode: int | None = None
+        self.connection, theirs = socket.socketpair()
+        self.lifeline, their_lifeline = socket.socketpair()
+        with theirs, their_lifeline:
+            try:
+                self.told = _Surroundings.now()
+                self.process = _start(theirs, their_lifeline)
+            except BaseException:
+                self.connection.close()
+                self.lifeline.close()
+                raise
+        self.watch = _Watch(self.connection, self.process.pid)
+
+    def kill(self) -> None:
+        with self.lock:
+            if self.process.returncode is None:
+                _kill_session(self.process)
+
+    def is_alive(self) -> bool:
+        with self.lock:
+            return self.process.poll() is None
+
+    def reap(self) -> int | None:
+        """The exit code; to be called when the process has ended or is ending."""
+        with self.lock:
+            if self.process.returncode is None:
+                try:
+                    self.process.wait(2)
+                except subprocess.TimeoutExpired:  # it has closed its connection and lives on: a node did that
+                    _kill_session(self.process)
+                    self.process.wait()
+            return self.process.returncode
+
+    def close(self) -> None:
+        """Lets the process end by itself, and sees to it that it does."""
+        self.connection.close()  # an idle worker reads the end of its input and leaves
+        self.reap()
+        self.lifeline.close()
+        self.watch.close()
+
+    def abandon(self) -> None:
+        """In a forked child: forgets the process without touching it."""
+        self.connection.close()
+        self.lifeline.close()
+        self.watch.close()
+        self.process.returncode = 0  # silences the warning about a process still running
+
+
+def _start(connection: socket.socket, lifeline: socket.socket) -> subprocess.Popen[bytes]:
+    if sys.platform == "win32":
+        raise WorkerDied("worker processes are not available on Windows; run this graph in threads")
+    from multiprocessing.spawn import get_executable
+
+    ends = connection.fileno(), lifeline.fileno()
+    code = (
+        f"import sys; sys.path[:] = {[str(_PACKAGE_FOLDER), *_module_path()]!r}; "
+        f"from tiledag_widget.run.worker_main import start; del sys.path[0]; start{ends}"
+    )
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
+    command = [os.fsdecode(get_executable()), *flags, "-c", code]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=ends, start_new_session=True)
+
+
+_PACKAGE_FOLDER = Path(__file__).resolve().parent.parent.parent
+
+
+def _module_path() -> list[str]:
+    return [entry or os.curdir for entry in sys.path if isinstance(entry, str)]
+
+
+def _kill_session(process: subprocess.Popen[bytes]) -> None:
+    """With the worker ends what its node has started, which would otherwise hold our pipes and files."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        process.kill()
+
+
+class _Watch:
+    """Waits until the worker has written or has ended.
+
+    The end of the connection alone would not do: a process that a node forked may hold it open.
+    """
+
+    def __init__(self, connection: socket.socket, pid: int) -> None:
+        import select
+
+        self._connection = connection.fileno()
+        self._process: int | None = None
+        self._queue: Any = None
+        try:
+            if hasattr(os, "pidfd_open"):
+                self._process = os.pidfd_open(pid)
+            elif hasattr(select, "kqueue"):
+                self._queue = select.kqueue()
+                ended = select.kevent(
+                    pid, select.KQ_FILTER_PROC, select.KQ_EV_ADD | select.KQ_EV_ONESHOT, select.KQ_NOTE_EXIT
+                )
+                self._queue.control([ended], 0)
+                self._process = self._queue.fileno()
+        except OSError:
+            pass  # an old kernel, or the process has ended already: the connection says so
+        self._poll = select.poll()
+        self._poll.register(self._connection, select.POLLIN)
+        if self._process is not None:
+            self._poll.register(self._process, select.POLLIN)
+
+    def until_written(self) -> bool:
+        """True when there is something to read, False when the process has ended without."""
+        return any(descriptor == self._connection for descriptor, _ in self._poll.poll())
+
+    def close(self) -> None:
+        if self._queue is not None:
+            self._queue.close()
+        elif self._process is not None:
+            os.close(self._process)
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What a function sees of the process it runs in, and what a change to it looks like to a worker."""
+
+    path: tuple[str, ...]
+    directory: str
+    environment: dict[str, str]
+
+    @staticmethod
+    def now() -> _Surroundings:
+        try:
+            directory = os.getcwd()
+        except OSError:
+            directory = os.curdir
+        return _Surroundings(tuple(_module_path()), directory, dict(os.environ))
+
+    def news_since(self, told: _Surroundings | None) -> bytes:
+        if told == self:
+            return b""
+        before = told.environment if told is not None else {}
+        changed: dict[str, str | None] = {k: v for k, v in self.environment.items() if before.get(k) != v}
+        changed.update((k, None) for k in before if k not in self.environment)
+        news = {"path": self.path, "directory": self.directory, "environment": changed}
+        return json.dumps(news).encode()
+
+
+class Worker:
+    """One lease of a worker process: good for calls until it is released."""
+
+    def __init__(self, process: _Process) -> None:
+        self._process = process
+        self._killed = False
+        self._in_call = False
+        self._pid_of_owner = os.getpid()
+
+    @property
+    def pid(self) -> int:
+        """Of the worker process."""
+        return self._process.process.pid
+
+    def call(self, node_name: str, parcel: pickles.Parcel) -> Outcome:
+        """Runs a call made by `pickles.dumps_call`; blocks until its reply or the worker's death."""
+        if os.getpid() != self._pid_of_owner:
+            raise ForkedError("A worker process was leased before os.fork() and used in the child.")
+        process = self._process
+        surroundings = _Surroundings.now()
+        news = surroundings.news_since(process.told)
+        self._in_call = True
+        try:
+            send(process.connection, CALL, [news, node_name.encode("utf-8", "surrogatepass"), *parcel])
+            process.told = surroundings
+            kind = READY
+            while kind == READY:
+                if not process.watch.until_written():
+                    return self._death(node_name)
+                kind, buffers = receive(process.connection)
+                process.ready = True
+        except (EOFError, OSError):
+            return self._death(node_name)
+        self._in_call = False
+        return Outcome(End.VALUE if kind == VALUE else End.ERROR, node_name, buffers)
+
+    def kill(self) -> None:
+        """Ends the process at once, with what it started; a call that runs in it returns `End.KILLED`.
+
+        Safe from any thread; nothing happens after the release.
+        """
+        if self._process.holder is self:
+            self._killed = True
+            self._process.kill()
+
+    def _death(self, node_name: str) -> Outcome:
+        exitcode = self._process.reap()
+        end = End.KILLED if self._killed else End.DIED
+        return Outcome(end, node_name, exitcode=exitcode, was_ready=self._process.ready)
+
+
+class ProcessWorkers:
+    """A set of worker processes that grows when none is idle and shrinks when they stay idle."""
+
+    def __init__(self, *, idle_seconds: float = IDLE_SECONDS) -> None:
+        self._idle_seconds = idle_seconds
+        self._forget()
+        _all_sets.add(self)
+
+    def _forget(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._idle: list[_Process] = []  # the longest idle first
+        self._leased: set[_Process] = set()
+        self._janitor: threading.Thread | None = None
+        self._started = 0
+        self._died = 0
+
+    def lease(self) -> Worker:
+        """An idle worker, or a new one.
+
+        Raises:
+            WorkerDied: no process could be started.
+        """
+        while True:
+            with self._changed:
+                process = self._idle.pop() if self._idle else None
+                if process is not None:
+                    self._leased.add(process)
+            if process is None:
+                process = self._grow()
+                break
+            if process.is_alive():
+                break
+            self._discard(process)
+        worker = Worker(process)
+        process.holder = worker
+        return worker
+
+    def _grow(self) -> _Process:
+        try:
+            process = _Process()
+        except OSError as error:
+            raise WorkerDied(f"no worker process could be started: {error}") from error
+        with self._changed:
+            self._leased.add(process)
+            self._started += 1
+        return process
+
+    def release(self, worker: Worker) -> None:
+        """Gives the worker back; one that died, was killed or has not ended its call is thrown away."""
+        process = worker._process
+        with process.lock:  # a kill that has begun ends first; a later one finds another holder
+            if process.holder is not worker:
+                return
+            process.holder = None
+        if worker._killed or worker._in_call:
+            process.kill()
+            self._discard(process)
+            return
+        with self._changed:
+            if process not in self._leased:
+                return
+            self._leased.discard(process)
+            process.idle_since = time.monotonic()
+            self._idle.append(process)
+            if self._janitor is None:
+                self._janitor = threading.Thread(target=self._tidy, name="tiledag-idle-workers", daemon=True)
+                self._janitor.start()
+
+    def _discard(self, process: _Process) -> None:
+        with self._changed:
+            if process not in self._leased:
+                return
+            self._leased.discard(process)
+            self._died += 1
+            self._changed.notify_all()
+        process.close()
+
+    def _tidy(self) -> None:
+        while True:
+            with self._changed:
+                while self._idle and (left := self._idle[0].idle_since + self._idle_seconds - time.monotonic()) > 0:
+                    self._changed.wait(left)
+                if not self._idle:
+                    self._janitor = None
+                    return
+                process = self._idle.pop(0)
+            process.close()
+
+    def shutdown(self, *, deadline: float = 5.0) -> None:
+        """Ends idle workers now, leased ones when they are released or, after `deadline` seconds, at once.
+
+        The set can be used again afterwards.
+        """
+        end = time.monotonic() + deadline
+        while True:
+            with self._changed:
+                idle, self._idle = self._idle, []
+                self._changed.notify_all()
+                janitor = self._janitor
+            for process in idle:
+                process.connection.close()
+            for process in idle:
+                process.close()
+            with self._changed:
+                if not self._leased and not self._idle:
+                    break
+                if time.monotonic() < end:
+                    self._changed.wait(end - time.monotonic())
+                    continue
+                leased = list(self._leased)
+            for process in leased:
+                holder = process.holder
+                if holder is not None:
+                    holder.kill()
+            break
+        if janitor is not None and janitor is not threading.current_thread():
+            janitor.join(1)
+
+    def statistics(self) -> dict[str, int]:
+        """Counts of processes: now (`processes`, `leased`, `idle`) and since the beginning (`started`, `died`)."""
+        with self._changed:
+            leased, idle = len(self._leased), len(self._idle)
+            return {
+                "processes": leased + idle,
+                "leased": leased,
+                "idle": idle,
+                "started": self._started,
+                "died": self._died,
+            }
+
+
+_all_sets: weakref.WeakSet[ProcessWorkers] = weakref.WeakSet()
+_shared: ProcessWorkers | None = None
+_shared_lock = threading.Lock()
+
+
+def shared_workers() -> ProcessWorkers:
+    """The set that all graphs of this process share."""
+    global _shared
+    with _shared_lock:
+        if _shared is None:
+            _shared = ProcessWorkers()
+        return _shared
+
+
+def _at_exit() -> None:
+    for workers in list(_all_sets):
+        workers.shutdown(deadline=0)
+
+
+def _in_a_forked_child() -> None:
+    global _shared_lock
+    _shared_lock = threading.Lock()
+    for workers in list(_all_sets):
+        for process in [*workers._idle, *workers._leased]:
+            process.abandon()
+        workers._forget()
+
+
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_a_forked_child)
