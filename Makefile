@@ -115,8 +115,8 @@ bench: js $(STAMPS)/rival
 notebooks: js
 	$(PY) -m tools.notebooks notebooks
 
-docs: js
-	$(PY) -m tools.docs
+docs: $(STAMPS)/dev
+	$(PY) js/make_protocol.py
 
 dist: $(STAMPS)/dev
 	rm -rf dist

@@ -56,6 +56,8 @@ FAMILIAR_ERRORS = re.compile(
     r"|Failed to load resource: .*(api/contents/|lab/api/workspaces/|api/sessions/|api/kernels/)"
 )
 
+# Root class of our view.
+VIEW = ".tiledag"
 # Run in the page: the notebook in front, or null. Named `notebook` in the snippets below.
 NOTEBOOK = "const notebook = window.jupyterapp?.shell?.currentWidget;"
 PROMPT = """index => {
@@ -116,6 +118,9 @@ class Lab:
         self._opened = 0
         self._log = (self.home / "server.log").open("w")
         self.set_settings({**SETTINGS, **(settings or {})})
+        # One context for all pages: Lab's 10 MB of script are fetched and compiled once.
+        self.context = browser.new_context(reduced_motion="reduce")
+        self.context.set_default_timeout(20_000)
         self.port = _free_port()
         self._server = subprocess.Popen(
             self._command(), cwd=self.root, env=self._environment(), stdout=self._log, stderr=subprocess.STDOUT,
@@ -189,6 +194,8 @@ class Lab:
         """Closes pages, ends kernels and server and removes the folders. Idempotent."""
         for page in [*self.pages]:
             page.close()
+        with contextlib.suppress(Error):
+            self.context.close()
         if self._server.poll() is None:
             self._signal(signal.SIGTERM)
             try:
@@ -242,11 +249,10 @@ class Lab:
             name = cells.name
         else:
             name = self.write(cells, kernel=kernel)
+        self.set_settings({"@jupyterlab/apputils-extension/themes": {"theme": theme_name(dark=dark)}})
         page = Page(self, name, width=width, height=height)
         self.pages.append(page)
         page.load()
-        if dark:
-            page.set_theme(dark=True)
         return page
 
 
@@ -262,9 +268,8 @@ class Page:
         self.name = name
         self.errors: list[str] = []
         self.console: list[str] = []
-        self._context = lab.browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
-        self._context.set_default_timeout(20_000)
-        self.page: BrowserPage = self._context.new_page()
+        self.page: BrowserPage = lab.context.new_page()
+        self.page.set_viewport_size({"width": width, "height": height})
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
 
@@ -314,7 +319,7 @@ class Page:
             return
         self.lab.pages.remove(self)
         with contextlib.suppress(Error):
-            self._context.close()
+            self.page.close()  # asks nothing about unsaved changes, as a person's browser would
         with contextlib.suppress(urllib.error.URLError):
             for session in self.lab.api("GET", "sessions"):
                 if session["path"] == self.name:
@@ -395,6 +400,26 @@ class Page:
         """The area below a cell: ``nb.output(1).get_by_role("button", name="Retry failed").click()``."""
         return self.cell(index).locator(".jp-Cell-outputArea")
 
+    def views(self) -> Locator:
+        """The views of graphs on the page, in order."""
+        return self.page.locator(f".jp-Notebook {VIEW}")
+
+    def wait_for_graphs(self, seconds: float = 30) -> None:
+        """Waits until no view on the page shows a graph that runs."""
+        self._wait(
+            f"() => [...document.querySelectorAll('.jp-Notebook {VIEW}')]"
+            ".every(view => view.dataset.status !== 'RUNNING' && view.dataset.status !== 'Running')",
+            None,
+            seconds,
+            "a graph did not end",
+        )
+
+    def wait_for_frames(self) -> None:
+        """Waits until the page has painted what it knows now."""
+        self.page.evaluate(
+            "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 100))))"
+        )
+
     def interrupt(self) -> None:
         """What a person does with the stop button."""
         self._command("notebook:interrupt-kernel")
@@ -419,7 +444,7 @@ class Page:
 
     def set_theme(self, *, dark: bool) -> None:
         """Switches Lab's theme and waits until the page wears it."""
-        self._command("apputils:change-theme", {"theme": "JupyterLab Dark" if dark else "JupyterLab Light"})
+        self._command("apputils:change-theme", {"theme": theme_name(dark=dark)})
         self._wait("light => document.body.dataset.jpThemeLight === light", str(not dark).lower(), 10, "no theme")
 
     def screenshot(self, name: str, what: Locator | None = None) -> Path:
@@ -456,6 +481,10 @@ class Page:
                 f"{otherwise} within {seconds} s (picture: {picture}): {error.message.splitlines()[0]}\n"
                 f"console: {self.errors[-5:]}\nserver: {self.lab.log(1500)}"
             ) from error
+
+
+def theme_name(*, dark: bool) -> str:
+    return "JupyterLab Dark" if dark else "JupyterLab Light"
 
 
 def _joined(text: str | list[str]) -> str:
