@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     )
     from .logs import list_logs, server_logs
     from .run.arguments import replace_stored_params
+    from .run.executors import shutdown
     from .run.progress import progress
-    from .run.workers import shutdown
 
 __version__ = "0.1.0"
 
@@ -53,7 +53,7 @@ _HOMES = {
     "server_logs": "logs",
     "progress": "run.progress",
     "replace_stored_params": "run.arguments",
-    "shutdown": "run.workers",
+    "shutdown": "run.executors",
 }
 
 __all__ = [

@@ -163,6 +163,9 @@ class Driver:
     # --- requests ---------------------------------------------------------------------------------------
 
     def start(self) -> None:
+        # Exit hooks run last in, first out: ours must come before that of worker processes started meanwhile.
+        atexit.unregister(_at_exit)
+        atexit.register(_at_exit)
         self._request(lambda at: Start(at))
         if self.machine.is_started and not self.machine.is_ended:
             _running.add(self)

@@ -106,21 +106,23 @@ class Processes:
 
     def run(self, call: Call) -> Any:
         from ..wire import pickles
-        from . import workers
+        from .workers import shared_workers
 
-        payload = pickles.dumps_call(call.name, call.function, call.args, call.kwargs)
-        worker = workers.shared().lease()
+        assert call.function is not None
+        parcel = pickles.dumps_call(call.name, call.function, call.args, call.kwargs)
+        workers = shared_workers()
+        worker = workers.lease()
         try:
             if not call.begin():
                 raise Skipped
             call.stop_by(worker.kill)
             try:
-                outcome = worker.call(payload)
+                outcome = worker.call(call.name, parcel)
             finally:
                 call.stop_by(None)
         finally:
-            workers.shared().release(worker)
-        return outcome.unpack()
+            workers.release(worker)
+        return outcome.result()
 
 
 class Futures:
@@ -146,7 +148,7 @@ class Futures:
             outcome = future.result()
         except BaseException as error:
             raise carried.explain(error) from error
-        return outcome.unpack() if isinstance(outcome, _Packed) else outcome.value()
+        return outcome.value()
 
 
 class _Outcome:
@@ -189,14 +191,15 @@ class _Carried:
         from ..wire import pickles
 
         call = self._call
+        assert call.function is not None
         try:
-            payload = pickles.dumps_call(call.name, call.function, call.args, call.kwargs)
+            parcel = pickles.dumps_call(call.name, call.function, call.args, call.kwargs)
             if not call.begin():
                 raise Skipped
         except BaseException as error:
             self._failure = error
             raise
-        return _Unpacked, (payload,)
+        return _Packed, (call.name, [bytes(buffer) for buffer in parcel])
 
     def explain(self, error: BaseException) -> BaseException:
         """The exception that tells the user what went wrong between us and the executor."""
@@ -210,27 +213,30 @@ class _Carried:
 
 
 class _Packed:
-    """An outcome as bytes, back from another process."""
-
-    def __init__(self, outcome: bytes) -> None:
-        self._outcome = outcome
-
-    def unpack(self) -> Any:
-        from . import worker_main
-
-        return worker_main.unpack_outcome(self._outcome)
-
-
-class _Unpacked:
     """The callable as the other process sees it."""
 
-    def __init__(self, payload: bytes) -> None:
-        self._payload = payload
+    def __init__(self, name: str, parcel: list[bytes]) -> None:
+        self._name, self._parcel = name, parcel
 
-    def __call__(self) -> _Packed:
+    def __call__(self) -> _PackedOutcome:
         from . import worker_main
 
-        return _Packed(worker_main.run_payload(self._payload))
+        kind, reply = worker_main.run_call(self._name, self._parcel)
+        return _PackedOutcome(self._name, kind == worker_main.VALUE, [bytes(buffer) for buffer in reply])
+
+
+class _PackedOutcome:
+    """What a function did in another process, as bytes."""
+
+    def __init__(self, name: str, is_value: bool, parcel: list[bytes]) -> None:
+        self._name, self._is_value, self._parcel = name, is_value, parcel
+
+    def value(self) -> Any:
+        from ..wire import pickles
+
+        if self._is_value:
+            return pickles.loads_result(self._name, self._parcel)
+        raise pickles.restore_exception(self._parcel[0])[0]
 
 
 def choose(executor: Any, use_processes: bool) -> Executor:
@@ -260,6 +266,18 @@ def choose(executor: Any, use_processes: bool) -> Executor:
     )
 
 
+def shutdown() -> None:
+    """End the worker processes that graphs share, now instead of some seconds after their last use.
+
+    A node that runs in one fails; later graphs start new ones.
+    """
+    import sys
+
+    workers = sys.modules.get(f"{__package__}.workers")
+    if workers is not None:
+        workers.shared_workers().shutdown()
+
+
 __all__ = [
     "Call",
     "Executor",
@@ -271,4 +289,5 @@ __all__ = [
     "StoppedError",
     "Threads",
     "choose",
+    "shutdown",
 ]

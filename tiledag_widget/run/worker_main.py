@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from ..wire import pickles
 
-__all__ = ["CALL", "ERROR", "READY", "VALUE", "current_node", "receive", "send"]
+__all__ = ["CALL", "ERROR", "READY", "VALUE", "current_node", "receive", "run_call", "send"]
 
 CALL, READY, VALUE, ERROR = 1, 2, 3, 4
 
@@ -80,7 +80,7 @@ def main(connection: socket.socket, lifeline: socket.socket) -> None:
             _, (surroundings, name, *parcel) = receive(connection)
             if surroundings:
                 _adopt(surroundings)
-            kind, reply = _outcome(name.decode("utf-8", "surrogatepass"), parcel)
+            kind, reply = run_call(name.decode("utf-8", "surrogatepass"), parcel)
             del parcel
             _flush()
             send(connection, kind, reply)
@@ -89,7 +89,7 @@ def main(connection: socket.socket, lifeline: socket.socket) -> None:
         return
 
 
-def _outcome(name: str, parcel: pickles.Parcel) -> tuple[int, pickles.Parcel]:
+def run_call(name: str, parcel: pickles.Parcel) -> tuple[int, pickles.Parcel]:
     """Runs one call. Everything it raises is an outcome, SystemExit and KeyboardInterrupt too."""
     global _current_node
     _current_node = name

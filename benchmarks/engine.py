@@ -1,0 +1,202 @@
+"""Engines side by side on graphs that do nothing: what is left is the cost of a node.
+
+    python benchmarks/engine.py [--repeat 5] [--shapes fan chain layered] [--scale 1.0]
+
+Each engine runs each shape in a process of its own, the engines in turn within a round; the table shows the best of
+all rounds, and the ratio to the floor: an in-degree counter written by hand over a ``ThreadPoolExecutor``.
+``tiledb-cloud`` takes part if ``.venvs/tiledb-cloud`` (``make bench`` makes it) or this environment has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+Parents = list[list[int]]
+ENGINES = ("floor", "tiledag", "dask.threaded", "tiledb-cloud")
+SIZES = {"fan": 8_000, "fan-small": 1_000, "chain": 5_000, "layered": 10_000}
+
+
+def graph(shape: str, size: int) -> Parents:
+    """Parents of each node, parents first."""
+    if shape.startswith("fan"):
+        return [[] for _ in range(size)] + [list(range(size))]
+    if shape == "chain":
+        return [[i - 1] if i else [] for i in range(size)]
+    draw = random.Random(7)
+    width = 50
+    return [
+        [] if node < width else draw.sample(range(node // width * width - width, node // width * width), 3)
+        for node in range(size)
+    ]
+
+
+def nothing(*_: object) -> None:
+    return None
+
+
+# --- engines: each returns (seconds to build, seconds to run) ---------------------------------------------------
+
+
+def floor(parents: Parents) -> tuple[float, float]:
+    """No status, no error, no result, no cancel: the least that anybody could do with a thread pool."""
+    import threading
+    from concurrent.futures import ThreadPoolExecutor
+
+    begun = time.perf_counter()
+    children: Parents = [[] for _ in parents]
+    for node, above in enumerate(parents):
+        for parent in above:
+            children[parent].append(node)
+    waiting = [len(above) for above in parents]
+    built = time.perf_counter()
+    lock, done, left = threading.Lock(), threading.Event(), [len(parents)]
+    with ThreadPoolExecutor(min(32, (os.cpu_count() or 1) + 4)) as pool:
+
+        def run(node: int) -> None:
+            nothing()
+            ready = []
+            with lock:
+                for child in children[node]:
+                    waiting[child] -= 1
+                    if not waiting[child]:
+                        ready.append(child)
+                left[0] -= 1
+                if not left[0]:
+                    done.set()
+            for child in ready:
+                pool.submit(run, child)
+
+        for node, above in enumerate(parents):
+            if not above:
+                pool.submit(run, node)
+        done.wait()
+        ended = time.perf_counter()
+    return built - begun, ended - built
+
+
+def _with_dag(add: Callable[..., object], dag: object, parents: Parents) -> tuple[float, float]:
+    begun = time.perf_counter()
+    nodes: list[object] = []
+    for above in parents:
+        if len(above) > 100:
+            nodes.append(add(nothing, [nodes[parent] for parent in above]))
+        else:
+            nodes.append(add(nothing, *[nodes[parent] for parent in above]))
+    built = time.perf_counter()
+    dag.compute()  # type: ignore[attr-defined]
+    dag.wait()  # type: ignore[attr-defined]
+    return built - begun, time.perf_counter() - built
+
+
+def tiledag(parents: Parents) -> tuple[float, float]:
+    from tiledag_widget import DAG
+
+    dag = DAG()
+    return _with_dag(dag.submit_local, dag, parents)
+
+
+def tiledb_cloud(parents: Parents) -> tuple[float, float]:
+    from tiledb.cloud.dag import DAG
+
+    dag = DAG(namespace="nobody")
+    return _with_dag(dag.submit_local, dag, parents)
+
+
+def dask_threaded(parents: Parents) -> tuple[float, float]:
+    import dask.threaded
+
+    begun = time.perf_counter()
+    tasks = {f"n{node}": (nothing, [f"n{parent}" for parent in above]) for node, above in enumerate(parents)}
+    with_children = {parent for above in parents for parent in above}
+    ends = [f"n{node}" for node in range(len(parents)) if node not in with_children]
+    built = time.perf_counter()
+    dask.threaded.get(tasks, ends, num_workers=min(32, (os.cpu_count() or 1) + 4))
+    return built - begun, time.perf_counter() - built
+
+
+RUN = {"floor": floor, "tiledag": tiledag, "dask.threaded": dask_threaded, "tiledb-cloud": tiledb_cloud}
+
+
+def measure(engine: str, shape: str, size: int) -> tuple[float, float]:
+    """One run in a fresh process: (seconds to build, seconds to run)."""
+    python = sys.executable
+    own = ROOT / ".venvs" / "tiledb-cloud" / "bin" / "python"
+    if engine == "tiledb-cloud" and own.exists():
+        python = str(own)
+    command = [python, str(Path(__file__).resolve()), "--one", engine, shape, str(size)]
+    answer = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    if answer.returncode:
+        raise RuntimeError(answer.stderr.strip().splitlines()[-1] if answer.stderr else f"exit {answer.returncode}")
+    built, ran = json.loads(answer.stdout.splitlines()[-1])
+    return built, ran
+
+
+def available(engine: str) -> bool:
+    if engine == "tiledb-cloud":
+        if (ROOT / ".venvs" / "tiledb-cloud" / "bin" / "python").exists():
+            return True
+        try:
+            return importlib.util.find_spec("tiledb.cloud") is not None
+        except ModuleNotFoundError:
+            return False
+    return importlib.util.find_spec(engine.split(".")[0].replace("tiledag", "tiledag_widget")) is not None or (
+        engine == "floor"
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--repeat", type=int, default=5)
+    options.add_argument("--shapes", nargs="+", default=list(SIZES), choices=list(SIZES))
+    options.add_argument("--scale", type=float, default=1.0)
+    options.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES)
+    options.add_argument("--one", nargs=3, metavar=("ENGINE", "SHAPE", "SIZE"))
+    chosen = options.parse_args()
+    if chosen.one:
+        engine, shape, size = chosen.one
+        parents = graph(shape, int(size))
+        RUN[engine](graph(shape, min(int(size), 200)))  # imports and first use are not what is measured
+        print(json.dumps(RUN[engine](parents)))
+        return
+    engines = [engine for engine in chosen.engines if available(engine)]
+    for missing in sorted(set(chosen.engines) - set(engines)):
+        print(f"{missing}: not installed, left out")
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, best of {chosen.repeat}\n")
+    print(f"{'shape':<10} {'nodes':>6}  {'engine':<14} {'build us':>9} {'run us':>9} {'x floor':>8}   (us a node)")
+    results: dict[tuple[str, str], tuple[float, float]] = {}
+    for shape in chosen.shapes:
+        size = max(60, int(SIZES[shape] * chosen.scale) // 50 * 50)
+        rounds: dict[str, list[tuple[float, float]]] = {engine: [] for engine in engines}
+        for number in range(chosen.repeat):
+            for engine in engines:
+                slow = engine == "tiledb-cloud" and shape == "fan"  # quadratic: minutes a round
+                if not (slow and number):
+                    rounds[engine].append(measure(engine, shape, size))
+        for engine in engines:
+            built, ran = min(pair[0] for pair in rounds[engine]), min(pair[1] for pair in rounds[engine])
+            results[shape, engine] = (built / size, ran / size)
+            ratio = ran / min(pair[1] for pair in rounds["floor"]) if "floor" in rounds else float("nan")
+            per_node = f"{built / size * 1e6:>9.2f} {ran / size * 1e6:>9.2f}"
+            print(f"{shape:<10} {size:>6}  {engine:<14} {per_node} {ratio:>8.2f}", flush=True)
+        print()
+    if ("fan", "tiledag") in results and ("fan-small", "tiledag") in results:
+        big, small = results["fan", "tiledag"][1] * SIZES["fan"], results["fan-small", "tiledag"][1] * SIZES["fan-small"]
+        print(f"fan-in of {SIZES['fan']:,} costs {big / small:.1f} times that of {SIZES['fan-small']:,}")
+
+
+if __name__ == "__main__":
+    main()
