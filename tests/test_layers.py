@@ -20,13 +20,13 @@ PYTHON_ORDER = """
     core.states core.graph core.history core.machine core.snapshot
     wire.models wire.pickles wire.codec wire.client
     account
-    run.arguments run.threads run.asyncs run.workers run.executors run.driver run.remote run.batch run.record
+    run.arguments run.threads run.asyncs run.progress run.worker_main run.workers run.executors run.driver run.remote run.batch run.record
     server.security server.store server.arrays server.sql server.worker server.scheduler server.api server.http
     server.__main__ server.launch
     view.palette view.fold view.layout view.picture view.figure view.messages
-    view.brief view.tracebacks view.details view.worker view.publisher view.opening view.control view.feed
+    view.brief view.tracebacks view.details view.worker view.publisher view.opening view.feed view.control
     view.widget view.log_browser
-    models dag logs jupyter cli testing __init__
+    models logs naming node source dag jupyter cli testing __init__
 """.split()
 
 # Besides the order: these never know those.
