@@ -1,0 +1,233 @@
+"""What a page is sent when it opens a graph: the picture, then the columns.
+
+An `Opening` is all of it that depends on the structure alone, made once per version of the structure, off the threads
+that run nodes. Statuses and records are added when it is sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+import zlib
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import isnan
+from typing import Any, Final, Literal
+
+from ..core.snapshot import RECORD, GraphSource, RunInfo, Structure
+from .fold import fold
+from .layout import arrange, to_message
+from .messages import CHUNK_BYTES, PROTOCOL, ColumnChunk, MarkEdges, Marks, Picture, Run
+
+_log = logging.getLogger("tiledag_widget.view")
+
+Message = tuple[Any, list[bytes]]
+"""Content and buffers."""
+Column = Literal["records", "names", "edges"]
+
+_LINE_BREAKS: Final = str.maketrans({"\n": "\u2028", "\r": "\u2028"})
+
+
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """Marks in their places: what `fold` and `layout` made of a structure.
+
+    Attributes:
+        folding: For the next fold, so that marks stay together.
+        layout: For the next layout, so that marks stay where they are.
+        node_mark: Node -> mark.
+        folded: What was folded, in words, or empty.
+    """
+
+    folding: Any
+    layout: Any
+    marks: Marks
+    edges: MarkEdges
+    node_mark: array[int]
+    folded: str
+
+
+Arrange = Callable[[Structure, "Arranged | None"], Arranged]
+
+
+def fold_and_layout(structure: Structure, previous: Arranged | None = None) -> Arranged:
+    """Marks in their places; what ``previous`` showed stays where it was. See `fold.fold` and `layout.arrange`."""
+    known = previous.folding if previous is not None else None
+    folding = fold(structure, known)
+    layout = arrange(folding, previous.layout if previous is not None and known is not None else None)
+    marks, edges = to_message(folding, layout)
+    return Arranged(folding, layout, marks, edges, folding.node_mark, folding.folded)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The parts of picture and columns that one version of a structure settles. ``table``, ``names`` and ``edges``
+    are deflated."""
+
+    version: int
+    structure: Structure
+    arranged: Arranged
+    table: bytes
+    names: bytes
+    edges: bytes
+    took: float
+
+
+class Openings:
+    """The opening of a graph as it is now, made when asked for and kept. Safe from any thread."""
+
+    def __init__(self, source: GraphSource, arrange: Arrange = fold_and_layout) -> None:
+        self._source = source
+        self._arrange = arrange
+        self._lock = threading.Lock()
+        self._kept: Opening | None = None
+
+    def kept(self) -> Opening | None:
+        """The last one made, without waiting."""
+        return self._kept
+
+    def now(self) -> Opening:
+        """The one for the present structure. Cost: fold and layout if the structure is new, else nothing."""
+        with self._lock:
+            version = self._source.version
+            if self._kept is None or self._kept.version != version:
+                self._kept = self._make(version)
+            return self._kept
+
+    def tidy(self) -> None:
+        """Forget where marks are: the next opening is that of a fresh display."""
+        with self._lock:
+            self._kept = None
+
+    def _make(self, version: int) -> Opening:
+        began = time.perf_counter()
+        structure = self._source.structure()
+        try:
+            arranged = self._arrange(structure, self._kept.arranged if self._kept else None)
+        except Exception as error:
+            _log.exception("the graph could not be arranged")
+            arranged = heap(structure, f"The graph could not be arranged: {error}")
+        names = "\n".join(name.translate(_LINE_BREAKS) for name in structure.names)
+        return Opening(
+            version,
+            structure,
+            arranged,
+            table=zlib.compress(_little(arranged.node_mark)),
+            names=zlib.compress(names.encode(errors="replace")),
+            edges=zlib.compress(_edge_pairs(structure)),
+            took=time.perf_counter() - began,
+        )
+
+
+def heap(structure: Structure, reason: str) -> Arranged:
+    """Everything in one stack: what is left where nothing could be arranged."""
+    total = len(structure)
+    marks: Marks = {"kind": [], "name": [], "size": [], "first": [], "rank": [], "order": [], "slot": []}
+    if total:
+        marks = {
+            "kind": ["stack"],
+            "name": ["nodes"],
+            "size": [total],
+            "first": [0],
+            "rank": [0],
+            "order": [0],
+            "slot": [0.0],
+        }
+    edges: MarkEdges = {"source": [], "target": [], "count": [], "bends": []}
+    return Arranged(None, None, marks, edges, array("I", bytes(4 * total)), reason)
+
+
+def _edge_pairs(structure: Structure) -> bytes:
+    starts = structure.parent_start
+    children = array("I")
+    for node in range(len(structure)):
+        count = starts[node + 1] - starts[node]
+        if count:
+            children.extend([node] * count)
+    pairs = array("I", bytes(2 * children.itemsize * len(children)))
+    pairs[0::2] = array("I", structure.parents)
+    pairs[1::2] = children
+    return _little(pairs)
+
+
+def _little(numbers: array[int]) -> bytes:
+    """u32 in the page's byte order."""
+    if sys.byteorder == "big" or numbers.typecode != "I":
+        numbers = array("I", numbers)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def picture_message(
+    opening: Opening, source: GraphSource, *, epoch: int, version: str, now: float
+) -> tuple[Message, bytes, int, RunInfo]:
+    """The picture of this moment, the records up to it, its revision and its run.
+
+    The statuses are those of the revision exactly: first the columns are read, at some revision or other, then all
+    records up to a later one, which are written over them. What no record names has the status it was made with.
+    """
+    statuses = bytearray(source.columns().status)
+    patch = source.patch(0)
+    total = len(opening.structure)
+    statuses = statuses[:total].ljust(total, b"\x01")
+    for record in RECORD.iter_unpack(patch.records):
+        if record[0] < total:
+            statuses[record[0]] = record[1]
+    content: Picture = {
+        "type": "picture",
+        "protocol": PROTOCOL,
+        "version": version,
+        "epoch": epoch,
+        "revision": patch.revision,
+        "graph_id": source.graph_id,
+        "title": source.title,
+        "reference": source.reference,
+        "total": total,
+        "marks": opening.arranged.marks,
+        "edges": opening.arranged.edges,
+        "folded": opening.arranged.folded,
+        "run": to_run(patch.run, now),
+    }
+    buffers = [opening.table, zlib.compress(bytes(statuses))]
+    return (content, buffers), patch.records, patch.revision, patch.run
+
+
+def column_messages(column: Column, deflated: bytes, *, epoch: int, revision: int) -> list[Message]:
+    """A deflated column in parts that fit into messages."""
+    parts: Sequence[bytes] = [
+        deflated[start : start + CHUNK_BYTES] for start in range(0, len(deflated), CHUNK_BYTES)
+    ] or [b""]
+    messages: list[Message] = []
+    for number, part in enumerate(parts):
+        content: ColumnChunk = {
+            "type": "columns",
+            "epoch": epoch,
+            "column": column,
+            "part": number,
+            "of": len(parts),
+            "revision": revision,
+        }
+        messages.append((content, [part]))
+    return messages
+
+
+def to_run(run: RunInfo, now: float) -> Run:
+    """As a page reads it."""
+    return {
+        "status": run.status.value,
+        "counts": list(run.counts),
+        "is_ended": run.is_ended,
+        "started": _known(run.started),
+        "ended": _known(run.ended),
+        "slots": run.slots,
+        "can_stop": run.can_stop,
+        "now": now,
+    }
+
+
+def _known(time_or_nan: float) -> float | None:
+    return None if isnan(time_or_nan) else time_or_nan

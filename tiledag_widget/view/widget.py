@@ -1,0 +1,157 @@
+"""`GraphWidget`: the live view of one graph, as an anywidget.
+
+One model per graph, however often it is shown. Its traits are a few words; everything else goes by messages, since
+traits are saved into notebooks and sent again on every reload. Import this module late: it brings ipywidgets.
+
+**The stored output** carries the widget, and for hosts without widgets the static forms of the moment when it was
+shown.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as version_of
+from pathlib import Path
+from typing import Any, Final
+
+try:
+    import anywidget
+    import traitlets
+except ImportError as error:
+    raise ImportError(
+        "The live view needs anywidget and ipywidgets: pip install anywidget. "
+        "Without them a graph shows its static form."
+    ) from error
+
+from ..core.snapshot import GraphSource
+from .control import Desk, keep_asked_route, register_control
+from .feed import Feed
+from .messages import PROTOCOL
+from .opening import Arrange, Arranged, Openings, fold_and_layout
+from .publisher import PUBLISHER, Publisher
+from .worker import Worker
+
+_log = logging.getLogger("tiledag_widget.view")
+
+STATIC: Final = Path(__file__).resolve().parent.parent / "static"
+LAYOUT_WORKER: Final = Worker("tiledag-layout")
+
+Forms = Callable[[GraphSource, Arranged], Mapping[str, str]]
+"""Static forms by mime type."""
+
+
+class GraphWidget(anywidget.AnyWidget):
+    """The live view of one graph. Methods are safe from any thread.
+
+    Args:
+        source: The graph.
+        auto_update: False for a view that shows the graph as it is when it opens, and again on `refresh` or the
+            page's own button.
+        forms: Makes the static forms, ``text/html`` and ``text/plain``.
+
+    Raises:
+        FileNotFoundError: The front end has not been built.
+    """
+
+    _esm = traitlets.Unicode("").tag(sync=True)
+    _css = traitlets.Unicode("").tag(sync=True)
+    protocol = traitlets.Int(PROTOCOL, read_only=True).tag(sync=True)
+    graph_id = traitlets.Unicode("", read_only=True).tag(sync=True)
+    title = traitlets.Unicode("", read_only=True).tag(sync=True)
+    auto_update = traitlets.Bool(True, read_only=True).tag(sync=True)
+
+    def __init__(
+        self,
+        source: GraphSource,
+        *,
+        auto_update: bool = True,
+        arrange: Arrange = fold_and_layout,
+        forms: Forms | None = None,
+        publisher: Publisher = PUBLISHER,
+        layout_worker: Worker = LAYOUT_WORKER,
+    ) -> None:
+        self._source = source
+        self._forms = forms or static_forms
+        self._openings = Openings(source, arrange)
+        self._feed = Feed(
+            source,
+            self._openings,
+            self.send,
+            wake=publisher.wake,
+            build=layout_worker.submit,
+            version=package_version(),
+            is_still=not auto_update,
+        )
+        self._desk = Desk(source, self._feed)
+        for name, value in (("graph_id", source.graph_id), ("title", source.title), ("auto_update", auto_update)):
+            self.set_trait(name, value)
+        super().__init__(_esm=front_end("widget.js"), _css=front_end("widget.css"))
+        keep_asked_route(self.comm)
+        register_control(kernel_now())
+
+    def _handle_custom_msg(self, content: object, buffers: object) -> None:
+        """A page's request, on whatever thread the kernel chose."""
+        self._desk.take(content)
+
+    def refresh(self) -> None:
+        """Bring a still view up to date."""
+        self._feed.refresh()
+
+    def close(self) -> None:
+        """End the view for good: its pages say that they are detached."""
+        self._feed.close()
+        super().close()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        if bundle is None:
+            return None
+        data, metadata = bundle
+        return {**data, **self.forms()}, metadata
+
+    def forms(self) -> Mapping[str, str]:
+        """The static forms of this moment; none rather than an exception."""
+        try:
+            return self._forms(self._source, self._openings.now().arranged)
+        except Exception:
+            _log.exception("the static forms could not be made")
+            return {}
+
+
+def static_forms(source: GraphSource, arranged: Arranged) -> Mapping[str, str]:
+    """``text/html`` and ``text/plain``, of the graph as it is now."""
+    run = source.run()
+    return {"text/plain": f"DAG {source.title}  {run.status}  {run.counts[3]:,}/{sum(run.counts):,}"}
+
+
+@cache
+def front_end(name: str) -> str:
+    """Text of a built file of the front end."""
+    path = STATIC / name
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"The front end has not been built: {path} is missing. In a clone run `make js`; an installed package "
+            "brings it, so install it anew."
+        ) from error
+
+
+@cache
+def package_version() -> str:
+    try:
+        return version_of("tiledag-widget")
+    except PackageNotFoundError:
+        return "0"
+
+
+def kernel_now() -> Any:
+    """The ipykernel that this code runs in, or None."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return None
+    return getattr(get_ipython(), "kernel", None)
