@@ -129,7 +129,7 @@ class DAG:
         self._driver = Driver(self._observer, chosen, self.max_workers, str(name or self.id))
         if self._observer.done or self._observer.update:
             self._driver.expect_callbacks()
-        self._nodes: list[Node[Any]] = []
+        self._nodes = cast("list[Node[Any]]", self._driver.tasks)
         self._by_id: dict[uuid.UUID, Node[Any]] = {}
         self._by_name = NodesByName()
         self._suffixes: dict[str, int] = {}
@@ -352,7 +352,6 @@ class DAG:
             node._index = self._driver.add(
                 node, tuple([parent._index for parent in parents]) if parents else (), node._standalone
             )
-            self._nodes.append(node)
             self._by_name.add(name if name is not None else node.name, node)
         if parents:
             node._parents = ()

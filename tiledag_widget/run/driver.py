@@ -305,7 +305,9 @@ class Driver:
                     while ready and not gate.interrupted:
                         node, attempt = ready.popleft()
                         if machine.live[node] and machine.attempt[node] == attempt:
-                            self._take(machine.handle(Began(node, attempt, zero + monotonic(), slot)))
+                            commands = machine.handle(Began(node, attempt, zero + monotonic(), slot))
+                            if self._has_callbacks:
+                                self._take(commands)
                             break
                         node = -1  # cancelled while it was queued
                     if node < 0:
