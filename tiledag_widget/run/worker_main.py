@@ -12,7 +12,6 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Sequence
 
 from ..wire import pickles
 
@@ -90,23 +89,30 @@ def main(connection: socket.socket, lifeline: socket.socket) -> None:
 
 
 def run_call(name: str, parcel: pickles.Parcel) -> tuple[int, pickles.Parcel]:
-    """Runs one call. Everything it raises is an outcome, SystemExit and KeyboardInterrupt too."""
+    """Runs one call of `pickles.dumps_call` in this process; `VALUE` or `ERROR`, and the reply.
+
+    Never raises: SystemExit and KeyboardInterrupt are outcomes too. Used by our workers and, through executors of
+    the user's, in processes of theirs.
+    """
     global _current_node
-    _current_node = name
+    before, _current_node = _current_node, name
     try:
         function, args, kwargs = pickles.loads_call(name, parcel)
         del parcel
-        return VALUE, pickles.dumps_result(name, function(*args, **kwargs))
+        result = function(*args, **kwargs)
+        del function, args, kwargs  # pickling the result may need their room
+        return VALUE, pickles.dumps_result(name, result)
     except BaseException as error:
         return ERROR, [pickles.capture_exception(error)]
     finally:
-        _current_node = None
+        _current_node = before
 
 
 def _adopt(surroundings: bytes | bytearray) -> None:
-    """Takes over what has changed in the parent: module path, working directory, environment."""
+    """Takes over what has changed in the parent: module path, arguments, working directory, environment."""
     news = json.loads(surroundings)
     sys.path[:] = news["path"]
+    sys.argv[:] = news["argv"]
     try:
         os.chdir(news["directory"])
     except OSError:

@@ -21,13 +21,15 @@ import threading
 import time
 import traceback
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..errors import NotPicklable, RemoteError
 
 __all__ = [
     "Parcel",
+    "RemoteTraceback",
     "capture_exception",
     "dumps",
     "dumps_call",
@@ -75,8 +77,8 @@ def loads(data: Buffer) -> Any:
     return pickle.loads(data)
 
 
-def _pack(obj: object, *, returning: bool = False) -> tuple[list[Buffer], bool]:
-    """`obj` as a parcel, and whether its loading runs reduction code that is not known to be harmless."""
+def _pack(obj: object, pickler_class: Any) -> tuple[list[Buffer], Any]:
+    """`obj` as a parcel, and the pickler that made it."""
     file = io.BytesIO()
     beside: list[Buffer] = []
 
@@ -90,19 +92,27 @@ def _pack(obj: object, *, returning: bool = False) -> tuple[list[Buffer], bool]:
         beside.append(view)
         return False
 
-    pickler = _pickler_classes()[returning](file, protocol=5, buffer_callback=keep_in_stream)
+    pickler = pickler_class(file, protocol=5, buffer_callback=keep_in_stream)
     pickler.dump(obj)
-    suspect = returning and any(map(_reduces_in_its_own_way, pickler.types_met))
-    return [file.getvalue(), *beside], suspect
+    return [file.getvalue(), *beside], pickler
 
 
 def _unpack(parcel: Parcel) -> Any:
-    return pickle.loads(parcel[0], buffers=parcel[1:])
+    # From immutable bytes an array would come out read-only.
+    buffers = [bytearray(buffer) if isinstance(buffer, bytes) else buffer for buffer in parcel[1:]]
+    return pickle.loads(parcel[0], buffers=buffers)
 
 
 @functools.cache
-def _pickler_classes() -> tuple[Any, Any]:
-    """The pickler of the parent and that of a worker; made late, since importing cloudpickle takes 80 ms."""
+def _going_pickler() -> Any:
+    import cloudpickle
+
+    return cloudpickle.Pickler
+
+
+@functools.cache
+def _returning_pickler() -> Any:
+    """The pickler of a worker; made late, since importing cloudpickle takes 80 ms."""
     import cloudpickle
     from cloudpickle import cloudpickle as inside
 
@@ -126,7 +136,7 @@ def _pickler_classes() -> tuple[Any, Any]:
                 return _class_that_came_from_here, (tracker_id, cloudpickle.dumps(obj, protocol=5))
             return super().reducer_override(obj)
 
-    return cloudpickle.Pickler, ReturningPickler
+    return ReturningPickler
 
 
 def _class_that_came_from_here(tracker_id: str, by_value: bytes) -> Any:
@@ -137,16 +147,14 @@ def _class_that_came_from_here(tracker_id: str, by_value: bytes) -> Any:
     return pickle.loads(by_value) if found is None else found
 
 
-_WELL_KNOWN = frozenset(sys.stdlib_module_names) | {"numpy", "pandas", "polars", "pyarrow", "scipy", "sklearn", "xarray"}
+_WELL_KNOWN = frozenset(sys.stdlib_module_names) | set("numpy pandas polars pyarrow scipy sklearn xarray".split())
 
 
 def _reduces_in_its_own_way(cls: type) -> bool:
     if cls.__module__.partition(".")[0] in _WELL_KNOWN and cls.__module__ != "__main__":
         return False
-    return (
-        cls.__reduce_ex__ is not object.__reduce_ex__
-        or cls.__reduce__ is not object.__reduce__
-        or hasattr(cls, "__setstate__")
+    return hasattr(cls, "__setstate__") or any(
+        name in base.__dict__ for base in cls.__mro__[:-1] for name in ("__reduce__", "__reduce_ex__")
     )
 
 
@@ -163,14 +171,15 @@ def dumps_call(
     """
     args, kwargs = tuple(args), dict(kwargs)
     try:
-        return _pack((function, args, kwargs))[0]
+        return _pack((function, args, kwargs), _going_pickler())[0]
     except BaseException as error:
         if _may_be_a_real_interrupt(error):
             raise
-        named = [("function", function), *_items_with_paths("args", args), *_items_with_paths("kwargs", kwargs)]
-        where, reason, way_out = _explain(named, error)
+        parts = _Parts.of([("function", function), *_items("args", args), *_items("kwargs", kwargs)])
+        where, reason, way_out = _explain(parts, error)
         raise NotPicklable(
-            f"Node {node_name!r}: {where} cannot be sent to a process: {reason}. {way_out}, or run this node in threads.",
+            f"Node {node_name!r}: {where} cannot be sent to a process: {reason}. "
+            f"{way_out}, or run this node in threads.",
             where,
         ) from error
 
@@ -203,20 +212,25 @@ def dumps_result(node_name: str, result: object) -> list[Buffer]:
     Raises:
         NotPicklable: names the node, the path of the culprit (`result[3]`), its type and a way out.
     """
+    if type(result) in _PLAIN:
+        return [pickle.dumps(result, protocol=5)]
     try:
-        parcel, suspect = _pack(result, returning=True)
+        parcel, pickler = _pack(result, _returning_pickler())
     except BaseException as error:
         if _may_be_a_real_interrupt(error):
             raise
-        where, reason, way_out = _explain([("result", result)], error)
+        where, reason, way_out = _explain(_Parts.of([("result", result)]), error)
         raise NotPicklable(
             f"Node {node_name!r}: {where} cannot be sent back from a process: {reason}. "
             f"{way_out.replace('inside the function', 'in the node that uses it')}, or run this node in threads.",
             where,
         ) from error
-    if suspect:
+    if any(map(_reduces_in_its_own_way, pickler.types_met)):
         loads_result(node_name, [parcel[0], *map(bytearray, parcel[1:])])
     return parcel
+
+
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
 
 def loads_result(node_name: str, parcel: Parcel) -> Any:
@@ -255,6 +269,19 @@ class _OutOfTime(Exception):
     pass
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What a value is made of as pickling sees it; the path of a part is made only when asked for."""
+
+    values: Sequence[Any]
+    name_of: Callable[[int], str]
+
+    @staticmethod
+    def of(named: Iterable[_Named]) -> _Parts:
+        pairs = list(named)
+        return _Parts([value for _, value in pairs], lambda index: pairs[index][0])
+
+
 class _Trial:
     """Finds the innermost part of a value that fails to pickle, by pickling parts, until the time is up."""
 
@@ -272,54 +299,42 @@ class _Trial:
             return error
         return None
 
-    def first_failing(self, parts: Sequence[_Named]) -> _Named | None:
-        """By halving: one bad item in a million costs a few picklings of the list, not a million."""
-        if not parts or self.error_of([value for _, value in parts]) is None:
+    def first_failing(self, parts: _Parts) -> _Named | None:
+        """By halving: one bad item in a million costs twice the pickling of all, not a million picklings."""
+        values, start = parts.values, 0
+        if not len(values) or self.error_of(values) is None:
             return None
-        while len(parts) > 1:
-            half = len(parts) // 2
-            left = parts[:half]
-            parts = left if self.error_of([value for _, value in left]) is not None else parts[half:]
-        return parts[0]
+        while len(values) > 1:
+            half = len(values) // 2
+            if self.error_of(values[:half]) is not None:
+                values = values[:half]
+            else:
+                values, start = values[half:], start + half
+        return parts.name_of(start), values[0]
 
 
-def _explain(named: Sequence[_Named], error: BaseException) -> tuple[str, str, str]:
+def _explain(parts: _Parts, error: BaseException) -> tuple[str, str, str]:
     """Path of the culprit, what is wrong with it, and what to do."""
-    if _is_too_deep(error):
-        return _too_deep(named)
     trial = _Trial()
-    where, culprit = named[0] if len(named) == 1 else ("the call", None)
+    where, culprit = (parts.name_of(0), parts.values[0]) if len(parts.values) == 1 else ("the call", None)
     try:
-        found = trial.first_failing(named)
+        found = trial.first_failing(parts)
         for _ in range(50):
             if found is None:
                 break
             where, culprit = found
-            found = trial.first_failing(list(_parts(where, culprit)))
+            problem = trial.error_of(culprit)
+            if problem is not None and _is_too_deep(problem):
+                return where, "it is nested too deeply to be pickled", "Make it flatter"
+            found = trial.first_failing(_parts(where, culprit))
         error = trial.error_of(culprit) or error
     except _OutOfTime:
-        pass
-    if _is_too_deep(error):
-        return _too_deep([(where, culprit)])
+        return where, f"something in it has no pickled form ({_short(error)})", "Make it inside the function"
     return where, _reason(culprit, error), _way_out(culprit)
 
 
 def _is_too_deep(error: BaseException) -> bool:
     return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
-
-
-def _too_deep(named: Sequence[_Named]) -> tuple[str, str, str]:
-    trial = _Trial()
-    where = named[0][0] if len(named) == 1 else "an argument"
-    try:
-        for name, value in named:
-            problem = trial.error_of(value)
-            if problem is not None and _is_too_deep(problem):
-                where = name
-                break
-    except _OutOfTime:
-        pass
-    return where, "it is nested too deeply to be pickled", "Flatten it, for instance into lists of indexes"
 
 
 def _reason(culprit: object, error: BaseException) -> str:
@@ -333,37 +348,42 @@ def _reason(culprit: object, error: BaseException) -> str:
 
 
 def _way_out(culprit: object) -> str:
-    if isinstance(culprit, types.GeneratorType | types.AsyncGeneratorType) or isinstance(culprit, Iterator):
+    if isinstance(culprit, types.GeneratorType | types.AsyncGeneratorType):
         return "Make a list of it, or make it inside the function"
-    if isinstance(culprit, io.IOBase) or hasattr(culprit, "close"):
+    if hasattr(culprit, "close"):
         return "Open it inside the function"
     return "Make it inside the function"
 
 
-def _parts(where: str, value: Any) -> Iterator[_Named]:
+def _parts(where: str, value: Any) -> _Parts:
     """What `value` is made of as pickling sees it, each with its path."""
+    if type(value) in (list, tuple):
+        return _Parts(value, lambda index: f"{where}[{index}]")
+    return _Parts.of(_named_parts(where, value))
+
+
+def _named_parts(where: str, value: Any) -> Iterator[_Named]:
     if isinstance(value, list | tuple | Mapping):
-        yield from _items_with_paths(where, value)
+        yield from _items(where, value)
     elif isinstance(value, set | frozenset):
-        yield from ((f"{where}{{{_key(item)}}}", item) for item in value)
+        yield from ((f"{where}{{{_key(item)}}}", item) for item in list(value))
     elif isinstance(value, types.FunctionType):
         yield from _parts_of_function(where, value)
     elif isinstance(value, functools.partial):
         yield f"{where}.func", value.func
-        yield from _items_with_paths(f"{where}.args", value.args)
-        yield from _items_with_paths(f"{where}.keywords", value.keywords)
+        yield from _items(f"{where}.args", value.args)
+        yield from _items(f"{where}.keywords", value.keywords)
     elif isinstance(value, types.MethodType):
         yield f"{where}.__self__", value.__self__
         yield f"{where}.__func__", value.__func__
-    if not isinstance(value, type | types.FunctionType | types.ModuleType | types.MethodType):
+    if isinstance(value, type):
+        if value.__module__ == "__main__":
+            yield from ((f"{where}.{key}", item) for key, item in list(vars(value).items()) if key[:2] != "__")
+    elif not isinstance(value, types.FunctionType | types.ModuleType | types.MethodType):
         yield from _attributes(where, value)
-    elif isinstance(value, type) and value.__module__ == "__main__":
-        for key, item in list(vars(value).items()):
-            if not key.startswith("__"):
-                yield f"{where}.{key}", item
 
 
-def _items_with_paths(where: str, value: Any) -> Iterator[_Named]:
+def _items(where: str, value: Any) -> Iterator[_Named]:
     if isinstance(value, Mapping):
         for key, item in list(value.items()):
             yield f"{where}[{_key(key)}]", item
@@ -474,7 +494,7 @@ def traceback_text_of(error: BaseException) -> str:
 def _whole(error: BaseException) -> bytes | None:
     for form in (error, _Bare(error)):
         try:
-            data = bytes(_pack(form, returning=True)[0][0])
+            data = _dumps_returning(form)
             if len(data) > EXCEPTION_LIMIT:
                 return None
             copy = pickle.loads(data)
@@ -484,6 +504,12 @@ def _whole(error: BaseException) -> bytes | None:
             if _may_be_a_real_interrupt(problem):
                 raise
     return None
+
+
+def _dumps_returning(obj: object) -> bytes:
+    file = io.BytesIO()
+    _returning_pickler()(file, protocol=5).dump(obj)
+    return file.getvalue()
 
 
 class _Bare:
