@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import isnan, nan
-from typing import Final
+from typing import Any, Final
 
 from ..errors import IllegalTransition
 from .graph import Graph
@@ -49,7 +49,9 @@ from .states import (
 )
 
 NO_SLOT: Final = 0xFFFF
-"""Slot of a node that no worker has taken up."""
+"""Slot of a node that no worker has taken up, or whose slot has a number too high to tell."""
+_new: Final = tuple.__new__
+"""Makes a named tuple in half the time that its class takes: two or three commands a node add up."""
 
 
 class PastAttempt(tuple[int, int, int, int, float, float]):
@@ -67,7 +69,6 @@ class GraphMachine:
     """
 
     __slots__ = (
-        "_handlers",
         "attempt",
         "bad",
         "blocker",
@@ -116,19 +117,6 @@ class GraphMachine:
         self.ended_at = nan
         self.changes = array("I")
         self.history: list[Event] = []
-        self._handlers = {
-            AddNode: self._add_node,
-            AddEdge: self._add_edge,
-            Start: self._start,
-            Began: self._began,
-            Finished: self._finished,
-            Failed: self._went_wrong,
-            Lost: self._went_wrong,
-            Aborted: self._aborted,
-            Cancel: self._cancel,
-            Stop: self._stop,
-            Retry: self._retry,
-        }
 
     def __len__(self) -> int:
         return len(self.status)
@@ -166,7 +154,7 @@ class GraphMachine:
             IllegalTransition: The table does not know the event in this state; nothing was changed.
         """
         commands: list[Command] = []
-        self._handlers[type(event)](event, commands)  # type: ignore[operator]
+        _HANDLERS[type(event)](self, event, commands)
         self.history.append(event)
         return commands
 
@@ -197,7 +185,9 @@ class GraphMachine:
         self.unmet.append(unmet)
         self.bad.append(bad)
         self.live.append(0)
-        if bad and event.status == NOT_STARTED:
+        if event.status == CANCELLED:
+            self.changes.append(count)
+        elif bad:
             self._block(count, commands)
 
     def _add_edge(self, event: AddEdge, commands: list[Command]) -> None:
@@ -238,9 +228,9 @@ class GraphMachine:
             return
         if self.status[node] != NOT_STARTED:
             raise self._illegal(event, node)
-        self.queued -= 1
-        self.slot[node] = slot
+        self.slot[node] = slot if 0 <= slot < NO_SLOT else NO_SLOT
         self.started[node] = at
+        self.queued -= 1
         self._set(node, RUNNING, commands)
 
     def _finished(self, event: Finished, commands: list[Command]) -> None:
@@ -250,14 +240,15 @@ class GraphMachine:
         if self.status[node] != RUNNING:
             raise self._illegal(event, node)
         self.live[node] = 0
-        self.stopping.discard(node)
         self.ended[node] = at
+        if self.stopping:
+            self.stopping.discard(node)
         self._set(node, COMPLETED, commands)
-        unmet, bad, status = self.unmet, self.bad, self.status
+        unmet, status = self.unmet, self.status
         for child in self.graph.children[node]:
             left = unmet[child] - 1
             unmet[child] = left
-            if not left and status[child] == NOT_STARTED and not bad[child]:
+            if not left and status[child] == NOT_STARTED:
                 self._make_ready(child, commands)
         if not self.queued:
             self._end_if_idle(at, commands)
@@ -286,9 +277,9 @@ class GraphMachine:
 
     def _is_live(self, event: Event, node: int, attempt: int) -> bool:
         """False for the answer of a superseded attempt, which is recorded and changes nothing."""
-        if not 0 <= node < len(self.status) or attempt > self.attempt[node] or attempt < 1:
-            raise self._illegal(event, node)
-        return bool(self.live[node]) and attempt == self.attempt[node]
+        if 0 <= node < len(self.status) and 1 <= attempt <= self.attempt[node]:
+            return attempt == self.attempt[node] and self.live[node] == 1
+        raise self._illegal(event, node)
 
     def _close_attempt(self, node: int, at: float) -> None:
         self.live[node] = 0
@@ -328,69 +319,58 @@ class GraphMachine:
 
     def _retry(self, event: Retry, commands: list[Command]) -> None:
         self._check_indices(event, event.nodes)
+        nodes: Iterable[int] = event.nodes
         if event.descendants:
-            touched = self._reset_below(event, commands)
-        else:
-            touched = self._reset(event.nodes, commands)
+            nodes = self.graph.descendants(nodes)
+            for node in nodes:
+                if self.live[node]:
+                    raise self._illegal(event, node, "a node below is queued or runs: wait for the end of the run")
+        touched = self._reset(nodes, event.descendants, commands)
         if not touched:
             return
         self.cancel_asked = False
-        if not self.is_started:
-            return
         self.is_ended = False
         self.ended_at = nan
+        if not self.is_started:
+            return
         for node in touched:
             if self.status[node] == NOT_STARTED and not self.unmet[node]:
                 self._make_ready(node, commands)
         self._end_if_idle(event.at, commands)
 
-    def _reset(self, nodes: Iterable[int], commands: list[Command]) -> list[int]:
-        """Put Failed and Cancelled nodes, and what only they blocked, back to Not Started."""
+    def _reset(self, nodes: Iterable[int], completed_too: bool, commands: list[Command]) -> list[int]:
+        """Put Failed and Cancelled nodes, and what only they blocked, back to Not Started; return the former."""
         touched: list[int] = []
-        status = self.status
+        freed: list[int] = []
+        status, unmet = self.status, self.unmet
         for node in nodes:
-            if status[node] != FAILED and status[node] != CANCELLED:
+            was = status[node]
+            if was == FAILED or was == CANCELLED:
+                self._archive(node)
+                if self.bad[node]:  # cancelled below a bad parent: stays bad, so the counters below it stay right
+                    self._block(node, commands)
+                    freed.append(node)
+                else:
+                    self._set(node, NOT_STARTED, commands)
+                    freed += self._spread_fine(node, commands)
+            elif was == COMPLETED and completed_too:
+                self._archive(node)
+                for child in self.graph.children[node]:
+                    unmet[child] += 1
+                self._set(node, RETRY_COMPLETED, commands)
+            else:
                 continue
             touched.append(node)
-            self._archive(node)
-            if self.bad[node]:  # a cancelled node below a failed one: still bad, so nothing changes below it
-                self._block(node, commands)
-                continue
-            self._set(node, NOT_STARTED, commands)
-            self._spread_fine(node, commands)
-        self._recompute_blockers(touched)
+        self._blame_others(set(touched), freed)
         return touched
 
-    def _reset_below(self, event: Retry, commands: list[Command]) -> list[int]:
-        members = self.graph.descendants(event.nodes)
-        status, live = self.status, self.live
-        for node in members:
-            if live[node]:
-                raise IllegalTransition(
-                    f"Retry with descendants: node {node} is {Status(status[node])} or queued; "
-                    "wait for the end of the run"
-                )
-        for node in members:
-            was = status[node]
-            if was == NOT_STARTED:
-                continue
-            self._archive(node)
-            self.blocker.pop(node, None)
-            for child in self.graph.children[node]:
-                if was == COMPLETED:
-                    self.unmet[child] += 1
-                else:
-                    self.bad[child] -= 1
-            self._set(node, RETRY_COMPLETED, commands)
-        for node in members:  # what a node outside still blocks
-            if self.bad[node] and status[node] == NOT_STARTED:
-                self._block(node, commands)
-                self._spread_bad(node, commands)
-        return members
-
     def _archive(self, node: int) -> None:
-        """Keep the attempt that a retry replaces, where there was one."""
-        if self.attempt[node] and self.status[node] != PARENT_FAILED:
+        """Keep the attempt that a retry replaces, where there was one that is not kept yet.
+
+        It is already kept where a retry put the node back behind a parent and it was cancelled while it waited there.
+        """
+        kept = self.past.get(node)
+        if self.attempt[node] and not (kept and kept[-1][1] == self.attempt[node]):
             self.past.setdefault(node, []).append(
                 PastAttempt(
                     (
@@ -415,14 +395,14 @@ class GraphMachine:
         counts[status] += 1
         self.status[node] = status
         self.changes.append(node)
-        commands.append(Changed(node, status))
+        commands.append(_new(Changed, (node, status)))
 
     def _make_ready(self, node: int, commands: list[Command]) -> None:
         attempt = self.attempt[node] + 1
         self.attempt[node] = attempt
         self.live[node] = 1
         self.queued += 1
-        commands.append(Run(node, attempt))
+        commands.append(_new(Run, (node, attempt)))
 
     def _block(self, node: int, commands: list[Command]) -> None:
         """Make a node with a bad parent Parent Failed, and name who is to blame."""
@@ -453,34 +433,34 @@ class GraphMachine:
                     self._set(child, PARENT_FAILED, commands)
                     queue.append(child)
 
-    def _spread_fine(self, node: int, commands: list[Command]) -> None:
-        """``node`` has just stopped being bad: free what nothing else blocks."""
+    def _spread_fine(self, node: int, commands: list[Command]) -> list[int]:
+        """``node`` has just stopped being bad: free what nothing else blocks. The nodes that are fine now."""
         status, bad, children = self.status, self.bad, self.graph.children
-        queue = deque([node])
-        while queue:
-            for child in children[queue.popleft()]:
+        fine = [node]
+        for source in fine:  # grows while it is walked
+            for child in children[source]:
                 bad[child] -= 1
                 if not bad[child] and status[child] == PARENT_FAILED:
-                    self.blocker.pop(child, None)
+                    del self.blocker[child]
                     self._set(child, NOT_STARTED, commands)
+                    fine.append(child)
+        return fine
+
+    def _blame_others(self, gone: set[int], freed: Iterable[int]) -> None:
+        """Nodes still blocked that blame one of ``gone`` blame the next one.
+
+        Whoever blames a node has it for a parent, or a blocked parent that blames it too: so all of them are found by
+        going down from the ``freed`` nodes (those of ``gone`` and those they alone blocked) through blamers only.
+        """
+        blamers: dict[int, None] = {}
+        queue = deque(freed)
+        while queue:
+            for child in self.graph.children[queue.popleft()]:
+                if child not in blamers and self.blocker.get(child) in gone:
+                    blamers[child] = None
                     queue.append(child)
-
-    def _recompute_blockers(self, freed: Iterable[int]) -> None:
-        """Blocked nodes that named a freed node name the next one. Walks down from the freed nodes only."""
-        gone = {node for node in freed if self.status[node] not in BAD}
-        if not gone or not self.blocker:
-            return
-        for node in self._blocked_below(gone):
-            if self.blocker[node] in gone:
-                self._find_blocker(node)
-
-    def _blocked_below(self, nodes: Iterable[int]) -> list[int]:
-        """Parent Failed descendants, parents before children."""
-        below = [node for node in self.graph.descendants(nodes) if self.status[node] == PARENT_FAILED]
-        if self.graph.sorted:
-            return sorted(below)
-        position = {node: place for place, node in enumerate(self.graph.topological_order())}
-        return sorted(below, key=position.__getitem__)
+        for node in self.graph.parents_first(blamers):
+            self._find_blocker(node)
 
     def _end_if_idle(self, at: float, commands: list[Command]) -> None:
         if self.queued or self.counts[RUNNING] or self.is_ended:
@@ -497,13 +477,13 @@ class GraphMachine:
             if not 0 <= node < len(self.status):
                 raise self._illegal(event, node)
 
-    def _illegal(self, event: Event, node: int) -> IllegalTransition:
+    def _illegal(self, event: Event, node: int, why: str = "") -> IllegalTransition:
         if not 0 <= node < len(self.status):
             return IllegalTransition(f"{event}: there is no node {node}; the graph has {len(self.status)}")
         story = "\n  ".join(map(str, self.story(node))) or "nothing happened to it yet"
         return IllegalTransition(
             f"{event}: node {node} is {Status(self.status[node])}, attempt {self.attempt[node]}, "
-            f"{'live' if self.live[node] else 'not live'}. Its story:\n  {story}"
+            f"{'live' if self.live[node] else 'not live'}{why and '; '}{why}. Its story:\n  {story}"
         )
 
     def story(self, node: int) -> list[Event]:
@@ -550,17 +530,41 @@ class GraphMachine:
                 assert bad, f"node {node} is Parent Failed and no parent is bad"
                 culprit = status[self.blocker[node]]
                 assert culprit in (FAILED, CANCELLED), f"node {node} blames a node that is {Status(culprit)}"
-        for code in Status:
-            seen = status.count(code.value)
-            assert self.counts[code.value] == seen, f"{code}: counted {self.counts[code.value]}, are {seen}"
+                heard = any(self.blocker[node] in (parent, self.blocker.get(parent)) for parent in parents[node])
+                assert heard, f"node {node} blames node {self.blocker[node]}, which none of its parents does"
+            if code in (NOT_STARTED, PARENT_FAILED):
+                untouched = self.slot[node] == NO_SLOT and isnan(self.started[node]) and isnan(self.ended[node])
+                assert untouched, f"node {node} is {Status(code)} and carries the times of an attempt"
+            kept = [attempt[1] for attempt in self.past.get(node, ())]
+            assert kept == sorted(set(kept)), f"node {node}: past attempts are not each kept once, in order: {kept}"
+        for each in Status:
+            seen = status.count(each.value)
+            assert self.counts[each.value] == seen, f"{each}: counted {self.counts[each.value]}, are {seen}"
         queued = sum(bool(live) for live in self.live) - self.counts[RUNNING]
         assert self.queued == queued, f"queued is {self.queued}, should be {queued}"
         assert self.stopping <= {node for node in range(len(status)) if status[node] == RUNNING}
-        idle = not queued and not self.counts[RUNNING]
-        if self.is_started or self.cancel_asked:
-            assert self.is_ended == idle, f"ended {self.is_ended} although idle is {idle}"
+        over = (self.is_started or self.cancel_asked) and not queued and not self.counts[RUNNING]
+        assert self.is_ended == over, f"ended is {self.is_ended}, should be {over}"
+        assert self.is_ended != isnan(self.ended_at), f"ended is {self.is_ended}, ended at {self.ended_at}"
         if self.is_ended and self.is_started:
             assert all(code in TERMINAL for code in status), "the graph ended with work left"
+
+
+# A table of plain functions: bound methods kept by the machine would make it a reference cycle, and a finished graph
+# of 10,000 nodes would stay in memory until the garbage collector comes by.
+_HANDLERS: Final[dict[type, Callable[[GraphMachine, Any, list[Command]], None]]] = {
+    AddNode: GraphMachine._add_node,
+    AddEdge: GraphMachine._add_edge,
+    Start: GraphMachine._start,
+    Began: GraphMachine._began,
+    Finished: GraphMachine._finished,
+    Failed: GraphMachine._went_wrong,
+    Lost: GraphMachine._went_wrong,
+    Aborted: GraphMachine._aborted,
+    Cancel: GraphMachine._cancel,
+    Stop: GraphMachine._stop,
+    Retry: GraphMachine._retry,
+}
 
 
 def replay(events: Iterable[Event]) -> GraphMachine:

@@ -6,7 +6,7 @@ import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isnan
+from math import inf, isnan
 from typing import Any, Final, Protocol
 
 from .machine import GraphMachine
@@ -14,7 +14,10 @@ from .states import Status
 
 RECORD: Final = struct.Struct("<IBBHff")
 """A change: index u32, status u8, attempt u8 (255 for more), slot u16 (65535 for none), started f32 and ended f32
-in seconds since the run's zero (NaN for not yet)."""
+in seconds since the run's zero (NaN for not yet, 0 for before the zero).
+
+The attempt is the latest at the last change of status: a node is told a new one when it is put to Not Started or
+begins, not when it is queued."""
 RECORD_SIZE: Final = RECORD.size
 
 
@@ -138,10 +141,13 @@ def run_info(machine: GraphMachine, slots: int = 0, can_stop: bool = False) -> R
 def records_since(machine: GraphMachine, since: int) -> bytes:
     """Records of every node that changed after revision ``since``, each node once per attempt that ended meanwhile.
 
-    O(changes since then), not O(nodes).
+    O(changes since then), not O(nodes). A receiver that applies them in order, the last one of a node winning, has the
+    machine's columns, however the revisions were cut into windows.
     """
+    # What happened before the start has no zero to count from, and the clock may step back: both are told as 0, so
+    # that a record says the same whether it is made before or after the start. max() lets NaN through.
     changed = dict.fromkeys(machine.changes[since:])
-    zero = 0.0 if isnan(machine.started_at) else machine.started_at
+    zero = inf if isnan(machine.started_at) else machine.started_at
     packed = bytearray()
     pack = RECORD.pack
     status, attempts, slots = machine.status, machine.attempt, machine.slot
@@ -149,9 +155,14 @@ def records_since(machine: GraphMachine, since: int) -> bytes:
     for node in changed:
         for revision, attempt, code, slot, began, over in past.get(node, ()):
             if revision >= since:
-                packed += pack(node, code, min(attempt, 255), slot, began - zero, over - zero)
+                packed += pack(node, code, min(attempt, 255), slot, max(began - zero, 0.0), max(over - zero, 0.0))
         packed += pack(
-            node, status[node], min(attempts[node], 255), slots[node], started[node] - zero, ended[node] - zero
+            node,
+            status[node],
+            min(attempts[node], 255),
+            slots[node],
+            max(started[node] - zero, 0.0),
+            max(ended[node] - zero, 0.0),
         )
     return bytes(packed)
 

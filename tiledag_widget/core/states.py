@@ -7,7 +7,7 @@ which is what a node of a large graph spends most of its time on here.
 from __future__ import annotations
 
 import enum
-from typing import Final, NamedTuple, Union
+from typing import Final, NamedTuple
 
 
 class Status(enum.Enum):
@@ -136,7 +136,7 @@ class Retry(NamedTuple):
     at: float
 
 
-Event = Union[AddNode, AddEdge, Start, Began, Finished, Failed, Lost, Aborted, Cancel, Stop, Retry]
+Event = AddNode | AddEdge | Start | Began | Finished | Failed | Lost | Aborted | Cancel | Stop | Retry
 EVENTS: Final[tuple[type, ...]] = (
     AddNode,
     AddEdge,
@@ -182,7 +182,7 @@ class Ended(NamedTuple):
     status: int
 
 
-Command = Union[Run, Abort, Changed, Ended]
+Command = Run | Abort | Changed | Ended
 
 
 # --- the table ----------------------------------------------------------------------------------------------
