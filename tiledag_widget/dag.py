@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 import uuid
 import warnings
 from collections.abc import Callable, Generator, Mapping
@@ -196,7 +197,9 @@ class DAG:
     @property
     def failed_nodes(self) -> dict[uuid.UUID, Node[Any]]:
         """Nodes that are Failed, by id, in the order in which they failed."""
-        return {self._nodes[i].id: self._nodes[i] for i in self._failed_in_order()}
+        with self._driver.lock:
+            order = self._in_order_of_failing()
+        return {self._nodes[i].id: self._nodes[i] for i in order}
 
     @property
     def running_nodes(self) -> dict[uuid.UUID, Node[Any]]:
@@ -221,17 +224,17 @@ class DAG:
         nodes = self._nodes
         return {nodes[index].id: nodes[index] for index in self._indices(*codes)}
 
-    def _failed_in_order(self) -> list[int]:
-        with self._driver.lock:
-            machine = self._driver.machine
-            if not machine.counts[FAILED]:
-                return []
-            order: dict[int, None] = {}
-            for index in machine.changes:
-                if machine.status[index] == FAILED:
-                    order.pop(index, None)
-                    order[index] = None
-            return list(order)
+    def _in_order_of_failing(self) -> list[int]:
+        """Indices of the Failed nodes. The driver's lock is held."""
+        machine = self._driver.machine
+        if not machine.counts[FAILED]:
+            return []
+        order: dict[int, None] = {}
+        for index in machine.changes:
+            if machine.status[index] == FAILED:
+                order.pop(index, None)
+                order[index] = None
+        return list(order)
 
     # --- building ---------------------------------------------------------------------------------------
 
@@ -279,9 +282,12 @@ class DAG:
         if not callable(func):
             raise _server_needed("submit_udf", full_name(func))
         kwargs.pop("mode", None)
-        name = kwargs.pop("name", None) or self._unused_name(full_name(func))
+        name = kwargs.pop("name", None)
         kwargs = _without_server_options(func, kwargs)
-        return self._join(Node(func, *args, name=name, dag=self, mode=Mode.LOCAL, **kwargs), name)
+        with self._build_lock:  # from the look for a free name to its use
+            if name is None:
+                name = self._unused_name(full_name(func))
+            return self._join(Node(func, *args, name=name, dag=self, mode=Mode.LOCAL, **kwargs), name)
 
     submit = submit_udf
 
@@ -343,15 +349,29 @@ class DAG:
         missing = [parent for parent in node._parents if parent._index < 0]
         if missing:
             raise ValueError(f"{node!r} waits for {missing[0]!r}, which is in no graph yet: add that one first")
+        strange = [parent for parent in node._parents if parent.dag is not self]
+        if strange:
+            raise ValueError(f"{node!r} waits for {strange[0]!r}, which is part of another graph: build both in one")
+        before = node.dag
         node.dag = self
-        return self._join(node, node._name)
+        try:
+            return self._join(node, node._name)
+        except BaseException:
+            if node._index < 0:
+                node.dag = before
+            raise
 
     def _join(self, node: Node[Any], name: str | None) -> Node[Any]:
         parents = node._parents
+        indices = tuple([parent._index for parent in parents]) if parents else ()
         with self._build_lock:
-            node._index = self._driver.add(
-                node, tuple([parent._index for parent in parents]) if parents else (), node._standalone
-            )
+            node._index = len(self._nodes)  # before anybody can find the node in the list
+            try:
+                self._driver.add(node, indices, node._standalone)
+            except BaseException:
+                if self._nodes[node._index :] != [node]:
+                    node._index = -1
+                raise
             self._by_name.add(name if name is not None else node.name, node)
         if parents:
             node._parents = ()
@@ -447,19 +467,26 @@ class DAG:
             TimeoutError: The graph has not ended in time; it goes on.
             BaseException: The error of the node that failed first, if any failed.
         """
-        check_timeout(timeout)
-        try:
-            is_over = self._driver.wait_until_ended(timeout)
-        except KeyboardInterrupt:
-            if not self.done():
-                print("graph still running; `dag.cancel()` stops it")
-            raise
-        if not is_over:
-            raise TimeoutError(f"timed out after {timeout} sec")
-        for index in self._failed_in_order():
-            error = self._nodes[index].error
-            if error is not None:
-                raise error
+        seconds = check_timeout(timeout)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            try:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                is_over = self._driver.wait_until_ended(left)
+            except KeyboardInterrupt:
+                if not self.done():
+                    print("graph still running; `dag.cancel()` stops it")
+                raise
+            if not is_over:
+                raise TimeoutError(f"timed out after {timeout} sec")
+            with self._driver.lock:
+                if not self._driver.machine.is_ended:
+                    continue  # a retry came between: that end was not the last
+                first = next((self._nodes[index] for index in self._in_order_of_failing()), None)
+                error = None if first is None else first._error
+            if first is not None and error is not None:
+                raise first._with_own_traceback(error)
+            return
 
     def done(self) -> bool:
         """True when the graph has ended."""

@@ -31,12 +31,20 @@ class NodesByName(dict[str, Any]):
     def __getitem__(self, name: str) -> Any:
         node = super().__getitem__(name)
         if name in self._doubled:
-            self._doubled.discard(name)
-            import warnings
-
-            warnings.warn(
-                f"Several nodes are named {name!r}; this is the last one. Give them names of their own with name=...",
-                UserWarning,
-                stacklevel=2,
-            )
+            self._warn(name)
         return node
+
+    def get(self, name: str, default: Any = None) -> Any:
+        if name in self._doubled:
+            self._warn(name)
+        return super().get(name, default)
+
+    def _warn(self, name: str) -> None:
+        import warnings
+
+        self._doubled.discard(name)
+        warnings.warn(
+            f"Several nodes are named {name!r}; this is the last one. Give them names of their own with name=...",
+            UserWarning,
+            stacklevel=3,
+        )

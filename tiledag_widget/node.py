@@ -8,7 +8,9 @@ import uuid
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError
-from numbers import Number
+from math import isnan, nan
+from threading import TIMEOUT_MAX
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from .core.states import BAD, CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, TERMINAL, Mode, Status
@@ -52,7 +54,9 @@ class Node(Generic[T]):
     _standalone: int = NOT_STARTED
     _value: Any = _MISSING
     _error: BaseException | None = None
+    _traceback: TracebackType | None = None
     _past_errors: Mapping[int, BaseException] = {}
+    _foreign: Mapping[int, Any] | None = None
     _callbacks: tuple[tuple[Callable[[Any], object], int], ...] = ()
     _parents: tuple[Node[Any], ...] = ()
     _progress: tuple[float, float] | None = None
@@ -123,12 +127,19 @@ class Node(Generic[T]):
         for parent in parents:
             if parent.dag is self.dag:
                 own[id(parent)] = parent
-            elif parent.status is not Status.COMPLETED:
-                raise ValueError(
-                    f"Nodes from a previous DAG may only be used as inputs in a subsequent DAG if they are already "
-                    f"complete. {parent!r} is {parent.status}: wait for it, or build both in one graph."
-                )
+            else:
+                self._take_over(parent)
         self._parents = tuple(own.values())
+
+    def _take_over(self, node: Node[Any]) -> None:
+        """Keep the value that a node of another graph has now: a retry over there changes nothing here."""
+        value = node._value
+        if value is _MISSING or node.status is not Status.COMPLETED:
+            raise ValueError(
+                f"Nodes from a previous DAG may only be used as inputs in a subsequent DAG if they are already "
+                f"complete. {node!r} is {node.status}: wait for it, or build both in one graph."
+            )
+        self._foreign = {**(self._foreign or {}), id(node): value}
 
     # --- identity ---------------------------------------------------------------------------------------
 
@@ -304,14 +315,15 @@ class Node(Generic[T]):
         """Wait until the node is done, whatever came of it. It raises none of the node's errors.
 
         Raises:
+            TypeError: ``timeout`` is no number.
             TimeoutError: After ``timeout`` seconds.
         """
-        check_timeout(timeout)
+        seconds = check_timeout(timeout)
         if self._index == _NOT_JOINED:
             if self._standalone in TERMINAL:
                 return
             raise RuntimeError(f"{self!r} has not joined a graph: pass it to DAG.add_node_obj")
-        if not self._graph._driver.wait_until_done(self._index, timeout):
+        if not self._graph._driver.wait_until_done(self._index, seconds):
             raise TimeoutError(f"timed out after {timeout} sec")
 
     def result(self, timeout: float | None = None) -> T:
@@ -324,13 +336,14 @@ class Node(Generic[T]):
         """
         if self._code != COMPLETED:
             self.wait(timeout)
-        value = self._value
-        if self._code == COMPLETED and value is not _MISSING:
-            return value  # type: ignore[no-any-return]
-        error = self.error
-        if error is None:  # a retry came between
-            return self.result(timeout)
-        raise error
+        while True:
+            value = self._value
+            if self._code == COMPLETED and value is not _MISSING:
+                return value  # type: ignore[no-any-return]
+            error = self.error
+            if error is not None:
+                raise self._with_own_traceback(error)
+            self.wait(timeout)  # a retry came between
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """The exception that the function raised, or None. Waits for it.
@@ -339,11 +352,18 @@ class Node(Generic[T]):
             TimeoutError: After ``timeout`` seconds.
             CancelledError: The node was cancelled; `ParentFailedError` if a node above it did not complete.
         """
-        self.wait(timeout)
-        error = self.error
-        if self._code in (CANCELLED, PARENT_FAILED) and error is not None:
-            raise error
-        return error
+        while True:
+            self.wait(timeout)
+            code, error = self._code, self.error
+            if error is None and code != COMPLETED:
+                continue  # a retry came between
+            if isinstance(error, CancelledError) and code != FAILED:
+                raise self._with_own_traceback(error)
+            return error
+
+    def _with_own_traceback(self, error: BaseException) -> BaseException:
+        """The error as the function raised it. Each raise adds to its traceback: without this it would only grow."""
+        return error.with_traceback(self._traceback) if error is self._error else error
 
     def __await__(self) -> Generator[Any, None, T]:
         from .run.asyncs import in_thread
@@ -417,6 +437,9 @@ class Node(Generic[T]):
             raise TypeError(f"node {self.name!r} has no function to run")
         if self._shape == _NO_NODES:
             return function, self.args, self.kwargs
+        if self._foreign is not None:
+            args, kwargs = arguments.replace((self.args, self.kwargs), Node, self._value_of)
+            return function, args, kwargs
         if self._shape == _TOP_LEVEL:
             args = tuple([value._value if isinstance(value, Node) else value for value in self.args])
             if not self.kwargs:
@@ -429,17 +452,20 @@ class Node(Generic[T]):
         args, kwargs = arguments.replace((self.args, self.kwargs), Node, lambda node: node._value)
         return function, args, kwargs
 
+    def _value_of(self, node: Node[Any]) -> Any:
+        return (self._foreign or {}).get(id(node), node._value)
+
     def _accept(self, value: Any) -> None:
         self._value = value
 
     def _reject(self, error: BaseException) -> None:
-        self._error = error
+        self._error, self._traceback = error, error.__traceback__
         attempt = self._graph._driver.machine.attempt[self._index]
         self._past_errors = {**self._past_errors, attempt: error}
 
     def _clear(self) -> None:
         self._value = _MISSING
-        self._error = None
+        self._error = self._traceback = None
         self._progress = None
 
 
@@ -448,17 +474,43 @@ def call_callback(fn: Callable[[Any], object], argument: Any, kind: str) -> None
     try:
         fn(argument)
     except BaseException as error:
-        name = getattr(fn, "__qualname__", None) or repr(fn)
-        _log.error("%s %s raised %s: %s", kind, name, type(error).__name__, error, exc_info=error)
         try:
-            warnings.warn(f"{kind} {name} raised {type(error).__name__}: {error}", UserWarning, stacklevel=2)
-        except UserWarning:
-            pass  # warnings are errors here; it is in the log
+            _report(fn, error, kind)
+        except BaseException:  # a handler, a filter or `showwarning` of the user's raised in turn, or warnings are
+            pass  # errors here. Whoever called us delivers for the whole graph and must not end.
 
 
-def check_timeout(timeout: object) -> None:
-    if timeout is not None and not isinstance(timeout, Number):
-        raise TypeError("timeout must be numeric value representing seconds to wait")
+def _report(fn: object, error: BaseException, kind: str) -> None:
+    name = _text_of(lambda: str(getattr(fn, "__qualname__", None) or repr(fn)), type(fn).__name__)
+    told = f"{type(error).__name__}: {_text_of(lambda: str(error), '<its text cannot be had>')}"
+    try:
+        _log.error("%s %s raised %s", kind, name, told, exc_info=error)
+    finally:
+        warnings.warn(f"{kind} {name} raised {told}", UserWarning, stacklevel=4)
+
+
+def _text_of(make: Callable[[], str], otherwise: str) -> str:
+    try:
+        return make()
+    except BaseException:
+        return otherwise
+
+
+def check_timeout(timeout: Any) -> float | None:
+    """The timeout in seconds, no longer than the system can wait.
+
+    Raises:
+        TypeError: It is no number.
+    """
+    if timeout is None:
+        return None
+    try:
+        seconds = float(timeout) if hasattr(timeout, "__float__") else nan
+    except (TypeError, ValueError, OverflowError):
+        seconds = nan
+    if isnan(seconds):
+        raise TypeError(f"timeout must be numeric value representing seconds to wait, got {timeout!r}")
+    return min(seconds, TIMEOUT_MAX)
 
 
 def _cycle_error(names: list[str]) -> CycleError:
