@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 PRODUCTS = ("widget.js", "widget.css")
-NOT_SOURCES = {"node_modules", "lib", "test", "dist"}
+NOT_SOURCES = {"node_modules", "lib", "test", "dist", "__pycache__"}
 READ_BY_BUILD = ("tiledag_widget/view/palette.json", "tiledag_widget/view/words.json")
 OLDEST_NODE = 22
 
@@ -28,9 +28,8 @@ def sources(root: Path) -> list[Path]:
     js = root / "js"
     found = [root / name for name in READ_BY_BUILD if (root / name).exists()]
     for folder, folders, files in os.walk(js):
-        if Path(folder) == js:
-            folders[:] = [name for name in folders if name not in NOT_SOURCES]
-        found += [Path(folder, name) for name in files if not name.startswith(".") or name == ".npmrc"]
+        folders[:] = [name for name in folders if name not in NOT_SOURCES]
+        found += [Path(folder, name) for name in files if not name.startswith(".")]
     return sorted(found)
 
 
@@ -77,7 +76,8 @@ def install(root: Path) -> None:
         return
     npm, environment = npm_command()
     _run([*npm, "ci", "--no-audit", "--no-fund"], js, environment)
-    os.utime(installed)
+    if installed.exists():
+        os.utime(installed)
 
 
 def run_script(root: Path, script: str) -> None:
