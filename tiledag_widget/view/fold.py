@@ -337,7 +337,7 @@ def _chains(structure: Structure, groups: _Groups, breathe: Breathe) -> _Groups:
     """Serial runs of cards, at most one parent and one child each, as one mark."""
     total = len(structure)
     is_link = bytearray(total)
-    cards = [members[0] for kind, members in zip(groups.kind, groups.members) if kind == "card"]
+    cards = [members[0] for kind, members in zip(groups.kind, groups.members, strict=False) if kind == "card"]
     if len(cards) < CHAIN_FROM:
         return groups
     starts, parents = structure.parent_start, structure.parents
@@ -370,7 +370,7 @@ def _chains(structure: Structure, groups: _Groups, breathe: Breathe) -> _Groups:
     if not runs:
         return groups
     folded = _Groups()
-    for kind, name, members in zip(groups.kind, groups.name, groups.members):
+    for kind, name, members in zip(groups.kind, groups.name, groups.members, strict=False):
         if kind != "card" or not is_inside[members[0]]:
             folded.add(kind, name, members)
         elif members[0] in runs:
@@ -590,7 +590,7 @@ def _edges(
         breathe()
         stop = min(base + CHUNK, total)
         ends: list[int] = []
-        for node, (begin, end) in zip(range(base, stop), pairwise(starts[base : stop + 1])):
+        for node, (begin, end) in zip(range(base, stop), pairwise(starts[base : stop + 1]), strict=False):
             if end - begin == 1:
                 ends.append(node_mark[node])
             elif end > begin:
@@ -621,7 +621,7 @@ def _joins(
     """For each key, the marks other than cards and chains that hold it; for each rank of a band or of "others", that
     mark for every other key."""
     others = say("others")
-    takes_any = [one == "band" or (one == "stack" and called == others) for one, called in zip(kind, name)]
+    takes_any = [one == "band" or (one == "stack" and called == others) for one, called in zip(kind, name, strict=False)]
     is_open = [one in ("stack", "band") for one in kind]
     found: dict[tuple[int, int], list[int]] = {}
     seen: set[tuple[int, int, int]] = set()
@@ -629,7 +629,7 @@ def _joins(
     for base in range(0, len(structure), CHUNK):
         breathe()
         stop = min(base + CHUNK, len(structure))
-        seen.update(zip(ranks[base:stop], groups[base:stop], node_mark[base:stop]))
+        seen.update(zip(ranks[base:stop], groups[base:stop], node_mark[base:stop], strict=False))
     for rank, group, mark in sorted(seen):
         if not is_open[mark]:
             continue
@@ -668,7 +668,7 @@ def coarser(folding: Folding, ranks: Sequence[int], limit: int) -> Folding:
             size.append(folding.size[mark])
             first.append(folding.first[mark])
     counts: Counter[tuple[int, int]] = Counter()
-    for parent, child, count in zip(folding.source, folding.target, folding.count):
+    for parent, child, count in zip(folding.source, folding.target, folding.count, strict=False):
         if new_mark[parent] != new_mark[child]:
             counts[new_mark[parent], new_mark[child]] += count
     ends = sorted(counts)
@@ -714,14 +714,14 @@ def _grow(structure: Structure, previous: Folding, breathe: Breathe) -> Folding 
     groups = _Groups()
     for mark, members in enumerate(previous.members()):
         groups.add(previous.kind[mark], previous.name[mark], members + joined.get(mark, []))
-    for kind, name, members in zip(fresh.kind, fresh.name, fresh.members):
+    for kind, name, members in zip(fresh.kind, fresh.name, fresh.members, strict=False):
         groups.add(kind, name, members)
     return _finish(structure, ranks, groups, previous, breathe)
 
 
 def _sources(folding: Folding) -> dict[int, set[int]]:
     above: dict[int, set[int]] = {}
-    for source, target in zip(folding.source, folding.target):
+    for source, target in zip(folding.source, folding.target, strict=False):
         above.setdefault(target, set()).add(source)
     return above
 
@@ -749,8 +749,8 @@ def _new_groups(
         return groups
     is_left = set(left)
     kept = _Groups()
-    for name, members in zip(groups.name, groups.members):
-        rest = [node for node in members if node in is_left]
+    for name, found in zip(groups.name, groups.members, strict=False):
+        rest = [node for node in found if node in is_left]
         if len(rest) >= FOLD_FROM or (len(rest) > 1 and structure.groups[rest[0]] in structure.stages):
             kept.add("stack", name, rest)
         else:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from .fold import Breathe, Folding, breathe_now
+import itertools
 
 if TYPE_CHECKING:
     from .messages import MarkEdges, Marks
@@ -113,7 +114,7 @@ def place(count: int, source: Sequence[int], target: Sequence[int], breathe: Bre
         for spot, mark in enumerate(vertex for vertex in layer if vertex < count):
             order[mark] = spot
     bends = [[slots[spot] for spot in crossed] for crossed in net.crossed]
-    return Layout(ranks, order, slots[:count], bends, list(zip(source, target)))
+    return Layout(ranks, order, slots[:count], bends, list(zip(source, target, strict=False)))
 
 
 def to_message(folding: Folding, layout: Layout) -> tuple[Marks, MarkEdges]:
@@ -145,7 +146,7 @@ def _ranks(count: int, source: Sequence[int], target: Sequence[int]) -> list[int
     A root that only feeds a late rank (a table that is joined at the end) would else trail an edge past everything.
     """
     children: list[list[int]] = [[] for _ in range(count)]
-    for parent, child in zip(source, target):
+    for parent, child in zip(source, target, strict=False):
         if parent != child:
             children[parent].append(child)
     order = _forward_order(children)
@@ -201,8 +202,8 @@ def _forward_order(children: list[list[int]]) -> list[int]:
 def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequence[int]) -> _Net:
     """The edges cut into pieces between neighbouring ranks; long ones share their places."""
     long_out, long_in = [0] * count, [0] * count
-    spans = [ranks[child] - ranks[parent] for parent, child in zip(source, target)]
-    for parent, child, span in zip(source, target, spans):
+    spans = [ranks[child] - ranks[parent] for parent, child in zip(source, target, strict=False)]
+    for parent, child, span in zip(source, target, spans, strict=False):
         if span > 1:
             long_out[parent] += 1
             long_in[child] += 1
@@ -367,7 +368,7 @@ def _sweep(net: _Net, layers: list[list[int]], position: list[int], number: int)
                 keys[vertex] = position[near[0]]
             elif near:
                 heavy = weights[vertex]
-                keys[vertex] = sum([position[other] * one for other, one in zip(near, heavy)]) / sum(heavy)
+                keys[vertex] = sum([position[other] * one for other, one in zip(near, heavy, strict=False)]) / sum(heavy)
         layer = _sorted_around(layer, keys, turns_ties)
         for spot, vertex in enumerate(layer):
             position[vertex] = spot
@@ -400,13 +401,13 @@ def _count_crossings(net: _Net, layers: list[list[int]], position: list[int]) ->
             below = down[upper]
             if not below:
                 continue
-            pieces = [(position[lower], heavy) for lower, heavy in zip(below, down_weight[upper])]
+            pieces = [(position[lower], heavy) for lower, heavy in zip(below, down_weight[upper], strict=False)]
             pieces.sort()
             count = len(ends)
             cuts = [bisect_right(ends, spot) for spot, _ in pieces]
-            for (_, heavy), cut in zip(pieces, cuts):
+            for (_, heavy), cut in zip(pieces, cuts, strict=False):
                 total += heavy * (count - cut)
-            for (spot, heavy), cut in zip(reversed(pieces), reversed(cuts)):
+            for (spot, heavy), cut in zip(reversed(pieces), reversed(cuts), strict=False):
                 if heavy == 1:
                     ends.insert(cut, spot)
                 else:
@@ -426,7 +427,7 @@ def _transpose(net: _Net, layers: list[list[int]], position: list[int], breathe:
         below = [_ends(near, heavy, position) for near, heavy in ((net.down[v], net.down_weight[v]) for v in layer)]
         spots: Iterable[int] = range(len(layer) - 1)
         for _ in range(4):
-            moved = set()
+            moved: set[int] = set()
             for spot in spots:
                 if _gain(above[spot], above[spot + 1]) + _gain(below[spot], below[spot + 1]) > 0:
                     layer[spot], layer[spot + 1] = layer[spot + 1], layer[spot]
@@ -448,7 +449,7 @@ _Ends = list[tuple[int, int]]
 def _ends(near: list[int], weights: list[int], position: list[int]) -> _Ends:
     if len(near) == 1:
         return [(position[near[0]], weights[0])]
-    return sorted([(position[other], heavy) for other, heavy in zip(near, weights)])
+    return sorted([(position[other], heavy) for other, heavy in zip(near, weights, strict=False)])
 
 
 def _gain(first: _Ends, second: _Ends) -> int:
@@ -481,9 +482,9 @@ def _slots(net: _Net, layers: list[list[int]], slots: list[float], breathe: Brea
     isotonic regression), first from one side, then from both.
     """
     gaps = [_gaps(net, layer) for layer in layers]
-    for layer, gap in zip(layers, gaps):
+    for layer, gap in zip(layers, gaps, strict=False):
         at = -sum(gap) / 2
-        for vertex, room in zip(layer, [*gap, 0.0]):
+        for vertex, room in zip(layer, [*gap, 0.0], strict=False):
             slots[vertex] = at
             at += room
     count = len(layers)
@@ -501,7 +502,7 @@ def _slots(net: _Net, layers: list[list[int]], slots: list[float], breathe: Brea
 def _gaps(net: _Net, layer: list[int]) -> list[float]:
     marks = net.mark_count
     gaps = []
-    for first, second in zip(layer, layer[1:]):
+    for first, second in itertools.pairwise(layer):
         cards = (first < marks) + (second < marks)
         gaps.append(CARD_GAP if cards == 2 else BESIDE_GAP if cards else EDGE_GAP)
     return gaps
@@ -544,7 +545,7 @@ def _settle_rank(
             block_weight[-1] += last_weight
             block_size[-1] += last_size
     spot = 0
-    for total, weight, size in zip(block_sum, block_weight, block_size):
+    for total, weight, size in zip(block_sum, block_weight, block_size, strict=False):
         base = total / weight
         for _ in range(size):
             slots[layer[spot]] = base + offsets[spot]
@@ -571,7 +572,7 @@ def _snap(net: _Net, columns: list[list[int]], slots: list[float]) -> None:
     top = min((slots[layer[0]] for layer in columns if layer), default=0.0)
     for layer in columns:
         least = -float("inf")
-        for vertex, gap in zip(layer, [*_gaps(net, layer), 0.0]):
+        for vertex, gap in zip(layer, [*_gaps(net, layer), 0.0], strict=False):
             slots[vertex] = max(round((slots[vertex] - top) * GRID) / GRID, least)
             least = slots[vertex] + gap
 
@@ -584,7 +585,7 @@ def _extend(folding: Folding, previous: Layout, breathe: Breathe) -> Layout:
     known, count = len(previous.rank), len(folding)
     rank, slot = list(previous.rank), list(previous.slot)
     above: list[list[int]] = [[] for _ in range(count)]
-    for parent, child in zip(folding.source, folding.target):
+    for parent, child in zip(folding.source, folding.target, strict=False):
         if child >= known:
             above[child].append(parent)
     taken: dict[int, list[float]] = {}
@@ -609,7 +610,7 @@ def _extend(folding: Folding, previous: Layout, breathe: Breathe) -> Layout:
         layer.sort(key=slot.__getitem__)
         for spot, mark in enumerate(layer):
             order[mark] = spot
-    ends = list(zip(folding.source, folding.target))
+    ends = list(zip(folding.source, folding.target, strict=False))
     return Layout(rank, order, slot, _grown_bends(ends, previous, rank, slot, taken), ends)
 
 
@@ -639,7 +640,7 @@ def _grown_bends(
     taken: dict[int, list[float]],
 ) -> list[list[float]]:
     """Bends of old edges as they were; new edges go straight, but round the cards in their way."""
-    old = dict(zip(previous.ends, previous.bends))
+    old = dict(zip(previous.ends, previous.bends, strict=False))
     bends: list[list[float]] = []
     room = TRUNK_LIMIT
     for parent, child in ends:
