@@ -17,10 +17,13 @@ from ..wire import pickles
 
 __all__ = ["CALL", "ERROR", "READY", "VALUE", "current_node", "receive", "run_call", "send"]
 
-CALL, READY, VALUE, ERROR = 1, 2, 3, 4
+CALL, VALUE, ERROR = 1, 2, 3
+READY = b"!"
+"""The first byte of a worker, outside of all messages: from here on it is our code that answers."""
 
 _HEAD = struct.Struct("!BI")
 _TOGETHER = 256 * 1024
+_PIECE = 64 * 1024
 _MOST_BUFFERS = 1 << 24
 
 _current_node: str | None = None
@@ -46,18 +49,41 @@ def send(connection: socket.socket, kind: int, buffers: pickles.Parcel) -> None:
         connection.sendall(buffer)
 
 
-def receive(connection: socket.socket) -> tuple[int, list[bytearray]]:
-    """Waits for one message. Raises EOFError when the other end is gone, also in the middle."""
-    kind, count = _HEAD.unpack(_read(connection, _HEAD.size))
+def receive(connection: socket.socket) -> tuple[int, list[bytes | bytearray]]:
+    """Waits for one message. Raises EOFError when the other end is gone, also in the middle.
+
+    A small message is one system call. Nothing can follow it in the same piece: both ends take turns.
+    """
+    piece = _some(connection, _PIECE)
+    while len(piece) < _HEAD.size:
+        piece += _some(connection, _HEAD.size - len(piece))
+    kind, count = _HEAD.unpack_from(piece)
+    start = _HEAD.size + 8 * count
     if count > _MOST_BUFFERS:
         raise EOFError("not a message: something else writes to this connection")
-    sizes = struct.unpack(f"!{count}Q", _read(connection, 8 * count))
-    return kind, [_read(connection, size) for size in sizes]
+    while len(piece) < start:
+        piece += _some(connection, start - len(piece))
+    buffers: list[bytes | bytearray] = []
+    for size in struct.unpack_from(f"!{count}Q", piece, _HEAD.size):
+        if start + size <= len(piece):
+            buffers.append(piece[start : start + size])
+        else:
+            buffers.append(_rest(connection, piece[start:], size))
+        start += size
+    return kind, buffers
 
 
-def _read(connection: socket.socket, size: int) -> bytearray:
+def _some(connection: socket.socket, most: int) -> bytes:
+    data = connection.recv(most)
+    if not data:
+        raise EOFError("the other end is gone")
+    return data
+
+
+def _rest(connection: socket.socket, beginning: bytes, size: int) -> bytearray:
     data = bytearray(size)
-    view = memoryview(data)
+    data[: len(beginning)] = beginning
+    view = memoryview(data)[len(beginning) :]
     while view:
         count = connection.recv_into(view)
         if not count:
@@ -73,8 +99,9 @@ def main(connection: socket.socket, lifeline: socket.socket) -> None:
     """Serves calls until the parent closes the connection or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(lifeline)
+    own_pid = os.getpid()
     try:
-        send(connection, READY, [])
+        connection.sendall(READY)
         while True:
             _, (surroundings, name, *parcel) = receive(connection)
             if surroundings:
@@ -82,6 +109,8 @@ def main(connection: socket.socket, lifeline: socket.socket) -> None:
             kind, reply = run_call(name.decode("utf-8", "surrogatepass"), parcel)
             del parcel
             _flush()
+            if os.getpid() != own_pid:
+                os._exit(0)  # the node forked and its child came back here: only one may answer
             send(connection, kind, reply)
             del reply
     except (EOFError, OSError):

@@ -311,15 +311,17 @@ class Worker:
         self._in_call = False
         return Outcome(End.VALUE if kind == VALUE else End.ERROR, node_name, buffers)
 
-    def _reply(self) -> tuple[int, list[bytearray]]:
+    def _reply(self) -> tuple[int, list[bytes | bytearray]]:
         process = self._process
-        while True:
-            if not process.watch.until_written():
-                raise EOFError("the process has ended")
-            kind, buffers = receive(process.connection)
-            process.ready = True
-            if kind != READY:
-                return kind, buffers
+        if not process.ready:
+            self._wait_for_bytes()
+            process.ready = process.connection.recv(len(READY)) == READY
+        self._wait_for_bytes()
+        return receive(process.connection)
+
+    def _wait_for_bytes(self) -> None:
+        if not self._process.watch.until_written():
+            raise EOFError("the process has ended")
 
     def kill(self) -> None:
         """Ends the process at once, with what it started; a call that runs in it returns `End.KILLED`.
