@@ -463,10 +463,12 @@ class Node(Generic[T]):
         attempt = self._graph._driver.machine.attempt[self._index]
         self._past_errors = {**self._past_errors, attempt: error}
 
-    def _clear(self) -> None:
+    def _clear(self) -> object:
+        forgotten = (self._value, self._error)
         self._value = _MISSING
         self._error = self._traceback = None
         self._progress = None
+        return forgotten
 
 
 def call_callback(fn: Callable[[Any], object], argument: Any, kind: str) -> None:

@@ -32,6 +32,14 @@ class Graph:
         self.edge_count += len(own)
         return index
 
+    def forget_from(self, count: int) -> None:
+        """Back to the first ``count`` nodes, the last ones having only parents. O(n)."""
+        del self.parents[count:], self.children[count:]
+        for children in self.children:
+            while children and children[-1] >= count:
+                children.pop()
+        self.edge_count = sum(map(len, self.parents))
+
     def has_edge(self, parent: int, child: int) -> bool:
         """Cost: the smaller of the two lists."""
         down, up = self.children[parent], self.parents[child]

@@ -190,6 +190,17 @@ class GraphMachine:
         elif bad:
             self._block(count, commands)
 
+    def forget_from(self, count: int) -> None:
+        """Back to the first ``count`` nodes, after an interrupt came in the middle of an `AddNode`. O(n)."""
+        self.graph.forget_from(count)
+        for column in (self.status, self.attempt, self.slot, self.started, self.ended, self.unmet, self.bad, self.live):
+            del column[count:]
+        self.counts = [self.status.count(code) for code in range(len(self.counts))]
+        self.changes = array("I", [node for node in self.changes if node < count])
+        self.blocker = {node: culprit for node, culprit in self.blocker.items() if node < count}
+        joined = [place for place, event in enumerate(self.history) if type(event) is AddNode]
+        del self.history[joined[count] if len(joined) > count else len(self.history) :]
+
     def _add_edge(self, event: AddEdge, commands: list[Command]) -> None:
         parent, child = event
         count = len(self.status)

@@ -29,6 +29,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
 from types import FrameType
 from typing import Any, Final, Protocol
 
@@ -80,8 +81,8 @@ class Task(Protocol):
 
     def _reject(self, error: BaseException) -> None: ...
 
-    def _clear(self) -> None:
-        """Forget the outcome: the node runs again."""
+    def _clear(self) -> object:
+        """Forget the outcome: the node runs again. Returns what was forgotten, for somebody to drop with no lock held."""
 
 
 class Observer(Protocol):
@@ -105,8 +106,10 @@ class Driver:
         self.max_workers = max_workers
         self.label = label
         self.lock = threading.Lock()
-        self._condition = threading.Condition(self.lock)
-        self._node_waiters = 0
+        self._waiters: dict[int, list[threading.Lock]] = {}
+        """By node, or `GRAPH`: who sleeps until it ends, each on a lock of its own."""
+        self._garbage: list[Any] = []
+        """Results that a retry dropped: their destructors are user code and run when the lock is free."""
         self._observer = observer
         self._has_callbacks = False
         self._outbox: deque[tuple[int, Command]] = deque()
@@ -118,12 +121,14 @@ class Driver:
         self._is_delivering = False
         self._ready: deque[tuple[int, int]] = deque()
         self._lanes = 0
-        self._free_slots: list[int] = list(range(max_workers - 1, -1, -1))
+        self._free_slots: list[int] = []
+        self._slots = 0
         self._calls: dict[int, Call] = {}
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._pid = os.getpid()
         # Times are UTC, counted on by the monotonic clock: a step of the wall clock moves nothing.
         self._zero = time.time() - time.monotonic()
+        _all.add(self)
 
     # --- building ---------------------------------------------------------------------------------------
 
@@ -134,11 +139,15 @@ class Driver:
             if machine.is_started or machine.cancel_asked:
                 raise RuntimeError("Cannot add nodes to a running graph")
             index = len(self.tasks)
-            if self._has_callbacks:
-                self._take(machine.handle(AddNode(parents, status)))
-            else:
-                machine.handle(AddNode(parents, status))
-            self.tasks.append(task)
+            try:
+                commands = machine.handle(AddNode(parents, status))
+                self.tasks.append(task)
+            except BaseException:  # an interrupt in the middle: the node has not joined, as far as anybody can see
+                machine.forget_from(index)
+                del self.tasks[index:]
+                raise
+            if commands and self._has_callbacks:
+                self._take(commands)
             return index
 
     def add_edge(self, parent: int, child: int) -> list[int] | None:
@@ -167,8 +176,6 @@ class Driver:
         atexit.unregister(_at_exit)
         atexit.register(_at_exit)
         self._request(lambda at: Start(at))
-        if self.machine.is_started and not self.machine.is_ended:
-            _running.add(self)
 
     def cancel(self, nodes: Sequence[int] | None) -> int:
         """Returns how many nodes will not start because of it: those cancelled, and what they block."""
@@ -189,8 +196,6 @@ class Driver:
             commands = self._request(lambda at: Retry(tuple(nodes), descendants, at))
         except IllegalTransition as error:
             raise RuntimeError(str(error)) from None
-        if self.machine.is_started and not self.machine.is_ended:
-            _running.add(self)
         return sum(type(command) is Changed and command.status == NOT_STARTED for command in commands)
 
     def _request(self, make: Callable[[float], Event]) -> list[Command]:
@@ -199,7 +204,11 @@ class Driver:
             with _uninterrupted():
                 with self.lock:
                     commands = self.machine.handle(make(self.now()))
+                    if self.machine.is_started and not self.machine.is_ended:
+                        _running[id(self)] = self
                     self._take(commands)
+                    garbage, self._garbage = self._garbage, []
+                del garbage
                 if not self.executor.is_inline:
                     self._after()
         finally:
@@ -227,32 +236,41 @@ class Driver:
             elif kind is Changed:
                 status = command.status  # type: ignore[union-attr]
                 if status == NOT_STARTED:
-                    self.tasks[command.node]._clear()  # type: ignore[union-attr]
-                elif self._has_callbacks:
+                    self._garbage.append(self.tasks[command.node]._clear())  # type: ignore[union-attr]
+                    continue
+                if self._has_callbacks:
                     self._post(command.node, command)  # type: ignore[union-attr]
-                elif self._node_waiters and status in TERMINAL:
-                    self._condition.notify_all()
+                if self._waiters and status in TERMINAL:
+                    self._wake(command.node)  # type: ignore[union-attr]
             elif kind is Ended:
-                _running.discard(self)
+                _running.pop(id(self), None)
                 if self._has_callbacks:
                     self._post(GRAPH, command)
-                else:
-                    self._condition.notify_all()
+                self._wake(GRAPH)
 
     def _post(self, subject: int, command: Command) -> None:
         self._posted += 1
         self._serials[subject] = self._posted
         self._outbox.append((self._posted, command))
 
+    def _wake(self, subject: int) -> None:
+        """The lock is held. Whoever wakes looks again, and sleeps on if its callbacks are still to be called."""
+        for sleeper in self._waiters.pop(subject, ()):
+            sleeper.release()
+
     def _after(self) -> None:
         """What follows a step, with no lock held: lanes for ready nodes, callbacks, views."""
         while self._ready and self._lanes < self.max_workers:
             with self.lock:
-                if not (self._ready and self._free_slots):
+                if not self._ready or self._lanes >= self.max_workers:
                     break
-                slot = self._free_slots.pop()
                 self._lanes += 1
-            self._open_lane(slot)
+                if self._free_slots:
+                    slot = heappop(self._free_slots)
+                else:
+                    slot, self._slots = self._slots, self._slots + 1
+            if not self._open_lane(slot):
+                break
         if self._outbox and not self._is_delivering:
             self._start_delivery()
         for listener in self._listeners:
@@ -260,21 +278,23 @@ class Driver:
 
     # --- lanes ------------------------------------------------------------------------------------------
 
-    def _open_lane(self, slot: int) -> None:
+    def _open_lane(self, slot: int) -> bool:
+        """False where the system gives no thread for it."""
         lane = self._direct_lane if self.executor.is_direct else self._lane
         if self.executor.is_inline:
             lane(slot)
-            return
+            return True
         try:
             threads.start(lambda: lane(slot), f"dag-{self.label}-nodes_{slot}")
         except RuntimeError as error:
             self._no_thread(slot, error)
+            return False
+        return True
 
     def _no_thread(self, slot: int, error: RuntimeError) -> None:
         """The system gives no thread. With another lane at work the nodes wait for it, else they fail."""
         with self.lock:
-            self._lanes -= 1
-            self._free_slots.append(slot)
+            self._close_lane(slot)
             if self._lanes:
                 return
             lost = list(self._ready)
@@ -287,53 +307,62 @@ class Driver:
     def _close_lane(self, slot: int) -> None:
         """The lock is held."""
         self._lanes -= 1
-        self._free_slots.append(slot)
+        heappush(self._free_slots, slot)
 
     def _direct_lane(self, slot: int) -> None:
-        """A lane that calls the functions itself. The hot path: one lock a node, for its end and the next begin."""
-        machine, lock, ready, tasks = self.machine, self.lock, self._ready, self.tasks
-        monotonic, zero = time.monotonic, self._zero
-        reporting = current
+        """A lane that calls the functions itself."""
         gate = _InterruptGate() if self.executor.is_inline else _NO_GATE
+        outer = current.holder  # an inline graph inside a node of another one
+        try:
+            with gate:
+                self._run_ready(slot, gate)
+        finally:
+            current.holder = outer
+
+    def _run_ready(self, slot: int, gate: _InterruptGate) -> None:
+        """The hot path: one lock a node, for its end and for the begin of the next."""
+        machine, lock, ready, tasks = self.machine, self.lock, self._ready, self.tasks
+        monotonic, zero, reporting = time.monotonic, self._zero, current
         event: Event | None = None
-        with gate:
-            while True:
-                with lock:
-                    if event is not None:
-                        self._take(machine.handle(event))
-                    node = -1
-                    while ready and not gate.interrupted:
-                        node, attempt = ready.popleft()
-                        if machine.live[node] and machine.attempt[node] == attempt:
-                            commands = machine.handle(Began(node, attempt, zero + monotonic(), slot))
-                            if self._has_callbacks:
-                                self._take(commands)
-                            break
-                        node = -1  # cancelled while it was queued
-                    if node < 0:
-                        self._close_lane(slot)
-                if self._outbox or self._listeners or ready:
-                    if gate.interrupted:
-                        return
-                    self._after()
+        while True:
+            with lock:
+                if event is not None:
+                    self._take(machine.handle(event))
+                node = -1
+                while ready and not gate.interrupted:
+                    node, attempt = ready.popleft()
+                    if machine.live[node] and machine.attempt[node] == attempt:
+                        commands = machine.handle(Began(node, attempt, zero + monotonic(), slot))
+                        if self._has_callbacks:
+                            self._take(commands)
+                        break
+                    node = -1  # cancelled while it was queued
                 if node < 0:
-                    return
-                event = None
-                task = tasks[node]
-                try:
-                    gate.inside = True
-                    reporting.holder = task
-                    function, args, kwargs = task._prepare()
-                    value = function(*args, **kwargs)
-                    gate.inside = False
-                    task._accept(value)
-                    event = Finished(node, attempt, zero + monotonic())
-                    # Nothing of the node may live on in this frame while the lane waits for work.
-                    del function, args, kwargs, value
-                except BaseException as error:
-                    gate.inside = False
-                    task._reject(error)
-                    event = Failed(node, attempt, zero + monotonic())
+                    self._close_lane(slot)
+            if node < 0:
+                if not gate.interrupted:
+                    self._after()
+                return
+            if self._outbox or self._listeners or ready:
+                self._after()
+            event = None
+            task = tasks[node]
+            try:
+                gate.inside = True
+                if gate.interrupted:
+                    raise KeyboardInterrupt
+                reporting.holder = task
+                function, args, kwargs = task._prepare()
+                value = function(*args, **kwargs)
+                gate.inside = False
+                task._accept(value)
+                event = Finished(node, attempt, zero + monotonic())
+                # Nothing of the node may live on in this frame while the lane waits for work.
+                del function, args, kwargs, value
+            except BaseException as error:
+                gate.inside = False
+                task._reject(error)
+                event = Failed(node, attempt, zero + monotonic())
 
     def _lane(self, slot: int) -> None:
         """A lane that hands each node to the executor and waits for its outcome."""
@@ -441,8 +470,11 @@ class Driver:
                 observer.graph_ended(serial)
             with self.lock:
                 self._delivered = last
-                if ended or self._node_waiters or type(command) is Ended:
-                    self._condition.notify_all()
+                if self._waiters:
+                    if type(command) is Changed:
+                        self._wake(command.node)
+                    if ended or type(command) is Ended:
+                        self._wake(GRAPH)
 
     # --- waiting ----------------------------------------------------------------------------------------
 
@@ -454,6 +486,8 @@ class Driver:
 
     def wait_until_done(self, node: int, timeout: float | None = None) -> bool:
         """Wait until a node is in a terminal status. Returns False when the time is over."""
+        if self.executor.is_inline:
+            self._after()
         return self._wait(node, lambda: self.machine.status[node] in TERMINAL, timeout)
 
     def _wait(self, subject: int, is_over: Callable[[], bool], timeout: float | None) -> bool:
@@ -463,14 +497,27 @@ class Driver:
         def is_reported() -> bool:
             return is_over() and (inside_callback or self._delivered >= self._serials.get(subject, 0))
 
-        with self._condition:
-            if is_reported():
-                return True
-            self._node_waiters += subject != GRAPH
+        end = None if timeout is None else time.monotonic() + float(timeout)
+        while True:
+            # Each sleeper has a lock of its own. With a condition over the common lock, an interrupt that comes while
+            # the lock is taken back would leave it released twice, and two lanes inside.
+            sleeper = threading.Lock()
+            sleeper.acquire()
+            with self.lock:
+                if is_reported():
+                    return True
+                self._waiters.setdefault(subject, []).append(sleeper)
             try:
-                return self._condition.wait_for(is_reported, timeout)
+                left = -1 if end is None else end - time.monotonic()
+                if end is None or left > 0:
+                    sleeper.acquire(timeout=min(left, threading.TIMEOUT_MAX))
             finally:
-                self._node_waiters -= subject != GRAPH
+                with self.lock:
+                    others = self._waiters.get(subject)
+                    if others is not None and sleeper in others:
+                        others.remove(sleeper)
+            if end is not None and time.monotonic() >= end:
+                return is_reported()
 
     # --- views ------------------------------------------------------------------------------------------
 
@@ -511,7 +558,7 @@ class Driver:
                 "lanes": self._lanes,
                 "ready": len(self._ready),
                 "outbox": len(self._outbox),
-                "node_waiters": self._node_waiters,
+                "waiters": sum(map(len, self._waiters.values())),
                 "revision": self.machine.revision,
             }
 
@@ -523,13 +570,14 @@ class Driver:
             )
 
 
-_running: weakref.WeakSet[Driver] = weakref.WeakSet()
-"""Graphs that have started and not ended."""
+_all: weakref.WeakSet[Driver] = weakref.WeakSet()
+_running: dict[int, Driver] = {}
+"""Graphs that have started and not ended. Entries come and go under the lock of their driver."""
 
 
 def running_drivers() -> list[Driver]:
     """Drivers of graphs that run now, in no particular order."""
-    return [driver for driver in list(_running) if not driver.machine.is_ended]
+    return [driver for driver in list(_running.values()) if not driver.machine.is_ended]
 
 
 class _InterruptGate:
@@ -591,8 +639,11 @@ def _at_exit() -> None:
 
 
 def _after_fork() -> None:
+    """No thread of ours is in the child, and a lock may be held by one of them for ever. What can be read stays so."""
     threads.forget()
     _running.clear()
+    for driver in _all:
+        driver.lock = threading.Lock()
 
 
 atexit.register(_at_exit)
