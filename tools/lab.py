@@ -31,6 +31,7 @@ from typing import Any
 from playwright.sync_api import Browser, ConsoleMessage, Error, Locator, Playwright, sync_playwright
 from playwright.sync_api import Page as BrowserPage
 
+from tiledag_widget.core.states import Status
 from tools import browser as browsers
 from tools import kernels
 
@@ -405,11 +406,11 @@ class Page:
         return self.page.locator(f".jp-Notebook {VIEW}")
 
     def wait_for_graphs(self, seconds: float = 30) -> None:
-        """Waits until no view on the page shows a graph that runs."""
+        """Waits until every view on the page has its picture and none shows a graph that runs."""
         self._wait(
-            f"() => [...document.querySelectorAll('.jp-Notebook {VIEW}')]"
-            ".every(view => view.dataset.status !== 'RUNNING' && view.dataset.status !== 'Running')",
-            None,
+            f"""running => [...document.querySelectorAll('.jp-Notebook {VIEW} .td-status')]
+                .every(status => status.dataset.status && status.dataset.status !== running)""",
+            str(Status.RUNNING.value),
             seconds,
             "a graph did not end",
         )
