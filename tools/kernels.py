@@ -34,7 +34,8 @@ def make(version: str) -> None:
     home = ROOT / ".venvs" / f"kernel-{version}"
     venv.create(home)
     needed = [line for line in metadata.requires("tiledag-widget") or [] if "extra ==" not in line]
-    venv.install(home, [f"ipykernel=={version}", *needed])
+    # Without --no-compile half the time goes into bytecode that no test reads.
+    venv.install(home, ["--no-compile", f"ipykernel=={version}", *needed])
     ask = [str(home / "bin" / "python"), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     packages = subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
     Path(packages, "tiledag_widget_sources.pth").write_text(f"{ROOT}\n")
