@@ -1,10 +1,10 @@
 """Engines side by side on graphs that do nothing: what is left is the cost of a node.
 
-    python benchmarks/engine.py [--repeat 5] [--shapes fan chain layered] [--scale 1.0]
+    python -m benchmarks.engine [--repeat 5] [--shapes fan chain layered] [--scale 1.0]
 
 Each engine runs each shape in a process of its own, the engines in turn within a round; the table shows the best of
 all rounds, and the ratio to the floor: an in-degree counter written by hand over a ``ThreadPoolExecutor``.
-``tiledb-cloud`` takes part if ``.venvs/tiledb-cloud`` (``make bench`` makes it) or this environment has it.
+``tiledb-cloud`` takes part if ``.venvs/bench`` (``make bench`` makes it) or this environment has it.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ RUN = {"floor": floor, "tiledag": tiledag, "dask.threaded": dask_threaded, "tile
 def measure(engine: str, shape: str, size: int) -> tuple[float, float]:
     """One run in a fresh process: (seconds to build, seconds to run)."""
     python = sys.executable
-    own = ROOT / ".venvs" / "tiledb-cloud" / "bin" / "python"
+    own = ROOT / ".venvs" / "bench" / "bin" / "python"
     if engine == "tiledb-cloud" and own.exists():
         python = str(own)
     command = [python, str(Path(__file__).resolve()), "--one", engine, shape, str(size)]
@@ -147,7 +147,7 @@ def measure(engine: str, shape: str, size: int) -> tuple[float, float]:
 
 def available(engine: str) -> bool:
     if engine == "tiledb-cloud":
-        if (ROOT / ".venvs" / "tiledb-cloud" / "bin" / "python").exists():
+        if (ROOT / ".venvs" / "bench" / "bin" / "python").exists():
             return True
         try:
             return importlib.util.find_spec("tiledb.cloud") is not None

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from tiledag_widget.core.snapshot import Structure
 from tiledag_widget.view.fold import fold
 from tiledag_widget.view.layout import arrange, place
+import itertools
 
 Edges = list[tuple[int, int]]
 Point = tuple[float, float]
@@ -76,7 +77,7 @@ def segments(points: dict[int, Point], edges: Edges, bends: list[list[Point]] | 
 
 def crossings(lines: list[list[Point]], edges: Edges) -> int:
     """Pairs of lines that cross properly; lines with a common end are not counted."""
-    pieces = [(number, *piece) for number, line in enumerate(lines) for piece in zip(line, line[1:])]
+    pieces = [(number, *piece) for number, line in enumerate(lines) for piece in itertools.pairwise(line)]
     pieces = [(n, a, b) if a[0] <= b[0] else (n, b, a) for n, a, b in pieces]
     pieces.sort(key=lambda piece: piece[1][0])
     active: list[tuple[int, Point, Point]] = []
@@ -100,7 +101,7 @@ def along_ranks(net_edges: list[list[Point]]) -> int:
     """Crossings along the bends, rank by rank; bends that are shared count once at most."""
     by_rank: dict[float, list[tuple[float, float]]] = {}
     for line in net_edges:
-        for (x, y), (_, z) in zip(line, line[1:]):
+        for (x, y), (_, z) in itertools.pairwise(line):
             by_rank.setdefault(x, []).append((y, z))
     total = 0
     for pieces in by_rank.values():
@@ -119,7 +120,7 @@ def of_ours(count: int, edges: Edges) -> tuple[float, int, int]:
     points = {mark: (layout.rank[mark] * 4.0, layout.slot[mark]) for mark in range(count)}
     bends = [
         [((layout.rank[parent] + 1 + step) * 4.0, slot) for step, slot in enumerate(own)]
-        for (parent, _), own in zip(edges, layout.bends)
+        for (parent, _), own in zip(edges, layout.bends, strict=False)
     ]
     straight = crossings(segments(points, edges, None), edges)
     return best, straight, along_ranks(segments(points, edges, bends))

@@ -23,9 +23,9 @@ PYTHON_ORDER = """
     run.arguments run.threads run.asyncs run.progress run.worker_main run.workers run.executors run.driver run.remote run.batch run.record
     server.security server.store server.arrays server.sql server.worker server.scheduler server.api server.http
     server.__main__ server.launch
-    view.palette view.fold view.layout view.picture view.figure view.messages
+    view.palette view.fold view.layout view.picture view.static_forms view.terminal view.figure view.messages
     view.brief view.tracebacks view.details view.worker view.publisher view.opening view.feed view.control
-    view.widget view.log_browser
+    view.widget view.log_browser view.show
     models logs naming node source dag jupyter cli testing __init__
 """.split()
 

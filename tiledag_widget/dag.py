@@ -150,9 +150,9 @@ class DAG:
         return f"<DAG {self.name or str(self.id)!r} {self.status}, {len(self._nodes)} nodes>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        from .view import static
+        from .view.static_forms import mime_bundle
 
-        return static.mime_bundle(self._as_source())
+        return mime_bundle(self._as_source())
 
     def __reduce__(self) -> Any:
         raise TypeError(f"{self!r} cannot be sent to another process")

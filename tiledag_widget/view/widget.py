@@ -32,6 +32,7 @@ from .feed import Feed
 from .messages import PROTOCOL
 from .opening import Arrange, Arranged, Openings, fold_and_layout
 from .publisher import PUBLISHER, Publisher
+from .static_forms import mime_bundle
 from .worker import Worker
 
 _log = logging.getLogger("tiledag_widget.view")
@@ -74,7 +75,7 @@ class GraphWidget(anywidget.AnyWidget):
         layout_worker: Worker = LAYOUT_WORKER,
     ) -> None:
         self._source = source
-        self._forms = forms or static_forms
+        self._forms = forms or mime_bundle
         self._openings = Openings(source, arrange)
         self._feed = Feed(
             source,
@@ -112,6 +113,9 @@ class GraphWidget(anywidget.AnyWidget):
         data, metadata = bundle
         return {**data, **self.forms()}, metadata
 
+    def __repr__(self) -> str:
+        return self.forms().get("text/plain", object.__repr__(self))
+
     def forms(self) -> Mapping[str, str]:
         """The static forms of this moment; none rather than an exception."""
         try:
@@ -119,12 +123,6 @@ class GraphWidget(anywidget.AnyWidget):
         except Exception:
             _log.exception("the static forms could not be made")
             return {}
-
-
-def static_forms(source: GraphSource, arranged: Arranged) -> Mapping[str, str]:
-    """``text/html`` and ``text/plain``, of the graph as it is now."""
-    run = source.run()
-    return {"text/plain": f"DAG {source.title}  {run.status}  {run.counts[3]:,}/{sum(run.counts):,}"}
 
 
 @cache

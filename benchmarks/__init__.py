@@ -1,0 +1,1 @@
+"""Speed beside rivals, in one run; see `python -m benchmarks`."""
