@@ -1,0 +1,285 @@
+// Made by js/make_protocol.py from view/messages.py, core/snapshot.py and core/states.py. Not to be edited.
+
+export const PROTOCOL = 1;
+export const CONTROL_TYPE = "tiledag_command";
+export const CONTROL_REPLY = "tiledag_reply";
+export const CHUNK_BYTES = 240000;
+export const FIRST_BYTES = 256000;
+export const MERGE_S = 0.1;
+export const MERGE_BUSY_S = 0.15;
+export const HIDDEN_S = 1;
+export const HEARTBEAT_S = 2;
+export const QUIET_S = 6;
+export const BUSY_S = 1;
+
+export type MarkKind = "card" | "stack" | "chain" | "band";
+
+export type Action = "retry" | "retry_failed" | "retry_from" | "cancel" | "cancel_graph" | "stop";
+
+export type Question = "node" | "preview";
+
+export type Housekeeping = "open" | "resync" | "visible" | "ping";
+
+/**
+ * Columns over the marks: what is drawn together.
+ *
+ * ``slot`` is the position across in card units, ``rank`` the column of the flow, ``order`` the place within the
+ * rank; ``size`` the number of members, ``first`` the index of the lowest member.
+ */
+export interface Marks {
+  kind: MarkKind[];
+  name: string[];
+  size: number[];
+  first: number[];
+  rank: number[];
+  order: number[];
+  slot: number[];
+}
+
+/**
+ * Columns over the edges between marks; ``count`` is the number of node edges it stands for, ``bends`` the slots
+ * in the ranks that it crosses between its ends.
+ */
+export interface MarkEdges {
+  source: number[];
+  target: number[];
+  count: number[];
+  bends: number[][];
+}
+
+/**
+ * The run as a whole. ``status`` is a number of `Status`; ``counts[status]`` nodes have that status; ``started``
+ * and ``ended`` are Unix times or null; ``now`` is the kernel's time when it sent this.
+ */
+export interface Run {
+  status: number;
+  counts: number[];
+  is_ended: boolean;
+  started: number | null;
+  ended: number | null;
+  slots: number;
+  can_stop: boolean;
+  now: number;
+}
+
+/** First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it. */
+export interface Picture {
+  type: "picture";
+  protocol: number;
+  version: string;
+  epoch: number;
+  revision: number;
+  graph_id: string;
+  title: string;
+  reference: string;
+  total: number;
+  marks: Marks;
+  edges: MarkEdges;
+  folded: string;
+  run: Run;
+}
+
+/** One part of a column. */
+export interface ColumnChunk {
+  type: "columns";
+  epoch: number;
+  column: "records" | "names" | "edges";
+  part: number;
+  of: number;
+  revision: number;
+}
+
+/** Changes from ``since`` to ``revision``. ``run`` is there when it says more than the records do. */
+export interface PatchHead {
+  type: "patch";
+  epoch: number;
+  since: number;
+  revision: number;
+  encoding: "raw" | "deflate";
+  run: Run | null;
+}
+
+/** Nothing has changed for `HEARTBEAT_S` while a run is active and a view visible. */
+export interface Beat {
+  type: "beat";
+  epoch: number;
+  revision: number;
+}
+
+/**
+ * An action was carried out (``ok``) or refused; ``message`` says what happened, in words; ``count`` the nodes it
+ * touched.
+ */
+export interface Ack {
+  type: "ack";
+  id: string;
+  ok: boolean;
+  message: string;
+  count: number;
+}
+
+/** Answer to a question; ``error`` is set instead of ``body`` where there is none. */
+export interface Reply {
+  type: "reply";
+  id: string;
+  body: Record<string, unknown> | null;
+  error: string | null;
+}
+
+/** Answer on the control channel where the `Ack` is still to come. */
+export interface Queued {
+  id: string;
+  queued: boolean;
+}
+
+/** Body of the reply to ``ping``: the kernel's Unix time, to join the clocks by. */
+export interface Pong {
+  now: number;
+}
+
+/**
+ * What a page may ask. ``id`` is unique and repeated on each channel.
+ *
+ * ``graph`` is the `Picture`'s ``graph_id``, needed on the control channel; ``nodes`` are indices (actions; the first
+ * one for questions); ``visible`` goes with ``visible``; ``view`` names the view that asks.
+ */
+export interface Request {
+  id?: string;
+  graph?: string;
+  kind?: Action | Question | Housekeeping;
+  nodes?: number[];
+  visible?: boolean;
+  view?: string;
+}
+
+/** A line of a traceback. ``mine`` tells the user's code from libraries'; ``cell`` is the notebook cell's number. */
+export interface Frame {
+  file: string;
+  line: number;
+  function: string;
+  code: string;
+  mine: boolean;
+  cell: number | null;
+}
+
+/** An argument on one line; ``node`` is the index of the node that it stands for, where it is one. */
+export interface Argument {
+  name: string;
+  type: string;
+  value: string;
+  node: number | null;
+}
+
+/** One attempt; times are Unix times or null. */
+export interface Attempt {
+  number: number;
+  status: number;
+  started: number | null;
+  ended: number | null;
+  error: string;
+}
+
+/**
+ * Body of the reply to ``node``. ``blocker`` is the first failed ancestor of a Parent Failed node; ``parents`` and
+ * ``children`` are the first 1,000 (the page has them all in its edges).
+ */
+export interface NodeDetail {
+  index: number;
+  name: string;
+  function: string;
+  mode: string;
+  resource_class: string;
+  status: number;
+  arguments: Argument[];
+  parents: number[];
+  children: number[];
+  attempts: Attempt[];
+  error_type: string;
+  error_message: string;
+  traceback: string;
+  frames: Frame[];
+  blocker: number | null;
+  reference: string;
+  result: string;
+}
+
+/** Body of the reply to ``preview``: type, size in words and a text cut to 2,000 characters. */
+export interface Preview {
+  type: string;
+  size: string;
+  text: string;
+}
+
+/** Numbers of the statuses. */
+export const Status = {
+  NOT_STARTED: 1,
+  RUNNING: 2,
+  COMPLETED: 3,
+  FAILED: 4,
+  CANCELLED: 5,
+  PARENT_FAILED: 6,
+} as const;
+
+/** `str(Status)` by number; the first entry is unused. */
+export const STATUS_WORDS: readonly string[] = ["", "Not Started", "Running", "Completed", "Failed", "Cancelled", "Parent Failed"];
+export const TERMINAL: readonly number[] = [3, 4, 5, 6];
+export const BAD: readonly number[] = [4, 5, 6];
+
+/** [event, status, next status] of the machine; a next status of 0 means that nothing happens. */
+export const TABLE: readonly (readonly [string, number, number])[] = [
+  ["Began", 1, 2],
+  ["Finished", 2, 3],
+  ["Failed", 1, 4],
+  ["Failed", 2, 4],
+  ["Lost", 1, 4],
+  ["Lost", 2, 4],
+  ["Aborted", 2, 5],
+  ["Cancel", 1, 5],
+  ["Cancel", 2, 0],
+  ["Cancel", 3, 0],
+  ["Cancel", 4, 0],
+  ["Cancel", 5, 0],
+  ["Cancel", 6, 0],
+  ["Stop", 1, 0],
+  ["Stop", 2, 2],
+  ["Stop", 3, 0],
+  ["Stop", 4, 0],
+  ["Stop", 5, 0],
+  ["Stop", 6, 0],
+  ["Retry", 1, 0],
+  ["Retry", 2, 0],
+  ["Retry", 3, 0],
+  ["Retry", 4, 1],
+  ["Retry", 5, 1],
+  ["Retry", 6, 0],
+  ["ParentTurnedBad", 1, 6],
+  ["ParentTurnedBad", 5, 0],
+  ["ParentTurnedBad", 6, 0],
+  ["ParentsFineAgain", 5, 0],
+  ["ParentsFineAgain", 6, 1],
+];
+export const RETRY_COMPLETED = 1;
+
+export const RECORD_SIZE = 16;
+export const NO_SLOT = 65535;
+
+/** A change, 16 bytes little-endian; times are seconds since the run's zero, NaN for not yet. */
+export interface NodeRecord {
+  index: number;
+  status: number;
+  attempt: number;
+  slot: number;
+  started: number;
+  ended: number;
+}
+
+export function readRecord(view: DataView, at: number): NodeRecord {
+  return {
+    index: view.getUint32(at + 0, true),
+    status: view.getUint8(at + 4),
+    attempt: view.getUint8(at + 5),
+    slot: view.getUint16(at + 6, true),
+    started: view.getFloat32(at + 8, true),
+    ended: view.getFloat32(at + 12, true),
+  };
+}

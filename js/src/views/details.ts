@@ -1,0 +1,97 @@
+// What the kernel knows of single nodes, asked for when somebody looks, kept until the node changes.
+import { plain } from "../model/words.ts";
+import type { NodeDetail } from "../protocol.ts";
+import type { Source } from "../sources/source.ts";
+
+interface Kept {
+  key: string;
+  detail: NodeDetail | null;
+  error: string;
+}
+
+const MOST_KEPT = 500;
+const MOST_OPEN = 8;
+
+export class Details {
+  private readonly source: Source;
+  private readonly signal: AbortSignal;
+  private readonly kept = new Map<number, Kept>();
+  private readonly listeners = new Set<() => void>();
+  private open = 0;
+
+  constructor(source: Source, signal: AbortSignal) {
+    this.source = source;
+    this.signal = signal;
+  }
+
+  subscribe(listener: () => void, signal: AbortSignal): void {
+    this.listeners.add(listener);
+    signal.addEventListener("abort", () => this.listeners.delete(listener), { once: true });
+  }
+
+  /** The detail of the node as it is now, or null while it is unknown. */
+  of(node: number): NodeDetail | null {
+    const kept = this.kept.get(node);
+    return kept?.key === this.key(node) ? kept.detail : null;
+  }
+
+  /** The last one known, even if the node has changed since. */
+  lastOf(node: number): NodeDetail | null {
+    return this.kept.get(node)?.detail ?? null;
+  }
+
+  /** Why there is none, in words; empty if there is or may be one. */
+  troubleOf(node: number): string {
+    const kept = this.kept.get(node);
+    return kept?.key === this.key(node) ? kept.error : "";
+  }
+
+  /** Type of the exception of a failed node, where known. */
+  errorOf(node: number): string {
+    return this.of(node)?.error_type ?? "";
+  }
+
+  messageOf(node: number): string {
+    const detail = this.of(node);
+    if (!detail?.error_type) return "";
+    return detail.error_message ? `${detail.error_type}: ${plain(detail.error_message)}` : detail.error_type;
+  }
+
+  /** Ask, unless it is known or asked for. True if it asked. */
+  want(node: number): boolean {
+    const key = this.key(node);
+    if (this.kept.get(node)?.key === key || this.open >= MOST_OPEN) return false;
+    if (this.source.connection.state === "detached" || this.signal.aborted) return false;
+    this.forgetOldest();
+    const detail = this.kept.get(node)?.detail ?? null;
+    this.kept.set(node, { key, detail: null, error: "" });
+    this.open += 1;
+    this.source
+      .ask("node", node, this.signal)
+      .then(
+        (body) => this.kept.set(node, { key, detail: body as unknown as NodeDetail, error: "" }),
+        (error: unknown) => this.kept.set(node, { key, detail, error: error instanceof Error ? error.message : String(error) }),
+      )
+      .finally(() => {
+        this.open -= 1;
+        if (!this.signal.aborted) for (const listener of [...this.listeners]) listener();
+      });
+    return true;
+  }
+
+  /** After a new connection what failed is asked for again. */
+  forgetTrouble(): void {
+    for (const [node, kept] of this.kept) if (kept.error) this.kept.delete(node);
+  }
+
+  private key(node: number): string {
+    const { store } = this.source;
+    return `${store.epoch}.${store.status[node] ?? 0}.${store.attempt[node] ?? 0}`;
+  }
+
+  private forgetOldest(): void {
+    if (this.kept.size < MOST_KEPT) return;
+    const oldest = this.kept.keys().next().value;
+    if (oldest !== undefined) this.kept.delete(oldest);
+  }
+}

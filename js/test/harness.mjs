@@ -1,0 +1,28 @@
+// Writes build/harness/index.html: the view on a fake kernel, in Lab's colours, for looking at and for pictures.
+import { mkdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+import { styles } from "../build.mjs";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const OUT = join(HERE, "..", "..", "build", "harness");
+
+const LAB = `
+body { margin: 16px; font: 13px system-ui, "DejaVu Sans"; background: var(--jp-layout-color1); }
+body[data-jp-theme-light="true"] { --jp-layout-color1: #ffffff; --jp-ui-font-color0: rgba(0,0,0,1); --jp-border-color2: #e0e0e0; }
+body[data-jp-theme-light="false"] { --jp-layout-color1: #212121; --jp-ui-font-color0: rgba(255,255,255,1); --jp-border-color2: #424242; }
+`;
+
+mkdirSync(OUT, { recursive: true });
+const { outputFiles } = await build({
+  entryPoints: [join(HERE, "harness.ts")],
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  write: false,
+  charset: "utf8",
+});
+const page = `<!doctype html><html><head><meta charset="utf-8"><title>harness</title><style>${LAB}</style><style>${await styles()}</style></head>
+<body><div id="host"></div><script type="module">${outputFiles[0].text.replaceAll("</script", "<\\/script")}</script></body></html>`;
+writeFileSync(join(OUT, "index.html"), page);

@@ -1,0 +1,108 @@
+// A page with the view on a fake kernel, for pictures: `?n=60&state=mixed&theme=dark`.
+import widget from "../src/entry_widget.ts";
+import { NO_SLOT, Status } from "../src/protocol.ts";
+import { FakeKernel, type FakeNode } from "./fake.ts";
+
+function graph(size: number): FakeNode[] {
+  const nodes: FakeNode[] = [];
+  const add = (name: string, group: string, parents: number[]): number => nodes.push({ name, group, parents }) - 1;
+  if (size === 0) return nodes;
+  if (size === 1) add("train", "train", []);
+  else if (size === 4) {
+    const list = add("list", "list", []);
+    const left = add("resize-left", "resize", [list]);
+    const right = add("resize-right", "resize", [list]);
+    add("merge", "merge", [left, right]);
+  } else if (size === 12) {
+    const load = add("load_flights", "load", []);
+    const weather = add("load_weather", "load_weather", []);
+    const months = ["jan", "feb", "mar", "apr", "may"].map((month) => add(`clean_${month}`, "clean", [load]));
+    const joined = add("join_weather", "join", [...months, weather]);
+    const features = add("features", "features", [joined]);
+    const model = add("fit_model", "fit", [features]);
+    add("report", "report", [model, joined]);
+    add("plot_delays", "plot", [joined]);
+  } else if (size === 60) {
+    const load = add("load_flights", "load", []);
+    const weather = add("load_weather", "load_weather", []);
+    const carriers = add("load_carriers", "load_carriers", []);
+    const months = Array.from({ length: 12 }, (_, at) => add(`clean-${at + 1}`, "clean_month", [load]));
+    const stats = months.map((month, at) => add(`stats-${at + 1}`, "month_stats", [month]));
+    const joined = months.slice(0, 4).map((month, at) => add(`join_quarter_${at + 1}`, "join", [month, weather]));
+    const by = Array.from({ length: 16 }, (_, at) => add(`carrier-${at + 1}`, "by_carrier", [...joined.slice(0, 2), carriers]));
+    const all = add("aggregate", "aggregate", stats);
+    const table = add("carrier_table", "table", by);
+    const features = Array.from({ length: 6 }, (_, at) => add(`feature_${"abcdef"[at]}`, `feature_${at}`, [all, table]));
+    const split = add("split", "split", features);
+    const model = add("fit_model", "fit", [split]);
+    add("score", "score", [model, split]);
+    add("plot", "plot", [model]);
+    add("report_with_a_rather_long_name_017", "report", [model, all]);
+  } else {
+    const list = add("list", "list", []);
+    const share = Math.floor((size - 6) / 3);
+    const first = Array.from({ length: share }, (_, at) => add(`download-${at}`, "download", [list]));
+    const second = first.map((parent, at) => add(`resize-${at}`, "resize", [parent]));
+    const third = second.map((parent, at) => add(`classify_image-${at}`, "classify_image", [parent]));
+    const merge = add("merge", "merge", third);
+    const quality = add("quality", "quality", second);
+    add("report", "report", [merge, quality]);
+    while (nodes.length < size) add(`extra-${nodes.length}`, `extra${nodes.length}`, [merge]);
+  }
+  return nodes;
+}
+
+/** Statuses as a run would leave them when a share of it is done. */
+function play(kernel: FakeKernel, state: string): void {
+  const total = kernel.nodes.length;
+  if (state === "ready") return;
+  const share = state === "done" || state === "failed" ? 1 : 0.55;
+  kernel.startedAt = Date.now() / 1000 - 42;
+  let running = 0;
+  const fails = (index: number): boolean => state !== "done" && total > 1 && index % Math.max(7, Math.ceil(total / 5)) === 4;
+  kernel.nodes.forEach((node, index) => {
+    const parents = node.parents.map((parent) => kernel.states[parent]?.status ?? 0);
+    const own = kernel.states[index];
+    if (!own) return;
+    if (parents.some((status) => status === Status.FAILED || status === Status.CANCELLED || status === Status.PARENT_FAILED)) {
+      own.status = Status.PARENT_FAILED;
+      return;
+    }
+    if (parents.some((status) => status !== Status.COMPLETED) || (index / total > share && running >= 6)) return;
+    own.attempt = index % 9 === 5 ? 2 : 1;
+    own.slot = index % 8;
+    own.started = 1 + (index / total) * 38;
+    if (index / total > share) {
+      running += 1;
+      own.status = Status.RUNNING;
+      own.started = 41.5 - (index % 12);
+    } else if (fails(index)) {
+      own.status = Status.FAILED;
+      own.ended = own.started + 3.2;
+    } else {
+      own.status = Status.COMPLETED;
+      own.ended = own.started + 0.4 + ((index * 37) % 50) / 20;
+    }
+    if (state === "mixed" && index === Math.floor(total * share) - 2 && total > 8) {
+      Object.assign(own, { status: Status.CANCELLED, attempt: 0, slot: NO_SLOT, started: Number.NaN, ended: 30 });
+    }
+  });
+  if (share === 1) kernel.endedAt = kernel.startedAt + 41;
+}
+
+const query = new URLSearchParams(location.search);
+const kernel = new FakeKernel(graph(Number(query.get("n") ?? 60)));
+kernel.canStop = query.get("stop") === "1";
+play(kernel, query.get("state") ?? "mixed");
+kernel.acted = () => (query.get("refuse") ? { ok: false, message: "Node 'clean-3' is running.", count: 0 } : { ok: true, message: "3 nodes run again", count: 3 });
+if (query.get("busy")) kernel.isAnswering = true;
+document.body.dataset.jpThemeLight = String(query.get("theme") !== "dark");
+const made = widget();
+const life = new AbortController();
+made.initialize({ model: kernel, signal: life.signal });
+const host = document.querySelector<HTMLElement>("#host");
+if (host) made.render({ model: kernel, el: host, signal: life.signal });
+const page = window as unknown as { kernel: FakeKernel; life: AbortController; again: (host: HTMLElement) => void };
+page.kernel = kernel;
+page.life = life;
+page.again = (el) => void made.render({ model: kernel, el, signal: life.signal });

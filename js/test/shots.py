@@ -1,0 +1,61 @@
+"""Pictures of the harness page: ``python js/test/shots.py [name ...]`` after ``npm run harness``; into build/harness/."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Page, sync_playwright
+
+OUT = Path(__file__).resolve().parents[2] / "build" / "harness"
+
+
+def click_mark(page: Page, x: float, y: float) -> None:
+    box = page.locator(".td-viewport").bounding_box()
+    assert box
+    page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
+
+
+SHOTS: dict[str, tuple[str, int, Any]] = {
+    "n1": ("n=1&state=mixed", 1300, None),
+    "n4": ("n=4&state=mixed", 1300, None),
+    "n12": ("n=12&state=mixed", 1300, None),
+    "n12-failed-inspect": ("n=12&state=failed", 1300, lambda page: page.locator(".td-failed").click()),
+    "n60": ("n=60&state=mixed", 1300, None),
+    "n60-dark": ("n=60&state=mixed&theme=dark", 1300, None),
+    "n60-inspect": ("n=60&state=mixed", 1300, lambda page: page.locator(".td-failed").click()),
+    "n60-inspect-dark": ("n=60&state=mixed&theme=dark", 1300, lambda page: page.locator(".td-failed").click()),
+    "n12-inspect-dark": ("n=12&state=failed&theme=dark", 1300, lambda page: page.locator(".td-failed").click()),
+    "n12-700": ("n=12&state=mixed", 700, lambda page: page.locator(".td-failed").click()),
+    "n12-400": ("n=12&state=mixed", 400, None),
+    "n12-ready": ("n=12&state=ready", 1300, None),
+    "n12-done": ("n=12&state=done", 1300, None),
+    "n0": ("n=0&state=ready", 1300, None),
+    "n1000": ("n=1000&state=mixed", 1300, None),
+    "n10000-dark": ("n=10000&state=mixed&theme=dark", 1300, None),
+}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(SHOTS)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--disable-gpu"])
+        for name in names:
+            query, width, act = SHOTS[name]
+            page = browser.new_page(viewport={"width": width, "height": 560})
+            page.on("console", lambda message: print(name, message.type, message.text))
+            page.on("pageerror", lambda error: print(name, "ERROR", error))
+            page.goto(f"file://{OUT}/index.html?{query}")
+            page.wait_for_timeout(700)
+            if act:
+                act(page)
+                page.wait_for_timeout(500)
+            page.locator(".tiledag").screenshot(path=OUT / f"{name}.png")
+            page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
