@@ -267,15 +267,18 @@ def choose(executor: Any, use_processes: bool) -> Executor:
 
 
 def shutdown() -> None:
-    """End the worker processes that graphs share, now instead of some seconds after their last use.
+    """End the worker processes and idle threads that graphs share, now instead of some seconds after their last use.
 
-    A node that runs in one fails; later graphs start new ones.
+    A node that runs in a worker process fails; later graphs start new ones.
     """
     import sys
+
+    from .threads import threads
 
     workers = sys.modules.get(f"{__package__}.workers")
     if workers is not None:
         workers.shared_workers().shutdown()
+    threads.end_idle()
 
 
 __all__ = [

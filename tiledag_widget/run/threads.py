@@ -1,6 +1,7 @@
 """A shared cache of threads: a job gets an idle one or a new one, and an idle one ends after a second.
 
-Threads started here: any number of daemon threads named after their job; each ends `IDLE_S` after its last job.
+Threads started here: any number of daemon threads named after their job; each ends `IDLE_S` after its last job, or at
+`ThreadCache.end_idle`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class _CachedThread:
         self._handed_over = threading.Lock()
         self._handed_over.acquire()
         self._job: Callable[[], None] | None = None
+        self._dismissed = False
         self._name = ""
         # A daemon: the exit hook of the driver ends graphs in order; a thread that waits for work must not hold
         # the interpreter open.
@@ -33,6 +35,12 @@ class _CachedThread:
         if not self._thread.ident:
             self._thread.start()
 
+    def dismiss(self) -> None:
+        """End the thread, which was idle and has been removed from the idle ones, and wait for its end."""
+        self._dismissed = True
+        self._handed_over.release()
+        self._thread.join()
+
     def _main(self) -> None:
         while True:
             if not self._handed_over.acquire(timeout=IDLE_S):
@@ -41,6 +49,8 @@ class _CachedThread:
                 if self._cache.remove(self):
                     return
                 continue
+            if self._dismissed:
+                return
             job, self._job = self._job, None
             self._thread.name = self._name
             try:
@@ -59,16 +69,31 @@ class ThreadCache:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: dict[_CachedThread, None] = {}
+        self._busy = 0
 
     def start(self, job: Callable[[], None], name: str) -> None:
         """Run ``job`` on a thread of that name. Raises RuntimeError when the system gives no more threads."""
         with self._lock:
             thread = self._idle.popitem()[0] if self._idle else _CachedThread(self)
-        thread.start(job, name)
+            self._busy += 1
+        try:
+            thread.start(job, name)
+        except BaseException:
+            with self._lock:
+                self._busy -= 1
+            raise
 
     def give_back(self, thread: _CachedThread) -> None:
         with self._lock:
             self._idle[thread] = None
+            self._busy -= 1
+
+    def end_idle(self) -> None:
+        """End idle threads now instead of `IDLE_S` after their last job. Those that work stay."""
+        with self._lock:
+            idle, self._idle = self._idle, {}
+        for thread in idle:
+            thread.dismiss()
 
     def remove(self, thread: _CachedThread) -> bool:
         with self._lock:
@@ -78,10 +103,11 @@ class ThreadCache:
         """After a fork: the threads are not there in the child."""
         self._lock = threading.Lock()
         self._idle = {}
+        self._busy = 0
 
     def statistics(self) -> dict[str, int]:
         with self._lock:
-            return {"idle": len(self._idle)}
+            return {"idle": len(self._idle), "busy": self._busy}
 
 
 threads: Final = ThreadCache()
