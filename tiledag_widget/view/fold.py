@@ -133,7 +133,7 @@ def fold(structure: Structure, previous: Folding | None = None, breathe: Breathe
         mark_ranks = _group_ranks(structure, groups, ranks, breathe)
         groups, mark_ranks = _limit_layers(groups, mark_ranks, structure, breathe)
         groups, mark_ranks = _bands(groups, mark_ranks, breathe)
-        groups = _sorted_by_rank(groups, mark_ranks)
+        groups = _in_order(structure, groups, mark_ranks)
     return _finish(structure, ranks, groups, None, breathe)
 
 
@@ -545,8 +545,11 @@ def _from_both_ends(count: int) -> Iterable[int]:
 # --- 6. what comes out --------------------------------------------------------------------------------------
 
 
-def _sorted_by_rank(groups: _Groups, ranks: list[int]) -> _Groups:
-    order = sorted(range(len(ranks)), key=lambda group: (ranks[group], min(groups.members[group][:1])))
+def _in_order(structure: Structure, groups: _Groups, ranks: list[int]) -> _Groups:
+    """By rank, then function in order of appearance, then index: where nothing else decides, marks of one function
+    stand in one row."""
+    first = [members[0] for members in groups.members]
+    order = sorted(range(len(ranks)), key=lambda group: (ranks[group], structure.groups[first[group]], first[group]))
     return _Groups(
         [groups.kind[group] for group in order],
         [groups.name[group] for group in order],

@@ -489,7 +489,8 @@ def _slots(net: _Net, layers: list[list[int]], slots: list[float], breathe: Brea
             at += room
     count = len(layers)
     passes = [(range(1, count), True, False), (range(count - 2, -1, -1), False, True)] * 3
-    passes += [(range(count), True, True), (range(count - 1, -1, -1), True, True)] * 2
+    last = 2 if sum(map(len, layers)) > 200 else 6
+    passes += [(range(count), True, True), (range(count - 1, -1, -1), True, True)] * last
     for ranks, looks_up, looks_down in passes:
         breathe()
         for rank in ranks:

@@ -23,7 +23,7 @@ from ..core.snapshot import Columns, RunInfo, Structure
 from ..core.states import Status
 from .fold import Folding, coarser, fold
 from .layout import Layout, arrange
-from .palette import Theme, accents, bar_order, looks, palette, say, urgency
+from .palette import Look, Theme, accents, bar_order, looks, palette, say, urgency
 import itertools
 
 HTML_BYTES: Final = 60_000
@@ -162,7 +162,7 @@ class Still:
     def bad_members(self) -> dict[int, list[int]]:
         """Failed and Parent Failed nodes by mark, in index order."""
         found: dict[int, list[int]] = {}
-        for match in _BAD.finditer(self.columns.status):
+        for match in _BAD.finditer(self.columns.status, 0, len(self.folding.node_mark)):
             found.setdefault(self.folding.node_mark[match.start()], []).append(match.start())
         return found
 
@@ -216,13 +216,13 @@ def still(
 ) -> Still:
     """The graph as these columns have it; folded and laid out here unless that was done before.
 
-    Columns that know more nodes than ``folding``, or fewer, are cut to what both know.
+    ``columns`` are to be read after ``structure``: they may know more nodes, which are left out of the picture.
     """
     if folding is None or layout is None or len(folding.node_mark) > len(columns.status):
         folding = fold(structure)
         layout = arrange(folding)
     return Still(
-        shown(title).strip() or say("graph_word"),
+        shown(title).strip(),
         structure,
         columns,
         run,
@@ -363,11 +363,12 @@ def to_text(still: Still, style: TextStyle = TextStyle()) -> str:
         marks = [mark for mark in marks if mark in set(kept)]
     names = [middle_cut(still.name(mark), NAME_WIDTH) for mark in marks]
     width = max(map(len, names), default=0)
+    widest = max((len(number(size)) for size in still.folding.size if size > 1), default=0)
     for mark, name in zip(marks, names, strict=False):
         status = still.status(mark)
         parts = [f"{name:{width}}"]
         if still.folding.kind[mark] != "card":
-            parts.append(f"×{number(still.folding.size[mark])}")
+            parts.append(f"×{number(still.folding.size[mark]):{widest}}")
             parts.append(" ".join(text for _, text in _tally(still.marks[mark], bar_order())))
         parts.append(detail(still, mark))
         glyph = style.paint(style.plain(looks()[status].glyph), status)
@@ -380,20 +381,24 @@ def to_text(still: Still, style: TextStyle = TextStyle()) -> str:
 def summary_line(still: Still, style: TextStyle = TextStyle()) -> str:
     """Name, the run's word, how far, how long, and the counts."""
     total = len(still.structure)
-    title = middle_cut(still.title, 2 * NAME_WIDTH)
+    title = _heading(still)
     if not total:
-        return style.plain(f"{say('graph_word')} {title}  {say('no_nodes')}")
+        return style.plain(f"{title}  {say('no_nodes')}")
     if is_untouched(still):
         ready = say("ready", nodes=counted(total, "node_one", "node_many"))
-        return style.plain(f"{say('graph_word')} {title}  {ready}")
+        return style.plain(f"{title}  {ready}")
     far = f"{number(still.counts[Status.COMPLETED])}/{number(total)}"
     if not isnan(still.elapsed):
         far += " " + say("in_time", time=clock(still.elapsed))
     tally = " ".join(
         style.paint(style.plain(text), status) for status, text in _tally(still.counts, urgency())
     )
-    head = style.plain(f"{say('graph_word')} {title}  {still.word}  {far}")
+    head = style.plain(f"{title}  {still.word}  {far}")
     return f"{head}   {tally}"
+
+
+def _heading(still: Still) -> str:
+    return f"{say('graph_word')} {middle_cut(still.title, 2 * NAME_WIDTH)}".rstrip()
 
 
 def progress_line(still: Still, style: TextStyle = TextStyle(), time_left: str = "") -> str:
@@ -406,7 +411,7 @@ def progress_line(still: Still, style: TextStyle = TextStyle(), time_left: str =
     bar = style.paint(style.plain("▓" * done), Status.COMPLETED) if done else ""
     bar += style.paint(style.plain("▒" * busy), Status.RUNNING) if busy else ""
     bar += style.plain("░" * (BAR_CELLS - done - busy))
-    title = style.plain(middle_cut(still.title, NAME_WIDTH))
+    title = style.plain(middle_cut(still.title or say("graph_word"), NAME_WIDTH))
     parts = [f"{title} {number(counts[Status.COMPLETED])}/{number(total)} {bar}"]
     if counts[Status.FAILED]:
         failed = f"{looks()[Status.FAILED].glyph}{number(counts[Status.FAILED])}"
@@ -522,25 +527,18 @@ def _svg_head(still: Still, plan: _Plan, theme: Theme) -> str:
         '<marker id="a" markerWidth="6" markerHeight="6" refX="5.5" refY="3" orient="auto" markerUnits="userSpaceOnUse">'
         '<path class="h" d="M0 0L6 3L0 6Z"/></marker>'
     ]
-    stroke_width = palette()["glyph_stroke_width"]
     for status in dict.fromkeys(still.status(mark) for mark in range(len(still.folding))):
         look, key = looks()[status], status.value
         dashes = {"dashed": "stroke-dasharray:5 3;", "dotted": "stroke-dasharray:1.5 3;stroke-linecap:round;"}
-        fill = look.mark[theme] if look.filled else "none" if status is Status.NOT_STARTED else colours["card"]
+        fill = "none" if status is Status.NOT_STARTED else colours["card"]
         rules.append(
             f".c{key}{{fill:{fill};stroke:{look.mark[theme]};stroke-width:{look.width};{dashes.get(look.line, '')}}}"
         )
-        glyph = look.ink[theme] if look.filled else look.word[theme]
-        rules.append(f".w{key}{{fill:{glyph}}}.l{key}{{fill:none;stroke:{glyph}}}")
         if look.filled:
-            rules.append(f".f .n,.f .d{{fill:{look.ink[theme]}}}")
-        drawn = f'<path class="w{key}" d="{look.fill}"/>' if look.fill else ""
-        if look.stroke:
-            drawn += (
-                f'<path class="l{key}" d="{look.stroke}" stroke-width="{stroke_width}" '
-                'stroke-linecap="round" stroke-linejoin="round"/>'
-            )
-        symbols.append(f'<symbol id="g{key}" viewBox="0 0 16 16">{drawn}</symbol>')
+            rules.append(f".f .c{key}{{fill:{look.mark[theme]}}}.f .n,.f .d{{fill:{look.ink[theme]}}}")
+            rules.append(f".t{key}{{fill:{look.word[theme]};font-weight:600}}")
+            symbols.append(_glyph_symbol(f"f{key}", look, look.ink[theme]))
+        symbols.append(_glyph_symbol(f"g{key}", look, look.word[theme]))
         if look.hatch:
             symbols.append(
                 f'<pattern id="p{key}" width="6" height="6" patternUnits="userSpaceOnUse" '
@@ -555,6 +553,15 @@ def _svg_head(still: Still, plan: _Plan, theme: Theme) -> str:
         f"<style>{''.join(rules)}</style><defs>{''.join(symbols)}</defs>"
         f'<rect width="{plan.width}" height="{plan.height}" rx="6" fill="{colours["canvas"]}"/>'
     )
+
+
+def _glyph_symbol(key: str, look: Look, colour: str) -> str:
+    grid, width = palette()["glyph_grid"], palette()["glyph_stroke_width"]
+    drawn = f'<path fill="{colour}" d="{look.fill}"/>' if look.fill else ""
+    if look.stroke:
+        line = f'stroke="{colour}" stroke-width="{width}" stroke-linecap="round" stroke-linejoin="round"'
+        drawn += f'<path fill="none" {line} d="{look.stroke}"/>'
+    return f'<symbol id="{key}" viewBox="0 0 {grid} {grid}">{drawn}</symbol>'
 
 
 def _svg_edges(still: Still, plan: _Plan) -> Iterable[str]:
@@ -618,7 +625,8 @@ def _svg_mark(still: Still, mark: int, box: _Box, is_small: bool) -> str:
     status = still.status(mark)
     look = looks()[status]
     is_card = still.folding.kind[mark] == "card"
-    filled = ' class="f"' if look.filled else ""
+    # A stack with one failure of a thousand keeps its own ground: red on red would hide which part failed.
+    filled = ' class="f"' if look.filled and is_card else ""
     parts = [f'<g{filled} transform="translate({box.x:g} {box.y:g})">']
     if not is_card:
         parts.extend(
@@ -644,7 +652,7 @@ def _svg_card(still: Still, mark: int, is_small: bool) -> str:
     strike = ' text-decoration="line-through"' if looks()[status].strike else ""
     y = 19 if line else 27
     parts = [
-        f'<use href="#g{status.value}" x="11" y="{y - 11}" width="13" height="13"/>'
+        f'<use href="#{"f" if looks()[status].filled else "g"}{status.value}" x="11" y="{y - 11}" width="13" height="13"/>'
         f'<text class="n" x="30" y="{y}"{strike}>{html.escape(name)}</text>'
     ]
     if line:
@@ -663,10 +671,11 @@ def _svg_stack(still: Still, mark: int, box: _Box, is_small: bool) -> str:
         f'<text class="n" x="{box.width - 10}" y="19" text-anchor="end">{times}</text>'
     ]
     if not is_small:
-        tally = " ".join(text for _, text in _tally(counts, urgency()))
-        parts.append(f'<text class="d" x="30" y="36">{html.escape(_fitted(tally, box.width - 40, 6.2))}</text>')
-    if looks()[status].filled:
-        parts.append(f'<rect class="s" x="9" y="43" width="{box.width - 18}" height="8" rx="2" stroke="none"/>')
+        tally = "  ".join(
+            f'<tspan class="t{one.value}">{text}</tspan>' if looks()[one].filled else text
+            for one, text in _tally(counts, urgency())
+        )
+        parts.append(f'<text class="d" x="30" y="36">{tally}</text>')
     for status, x, width in segments(counts, box.width - 20):
         parts.append(f'<rect class="m{status.value}" x="{10 + x:g}" y="44" width="{width:g}" height="6"/>')
     return "".join(parts)
@@ -753,10 +762,9 @@ def within(still: Still, limit: int) -> Still:
 
 
 def _html_top(still: Still) -> str:
-    line = summary_line(still)
-    title = f"{say('graph_word')} {middle_cut(still.title, 2 * NAME_WIDTH)}"
-    rest = line.removeprefix(title)
-    return f"<p><strong>{html.escape(title)}</strong>{html.escape(rest).replace('  ', ' &nbsp;')}</p>"
+    heading = _heading(still)
+    rest = summary_line(still).removeprefix(heading)
+    return f"<p><strong>{html.escape(heading)}</strong>{html.escape(rest).replace('  ', ' &nbsp;')}</p>"
 
 
 def _html_tables(still: Still) -> str:
