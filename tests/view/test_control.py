@@ -311,7 +311,7 @@ def test_the_comm_of_ipykernel_keeps_the_route_that_was_asked_for() -> None:
     ipykernel = pytest.importorskip("ipykernel")
     from ipykernel.comm.comm import BaseComm
 
-    comm = BaseComm(primary=False)
+    comm: Any = BaseComm(primary=False)  # type: ignore[no-untyped-call]  # ipykernel carries no types
     assert keep_asked_route(comm) == (ipykernel.version_info >= (7, 4))
     if keep_asked_route(comm):
         comm._reply_subshell_id = "main"

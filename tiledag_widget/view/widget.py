@@ -4,7 +4,9 @@ One model per graph, however often it is shown. Its traits are a few words; ever
 traits are saved into notebooks and sent again on every reload. Import this module late: it brings ipywidgets.
 
 **The stored output** carries the widget, and for hosts without widgets the static forms of the moment when it was
-shown.
+shown. They are not replaced when the run ends: tried in JupyterLab 4.6.6 with ipykernel 7.4.0, 7.3.0 and 6.31.0,
+``update_display`` with the same model makes a second view in the place of the first, without ending that one, and
+what was typed, focused or scrolled in it is gone. Displaying again stores the forms of that moment.
 """
 
 from __future__ import annotations
@@ -63,6 +65,7 @@ class GraphWidget(anywidget.AnyWidget):
     graph_id = traitlets.Unicode("", read_only=True).tag(sync=True)
     title = traitlets.Unicode("", read_only=True).tag(sync=True)
     auto_update = traitlets.Bool(True, read_only=True).tag(sync=True)
+    _text = ""
 
     def __init__(
         self,
@@ -107,14 +110,19 @@ class GraphWidget(anywidget.AnyWidget):
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        bundle = super()._repr_mimebundle_(**kwargs)
+        forms = self.forms()
+        self._text = forms.get("text/plain", "")  # anywidget asks for the repr, which need not be made twice
+        try:
+            bundle = super()._repr_mimebundle_(**kwargs)
+        finally:
+            self._text = ""
         if bundle is None:
             return None
         data, metadata = bundle
-        return {**data, **self.forms()}, metadata
+        return {**data, **forms}, metadata
 
     def __repr__(self) -> str:
-        return self.forms().get("text/plain", object.__repr__(self))
+        return self._text or self.forms().get("text/plain") or object.__repr__(self)
 
     def forms(self) -> Mapping[str, str]:
         """The static forms of this moment; none rather than an exception."""
