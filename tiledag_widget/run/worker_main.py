@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import sys
+import threading
 
 from ..wire import pickles
 
@@ -168,31 +169,38 @@ def _end_with(lifeline: socket.socket) -> None:
     thread (user code may fork) and works while a function holds the interpreter. PR_SET_PDEATHSIG would not do:
     it fires when the *thread* that started the worker ends. Elsewhere a thread waits.
     """
-    if sys.platform == "linux":
-        import fcntl
+    if not _is_killed_with(lifeline):
+        threading.Thread(target=_wait_for_the_end, args=(lifeline,), name="tiledag-lifeline", daemon=True).start()
 
-        set_signal = getattr(fcntl, "F_SETSIG", 10)
-        descriptor = lifeline.fileno()
-        fcntl.fcntl(descriptor, set_signal, signal.SIGKILL)
+
+def _is_killed_with(lifeline: socket.socket) -> bool:
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    descriptor = lifeline.fileno()
+    try:
+        fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(descriptor, fcntl.F_SETOWN, -os.getpgrp())
         flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
         fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
-        lifeline.setblocking(False)
-        try:
-            lifeline.recv(1)
-        except BlockingIOError:
-            return
-        os._exit(1)  # it was closed before the signal was asked for
-    else:
-        import threading
+    except OSError:  # a system that only looks like Linux
+        return False
+    try:
+        lifeline.recv(1, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return True
+    os._exit(1)  # it was closed before the signal was asked for
 
-        def wait_for_the_end() -> None:
-            try:
-                lifeline.recv(1)
-            finally:
-                os._exit(1)
 
-        threading.Thread(target=wait_for_the_end, name="tiledag-lifeline", daemon=True).start()
+_F_SETSIG = 10  # of <fcntl.h>; Python names it since 3.11 only where the C library does
+
+
+def _wait_for_the_end(lifeline: socket.socket) -> None:
+    try:
+        lifeline.recv(1)
+    finally:
+        os._exit(1)
 
 
 def start(connection: int, lifeline: int) -> None:
