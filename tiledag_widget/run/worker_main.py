@@ -193,7 +193,7 @@ def _is_killed_with(lifeline: socket.socket) -> bool:
     os._exit(1)  # it was closed before the signal was asked for
 
 
-_F_SETSIG = 10  # of <fcntl.h>; Python names it since 3.11 only where the C library does
+_F_SETSIG = 10  # of <fcntl.h>; not every Python names it
 
 
 def _wait_for_the_end(lifeline: socket.socket) -> None:
