@@ -105,20 +105,20 @@ class Node(Generic[T]):
 
     def _find_parents(self) -> None:
         parents: list[Node[Any]] = []
-        nested = False
+        containers: list[Any] = []
         for value in (*self.args, *self.kwargs.values()) if self.kwargs else self.args:
-            kind = type(value)
-            if kind in _ATOMS:
-                continue
+            try:
+                if type(value) in _ATOMS:
+                    continue
+            except TypeError:  # its class has no hash
+                pass
             if isinstance(value, Node):
                 parents.append(value)
             elif isinstance(value, (list, tuple, dict)):
-                nested = True
-        if nested:
-            everywhere = arguments.find((self.args, self.kwargs), Node)
-            if len(everywhere) > len({id(parent) for parent in parents}):
-                self._shape = _NESTED
-                parents = everywhere
+                containers.append(value)
+        if containers and arguments.find(containers, Node):
+            self._shape = _NESTED
+            parents = arguments.find((self.args, self.kwargs), Node)
         if not parents:
             return
         if self._shape == _NO_NODES:

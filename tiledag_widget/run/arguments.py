@@ -34,8 +34,11 @@ def find(tree: Any, wanted: type[T]) -> list[T]:
     stack: list[Iterator[Any]] = [iter((tree,))]
     while stack:
         for item in stack[-1]:
-            if type(item) in _ATOMS:
-                continue
+            try:
+                if type(item) in _ATOMS:
+                    continue
+            except TypeError:  # its class has no hash
+                pass
             if isinstance(item, wanted):
                 found[id(item)] = item
             elif isinstance(item, _CONTAINERS) and id(item) not in seen:
@@ -108,8 +111,11 @@ def _survey(tree: Any, wanted: type[Any]) -> tuple[list[Any], set[int]]:
         own = id(container)
         is_dirty = False
         for item in _members(container):
-            if type(item) in _ATOMS:
-                continue
+            try:
+                if type(item) in _ATOMS:
+                    continue
+            except TypeError:  # its class has no hash
+                pass
             if isinstance(item, wanted):
                 is_dirty = True
             elif isinstance(item, _CONTAINERS):
