@@ -11,6 +11,7 @@ A log that once broke the machine is checked step by step with::
 from __future__ import annotations
 
 import sys
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -82,19 +83,20 @@ class Oracle:
     """How often the graph ended; a retry makes it end again."""
 
     def copy(self) -> Oracle:
-        return replace(self, nodes=[replace(own, parents=list(own.parents)) for own in self.nodes])
+        nodes = [Own([*own.parents], own.status, own.attempt, own.is_live, own.is_stopping) for own in self.nodes]
+        return replace(self, nodes=nodes)
 
     # --- what is derived ----------------------------------------------------------------------------------
 
     def order(self) -> list[int]:
         """Parents first, by looking for a node whose parents are all placed, again and again."""
-        placed: list[int] = []
+        placed: dict[int, None] = {}
         left = list(range(len(self.nodes)))
         while left:
             node = next(node for node in left if all(parent in placed for parent in self.nodes[node].parents))
             left.remove(node)
-            placed.append(node)
-        return placed
+            placed[node] = None
+        return list(placed)
 
     def statuses(self) -> list[Status]:
         """A node that waits and has a bad parent is Parent Failed; else it is what it did itself."""
@@ -269,6 +271,17 @@ def state_of(machine: GraphMachine) -> dict[str, object]:
         else:
             state[name] = value.copy() if hasattr(value, "copy") else value
     return state
+
+
+def copy_of(machine: GraphMachine) -> GraphMachine:
+    """A machine that goes its own way from here; the graph, which a run never changes, is shared."""
+    copy = GraphMachine.__new__(GraphMachine)
+    for name in GraphMachine.__slots__:
+        value = getattr(machine, name)
+        setattr(copy, name, value[:] if isinstance(value, (array, bytearray, list)) else value)
+    copy.stopping, copy.blocker = set(machine.stopping), dict(machine.blocker)
+    copy.past = {node: list(attempts) for node, attempts in machine.past.items()}
+    return copy
 
 
 def check_same(machine: GraphMachine, oracle: Oracle) -> None:

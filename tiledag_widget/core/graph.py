@@ -46,12 +46,21 @@ class Graph:
         return child in down if len(down) < len(up) else parent in up
 
     def add_edge(self, parent: int, child: int) -> None:
-        """Make ``child`` wait for ``parent``; the caller has asked `path` that no cycle closes."""
+        """Make ``child`` wait for ``parent``; the caller has asked `closes_cycle`."""
         self.parents[child].append(parent)
         self.children[parent].append(child)
         self.edge_count += 1
         if parent > child:
             self.sorted = False
+
+    def closes_cycle(self, parent: int, child: int) -> bool:
+        """True if an edge ``parent -> child`` would. O(1) where ``child`` has no children or ``parent`` no parents.
+
+        So building a chain costs O(1) an edge from either end.
+        """
+        if parent == child:
+            return True
+        return bool(self.children[child] and self.parents[parent]) and self.path(child, parent) is not None
 
     def path(self, start: int, end: int) -> list[int] | None:
         """A path along children from ``start`` to ``end``, or None. O(edges) below ``start``."""

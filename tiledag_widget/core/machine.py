@@ -26,7 +26,6 @@ from .states import (
     PARENT_FAILED,
     RETRY_COMPLETED,
     RUNNING,
-    TABLE,
     TERMINAL,
     Abort,
     Aborted,
@@ -210,7 +209,7 @@ class GraphMachine:
             raise IllegalTransition("AddEdge: the graph has started")
         if self.graph.has_edge(parent, child):
             return
-        if parent == child or (self.graph.children[child] and self.graph.path(child, parent)):
+        if self.graph.closes_cycle(parent, child):
             raise IllegalTransition(f"AddEdge: {parent} -> {child} closes a cycle")
         self.graph.add_edge(parent, child)
         self.unmet[child] += 1
@@ -268,9 +267,7 @@ class GraphMachine:
         node, attempt, at = event
         if not self._is_live(event, node, attempt):
             return
-        if (type(event).__name__, self.status[node]) not in TABLE:
-            raise self._illegal(event, node)
-        self._close_attempt(node, at)
+        self._close_attempt(node, at)  # a live attempt is queued or runs, and may fail in both
         self._set(node, FAILED, commands)
         self._spread_bad(node, commands)
         self._end_if_idle(at, commands)
@@ -421,14 +418,8 @@ class GraphMachine:
         self._set(node, PARENT_FAILED, commands)
 
     def _find_blocker(self, node: int) -> None:
-        for parent in self.graph.parents[node]:
-            status = self.status[parent]
-            if status == FAILED or status == CANCELLED:
-                self.blocker[node] = parent
-                return
-            if status == PARENT_FAILED:
-                self.blocker[node] = self.blocker[parent]
-                return
+        culprit = next(parent for parent in self.graph.parents[node] if self.status[parent] in BAD)
+        self.blocker[node] = self.blocker.get(culprit, culprit)
 
     def _spread_bad(self, node: int, commands: list[Command]) -> None:
         """``node`` has just turned bad: block what waits below it. A queue, so no depth is too deep."""
