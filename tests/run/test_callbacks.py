@@ -177,7 +177,7 @@ def test_callbacks_added_while_things_end_come_exactly_once() -> None:
                 for _ in range(5):
                     dag.add_done_callback(lambda graph: told.append(graph.id))
                     for node in nodes:
-                        node.add_done_callback(lambda each: told.append(each.id))
+                        node.add_done_callback(lambda node_: told.append(node_.id))
 
             adders = [threading.Thread(target=add) for _ in range(2)]
             for adder in adders:
@@ -191,7 +191,7 @@ def test_callbacks_added_while_things_end_come_exactly_once() -> None:
             for node in nodes:
                 node.wait()
 
-            assert {each: told.count(each) for each in told} == {each.id: 10 for each in (dag, *nodes)}
+            assert {each: told.count(each) for each in told} == dict.fromkeys([dag.id, *(node.id for node in nodes)], 10)
 
 
 def test_with_one_worker_callbacks_still_come_while_the_only_lane_works() -> None:
@@ -252,7 +252,8 @@ def test_callbacks_may_cancel_retry_add_callbacks_and_look() -> None:
         if not fixed.is_set():
             fixed.set()
             assert bad.retry()
-            below.cancel()
+            assert below.cancel()
+            gate.open()
 
     dag.add_done_callback(on_end)
     dag.compute()
