@@ -110,8 +110,12 @@ export function arrange(nodes: readonly FakeNode[]): { marks: Marks; edges: Mark
 function slots(marks: Marks, edges: MarkEdges): void {
   const last = Math.max(...marks.rank, 0);
   const parents = marks.kind.map((): number[] => []);
-  edges.source.forEach((source, edge) => parents[edges.target[edge] ?? 0]?.push(source));
-  const widest = Math.max(...Array.from({ length: last + 1 }, (_, rank) => marks.rank.filter((own) => own === rank).length));
+  edges.source.forEach((source, edge) => {
+    parents[edges.target[edge] ?? 0]?.push(source);
+  });
+  const widest = Math.max(
+    ...Array.from({ length: last + 1 }, (_, rank) => marks.rank.filter((own) => own === rank).length),
+  );
   for (let rank = 0; rank <= last; rank++) {
     const own = marks.rank.flatMap((each, mark) => (each === rank ? [mark] : []));
     const wish = (mark: number): number => {
@@ -143,7 +147,11 @@ export class FakeKernel implements CommModel {
   startedAt: number | null = null;
   endedAt: number | null = null;
   error: (node: number) => Partial<NodeDetail> = () => ({});
-  acted: (request: Request) => { ok: boolean; message: string; count: number } = () => ({ ok: true, message: "", count: 1 });
+  acted: (request: Request) => { ok: boolean; message: string; count: number } = () => ({
+    ok: true,
+    message: "",
+    count: 1,
+  });
   widget_manager?: unknown;
   private readonly handlers = new Map<string, Set<Handler>>();
 
@@ -176,7 +184,11 @@ export class FakeKernel implements CommModel {
   }
 
   message(content: unknown, buffers: readonly Uint8Array[] = []): void {
-    this.emit("msg:custom", content, buffers.map((bytes) => new DataView(bytes.slice().buffer)));
+    this.emit(
+      "msg:custom",
+      content,
+      buffers.map((bytes) => new DataView(bytes.slice().buffer)),
+    );
   }
 
   send(content: unknown): void {
@@ -187,9 +199,14 @@ export class FakeKernel implements CommModel {
 
   async answer(request: Request): Promise<void> {
     if (request.kind === "open" || request.kind === "resync") await this.sendPicture();
-    else if (request.kind === "node") this.message({ type: "reply", id: request.id, body: this.detail(request.nodes?.[0] ?? 0), error: null });
+    else if (request.kind === "node")
+      this.message({ type: "reply", id: request.id, body: this.detail(request.nodes?.[0] ?? 0), error: null });
     else if (request.kind === "preview") {
-      const body = { type: "pandas.DataFrame", size: "27,004 × 19", text: "   year  month  day  dep_time\n0  2013      1    1     517.0\n1  2013      1    1     533.0" };
+      const body = {
+        type: "pandas.DataFrame",
+        size: "27,004 × 19",
+        text: "   year  month  day  dep_time\n0  2013      1    1     517.0\n1  2013      1    1     533.0",
+      };
       setTimeout(() => this.message({ type: "reply", id: request.id, body, error: null }), 120);
     } else if (request.kind !== "visible" && request.kind !== "ping") {
       this.message({ type: "ack", id: request.id, ...this.acted(request) });
@@ -294,9 +311,16 @@ export class FakeKernel implements CommModel {
       resource_class: "",
       status: state.status,
       arguments: [
-        ...node.parents.slice(0, 2).map((parent, at) => ({ name: at === 0 ? "table" : `other_${at}`, type: "Node", value: "", node: parent })),
+        ...node.parents
+          .slice(0, 2)
+          .map((parent, at) => ({ name: at === 0 ? "table" : `other_${at}`, type: "Node", value: "", node: parent })),
         { name: "month", type: "int", value: String((index % 12) + 1), node: null },
-        { name: "columns", type: "list", value: "['dep_delay', 'arr_delay', 'carrier', 'origin', 'dest', 'distance']", node: null },
+        {
+          name: "columns",
+          type: "list",
+          value: "['dep_delay', 'arr_delay', 'carrier', 'origin', 'dest', 'distance']",
+          node: null,
+        },
       ],
       parents: node.parents,
       children,
@@ -324,10 +348,38 @@ export class FakeKernel implements CommModel {
     new_data = self._mgr.astype(dtype=dtype, copy=copy, errors=errors)
 ValueError: could not convert string to float: 'NA?'`,
       frames: [
-        { file: "<cell 12>", line: 4, function: "clean", code: 'table["dep_delay"] = table["dep_delay"].astype(float)', mine: true, cell: 12 },
-        { file: "/home/me/pipeline.py", line: 41, function: "parse", code: "    return [float(each) for each in column]", mine: true, cell: null },
-        { file: "/usr/lib/python3/site-packages/pandas/core/generic.py", line: 6640, function: "astype", code: "new_data = self._mgr.astype(dtype=dtype, copy=copy)", mine: false, cell: null },
-        { file: "/usr/lib/python3/site-packages/pandas/core/internals/managers.py", line: 430, function: "astype", code: "return self.apply(", mine: false, cell: null },
+        {
+          file: "<cell 12>",
+          line: 4,
+          function: "clean",
+          code: 'table["dep_delay"] = table["dep_delay"].astype(float)',
+          mine: true,
+          cell: 12,
+        },
+        {
+          file: "/home/me/pipeline.py",
+          line: 41,
+          function: "parse",
+          code: "    return [float(each) for each in column]",
+          mine: true,
+          cell: null,
+        },
+        {
+          file: "/usr/lib/python3/site-packages/pandas/core/generic.py",
+          line: 6640,
+          function: "astype",
+          code: "new_data = self._mgr.astype(dtype=dtype, copy=copy)",
+          mine: false,
+          cell: null,
+        },
+        {
+          file: "/usr/lib/python3/site-packages/pandas/core/internals/managers.py",
+          line: 430,
+          function: "astype",
+          code: "return self.apply(",
+          mine: false,
+          cell: null,
+        },
       ],
     };
   }

@@ -29,15 +29,29 @@ function graph(size: number): FakeNode[] {
     const months = Array.from({ length: 12 }, (_, at) => add(`clean-${at + 1}`, "clean_month", [load]));
     const stats = months.map((month, at) => add(`stats-${at + 1}`, "month_stats", [month]));
     const joined = months.slice(0, 4).map((month, at) => add(`join_quarter_${at + 1}`, "join", [month, weather]));
-    const by = Array.from({ length: 16 }, (_, at) => add(`carrier-${at + 1}`, "by_carrier", [...joined.slice(0, 2), carriers]));
+    const by = Array.from({ length: 16 }, (_, at) =>
+      add(`carrier-${at + 1}`, "by_carrier", [...joined.slice(0, 2), carriers]),
+    );
     const all = add("aggregate", "aggregate", stats);
     const table = add("carrier_table", "table", by);
-    const features = Array.from({ length: 6 }, (_, at) => add(`feature_${"abcdef"[at]}`, `feature_${at}`, [all, table]));
+    const features = Array.from({ length: 6 }, (_, at) =>
+      add(`feature_${"abcdef"[at]}`, `feature_${at}`, [all, table]),
+    );
     const split = add("split", "split", features);
     const model = add("fit_model", "fit", [split]);
     add("score", "score", [model, split]);
     add("plot", "plot", [model]);
     add("report_with_a_rather_long_name_017", "report", [model, all]);
+  } else if (size === 300) {
+    for (let at = 0; at < size; at++) {
+      const rank = Math.floor(at / 25);
+      const parents = rank === 0 ? [] : [(rank - 1) * 25 + ((at * 7) % 25), (rank - 1) * 25 + (at % 25)];
+      add(
+        `${["task", "step_with_a_long_name", "日本語の名前", "<b>bold</b>", "🙂 emoji", "שלום"][at % 6]}-${at}`,
+        `g${at}`,
+        [...new Set(parents)],
+      );
+    }
   } else {
     const list = add("list", "list", []);
     const share = Math.floor((size - 6) / 3);
@@ -59,12 +73,17 @@ function play(kernel: FakeKernel, state: string): void {
   const share = state === "done" || state === "failed" ? 1 : 0.55;
   kernel.startedAt = Date.now() / 1000 - 42;
   let running = 0;
-  const fails = (index: number): boolean => state !== "done" && total > 1 && index % Math.max(7, Math.ceil(total / 5)) === 4;
+  const fails = (index: number): boolean =>
+    state !== "done" && state !== "running" && total > 1 && index % Math.max(7, Math.ceil(total / 5)) === 4;
   kernel.nodes.forEach((node, index) => {
     const parents = node.parents.map((parent) => kernel.states[parent]?.status ?? 0);
     const own = kernel.states[index];
     if (!own) return;
-    if (parents.some((status) => status === Status.FAILED || status === Status.CANCELLED || status === Status.PARENT_FAILED)) {
+    if (
+      parents.some(
+        (status) => status === Status.FAILED || status === Status.CANCELLED || status === Status.PARENT_FAILED,
+      )
+    ) {
       own.status = Status.PARENT_FAILED;
       return;
     }
@@ -94,7 +113,10 @@ const query = new URLSearchParams(location.search);
 const kernel = new FakeKernel(graph(Number(query.get("n") ?? 60)));
 kernel.canStop = query.get("stop") === "1";
 play(kernel, query.get("state") ?? "mixed");
-kernel.acted = () => (query.get("refuse") ? { ok: false, message: "Node 'clean-3' is running.", count: 0 } : { ok: true, message: "3 nodes run again", count: 3 });
+kernel.acted = () =>
+  query.get("refuse")
+    ? { ok: false, message: "Node 'clean-3' is running.", count: 0 }
+    : { ok: true, message: "3 nodes run again", count: 3 };
 if (query.get("busy")) kernel.isAnswering = true;
 document.body.dataset.jpThemeLight = String(query.get("theme") !== "dark");
 const made = widget();

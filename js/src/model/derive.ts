@@ -41,7 +41,7 @@ export function runStatus(counts: ArrayLike<number>, isStarted: boolean, isEnded
   if (of(Status.CANCELLED) > 0) return Status.CANCELLED;
   if (of(Status.NOT_STARTED) > 0) return Status.NOT_STARTED;
   if (of(Status.PARENT_FAILED) > 0) return Status.PARENT_FAILED;
-  return Status.COMPLETED;
+  return of(Status.COMPLETED) > 0 || isStarted ? Status.COMPLETED : Status.NOT_STARTED;
 }
 
 export interface Segment {
@@ -54,7 +54,13 @@ export interface Segment {
  * A bar of `width` pixels: one segment per status that has nodes, in `BAR_ORDER`, none under `least` (failures none
  * under `leastFailed`). What the small ones gain is taken from the others by their size.
  */
-export function segments(counts: ArrayLike<number>, width: number, least = 2, base = 0, leastFailed = least): Segment[] {
+export function segments(
+  counts: ArrayLike<number>,
+  width: number,
+  least = 2,
+  base = 0,
+  leastFailed = least,
+): Segment[] {
   let total = 0;
   for (let status = 1; status < STATUS_COUNT; status++) total += counts[base + status] ?? 0;
   if (total === 0 || width <= 0) return [];
@@ -178,7 +184,8 @@ export function timeLeftWords(left: TimeLeft | null): string {
   const unit = left.high < 90 * 60 ? 60 : 3600;
   const low = Math.max(1, Math.round(left.low / unit));
   const high = Math.max(low, Math.ceil(left.high / unit));
-  if (unit === 60) return low === high ? say("summary.left_min", { n: high }) : say("summary.left_min_range", { low, high });
+  if (unit === 60)
+    return low === high ? say("summary.left_min", { n: high }) : say("summary.left_min_range", { low, high });
   return low === high ? say("summary.left_h", { n: high }) : say("summary.left_h_range", { low, high });
 }
 
@@ -187,7 +194,12 @@ function roundUp(value: number, step: number): number {
 }
 
 /** Everything above or below a node, itself not included. Stops at `most`. */
-export function reach(store: Store, nodes: Iterable<number>, down: boolean, most = Number.POSITIVE_INFINITY): Set<number> {
+export function reach(
+  store: Store,
+  nodes: Iterable<number>,
+  down: boolean,
+  most = Number.POSITIVE_INFINITY,
+): Set<number> {
   const found = new Set<number>();
   const stack = [...nodes];
   const own = new Set(stack);

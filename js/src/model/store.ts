@@ -103,9 +103,11 @@ export class Store {
     if (this.queue === null && !needsInflating(message)) return this.applyNow(message, buffers);
     const before = this.queue ?? Promise.resolve();
     const work = before.then(() => this.applyLater(message, buffers));
-    const settled = work.catch(() => undefined).then(() => {
-      if (this.queue === settled) this.queue = null;
-    });
+    const settled = work
+      .catch(() => undefined)
+      .then(() => {
+        if (this.queue === settled) this.queue = null;
+      });
     this.queue = settled;
     return work;
   }
@@ -365,7 +367,11 @@ function nextFrame(run: () => void): void {
 }
 
 function needsInflating(message: Message): boolean {
-  return message.type === "picture" || message.type === "columns" || (message.type === "patch" && message.encoding === "deflate");
+  return (
+    message.type === "picture" ||
+    message.type === "columns" ||
+    (message.type === "patch" && message.encoding === "deflate")
+  );
 }
 
 function add(column: Uint32Array, at: number, amount: number): void {

@@ -15,11 +15,14 @@ export type WordValues = Record<string, string | number>;
 export function say(key: WordKey, values: WordValues = {}): string {
   let found: unknown = catalogue;
   for (const part of key.split(".")) found = (found as Record<string, unknown>)[part];
-  return String(found).replace(/\{(\w+)(?:\|([^|}]*)\|([^|}]*))?\}/g, (_, name: string, one?: string, many?: string) => {
-    const value = values[name];
-    if (one !== undefined) return (value === 1 ? one : many) ?? "";
-    return typeof value === "number" ? count(value) : (value ?? "");
-  });
+  return String(found).replace(
+    /\{(\w+)(?:\|([^|}]*)\|([^|}]*))?\}/g,
+    (_, name: string, one?: string, many?: string) => {
+      const value = values[name];
+      if (one !== undefined) return (value === 1 ? one : many) ?? "";
+      return typeof value === "number" ? count(value) : (value ?? "");
+    },
+  );
 }
 
 /** 1,024 */
@@ -73,5 +76,5 @@ export function plain(name: string): string {
   return name
     .replace(/[\r\n\u2028\u2029]/g, "⏎")
     .replace(/\t/g, "⇥")
-    .replace(/[\u0000-\u001f\u007f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "·");
+    .replace(/[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, "·");
 }

@@ -8,7 +8,7 @@ import { fade, GLYPH_GRID, GLYPH_STROKE, GLYPHS, type StatusStyle, type Theme } 
 
 const DIMMED = 0.3;
 const CELL_GAP = 1;
-const DASHES: Record<StatusStyle["line"], readonly number[]> = { solid: [], dashed: [5, 4], dotted: [1.5, 3] };
+const DASHES: Record<StatusStyle["line"], readonly number[]> = { solid: [], dashed: [5, 4], dotted: [0.1, 3.4] };
 const NO_STYLE: StatusStyle = {
   mark: "",
   ink: "",
@@ -77,7 +77,7 @@ function drawEdgesOf(
   const k = scene.camera.k;
   const isLit = style === "up" || style === "down";
   context.save();
-  context.strokeStyle = isLit ? theme.text : theme.edge;
+  context.strokeStyle = isLit ? theme.secondary : theme.edge;
   context.fillStyle = context.strokeStyle;
   context.globalAlpha = style === "dim" ? DIMMED : isSmall ? 0.55 : 1;
   context.lineCap = "round";
@@ -205,7 +205,14 @@ function drawPlain(brush: Brush, scene: Scene, mark: SceneMark, counts: ArrayLik
   const glyph = Math.min(10, box.height - 2);
   if (scene.level === "pill" && glyph >= 7 && !mark.isStack) {
     const middleX = box.x + box.width / 2;
-    drawGlyph(brush, mark.status, middleX - glyph / 2, box.y + (box.height - glyph) / 2, glyph, isOpen ? style.word : style.ink);
+    drawGlyph(
+      brush,
+      mark.status,
+      middleX - glyph / 2,
+      box.y + (box.height - glyph) / 2,
+      glyph,
+      isOpen ? style.word : style.ink,
+    );
   }
 }
 
@@ -275,14 +282,14 @@ function writeCard(
   const { context, theme } = brush;
   const k = scene.camera.k;
   const isCard = scene.level === "card";
-  const nameSize = isCard ? Math.max(11, 13 * k) : Math.min(12, Math.max(9.5, box.height * 0.52));
+  const nameSize = isCard ? Math.max(11, 13 * k) : Math.min(12, Math.max(9.5, box.height * 0.45));
   const detailSize = Math.max(9.5, 11 * k);
-  const pad = isCard ? 10 * k : Math.max(4, 8 * k);
-  const glyph = isCard ? Math.max(11, 14 * k) : Math.min(12, box.height - 5);
+  const pad = isCard ? 10 * k : Math.max(4, 7 * k);
+  const glyph = isCard ? Math.max(11, 14 * k) : Math.min(11, box.height - 5);
   const hasDetail = isCard && mark.detail !== "";
   const nameY = hasDetail ? box.y + box.height * 0.335 : box.y + box.height / 2;
   const left = box.x + pad + (style.band ? 2 * k : 0);
-  const textX = left + glyph + Math.max(4, 7 * k);
+  const textX = left + glyph + Math.max(3.5, 6 * k);
   drawGlyph(brush, mark.status, left, nameY - glyph / 2, glyph, isFilled ? style.ink : style.word);
   let right = box.x + box.width - pad;
   if (mark.badge && box.width >= 70) {
@@ -324,18 +331,37 @@ function writeStack(brush: Brush, scene: Scene, mark: SceneMark, box: Box, count
   context.font = `500 ${Math.max(9.5, nameSize - 1)}px ${theme.uiFont}`;
   context.fillStyle = theme.secondary;
   const times = `×${count(mark.size)}`;
-  context.fillText(times, right, nameY + 0.5);
-  const room = right - context.measureText(times).width - 6 * k;
-  let textX = left;
-  if (!isCard) {
-    const glyph = Math.min(11, nameSize);
-    drawGlyph(brush, mark.status, left, nameY - glyph / 2, glyph, theme.status[mark.status]?.word ?? theme.text);
-    textX += glyph + 4;
+  const timesWidth = context.measureText(times).width + 6 * k;
+  const glyph = isCard ? 0 : Math.min(11, nameSize);
+  const failed = isCard ? 0 : (counts[mark.base + Status.FAILED] ?? 0);
+  const failedText = failed > 0 ? count(failed) : "";
+  const failedFont = `700 ${Math.max(9.5, nameSize - 1)}px ${theme.uiFont}`;
+  let textX = left + (glyph > 0 ? glyph + 4 : 0);
+  if (failedText) {
+    context.font = failedFont;
+    textX += context.measureText(failedText).width + 2;
+    context.font = `500 ${Math.max(9.5, nameSize - 1)}px ${theme.uiFont}`;
   }
+  const nameFont = `600 ${nameSize}px ${theme.uiFont}`;
+  const timesFont = context.font;
+  context.font = nameFont;
+  // In a chip the name comes first: slips and bar say already that there are many.
+  const hasTimes = isCard || context.measureText(mark.name).width <= right - timesWidth - textX;
+  if (hasTimes) {
+    context.font = timesFont;
+    context.fillText(times, right, nameY + 0.5);
+  }
+  if (glyph > 0)
+    drawGlyph(brush, mark.status, left, nameY - glyph / 2, glyph, theme.status[mark.status]?.word ?? theme.text);
   context.textAlign = "left";
-  context.font = `600 ${nameSize}px ${theme.uiFont}`;
+  if (failedText) {
+    context.font = failedFont;
+    context.fillStyle = theme.status[Status.FAILED]?.word ?? theme.text;
+    context.fillText(failedText, left + glyph + 1, nameY + 0.5);
+  }
+  context.font = nameFont;
   context.fillStyle = theme.text;
-  context.fillText(fitText(brush, mark.name, room - textX), textX, nameY + 0.5);
+  context.fillText(fitText(brush, mark.name, right - (hasTimes ? timesWidth : 0) - textX), textX, nameY + 0.5);
   if (isCard) writeCounts(brush, k, left, right, box.y + 33 * k, counts, mark.base);
   if (!hasBar) return;
   const height = isCard ? 6 * k : Math.max(3, 5 * k);
@@ -348,7 +374,14 @@ function writeStack(brush: Brush, scene: Scene, mark: SceneMark, box: Box, count
   context.restore();
 }
 
-const COUNT_ORDER = [Status.FAILED, Status.RUNNING, Status.PARENT_FAILED, Status.COMPLETED, Status.CANCELLED, Status.NOT_STARTED];
+const COUNT_ORDER = [
+  Status.FAILED,
+  Status.RUNNING,
+  Status.PARENT_FAILED,
+  Status.COMPLETED,
+  Status.CANCELLED,
+  Status.NOT_STARTED,
+];
 
 /** "✕3 ▶16 ✓620", worst first, as many as there is room for. */
 function writeCounts(
@@ -422,6 +455,9 @@ export function drawGlyph(
 function drawRing({ context, theme }: Brush, scene: Scene, mark: SceneMark): void {
   const box = snap(mark, 2);
   const gap = 3;
+  if (mark.hasSlips && (scene.level === "card" || scene.level === "chip")) {
+    box.height += Math.round(2 * Math.max(1.5, SLIP * scene.camera.k));
+  }
   const radius = Math.max(3, 6 * scene.camera.k) + gap;
   context.strokeStyle = theme.focus;
   context.lineWidth = 2;
@@ -485,7 +521,12 @@ function fit(context: CanvasRenderingContext2D, text: string, room: number, atEn
   const short = (most: number): string => {
     if (!atEnd) return middle(text, most);
     const points = Array.from(text.slice(0, 2 * most + 2));
-    return points.length <= most ? text : `${points.slice(0, most - 1).join("").trimEnd()}…`;
+    return points.length <= most
+      ? text
+      : `${points
+          .slice(0, most - 1)
+          .join("")
+          .trimEnd()}…`;
   };
   if (text.length < 400 && context.measureText(text).width <= room) return text;
   let low = 1;

@@ -62,9 +62,29 @@ export function place(marks: Marks, edges: MarkEdges, direction: Direction): Pla
     places.x[mark] = isRight ? start : middle - size.width / 2;
     places.y[mark] = isRight ? middle - size.height / 2 : start;
   }
-  places.bounds = boundsOf(places, Array.from({ length: count }, (_, mark) => mark));
   places.lines = edges.source.map((_, edge) => line(places, edges, edge, ranks, toAcross, marks.rank));
+  places.bounds = withLines(
+    boundsOf(
+      places,
+      Array.from({ length: count }, (_, mark) => mark),
+    ),
+    places.lines,
+  );
   return places;
+}
+
+/** Edges may run outside of all marks. */
+function withLines(box: Box, lines: readonly Float64Array[]): Box {
+  let [left, top, right, bottom] = [box.x, box.y, box.x + box.width, box.y + box.height];
+  for (const own of lines) {
+    for (let at = 0; at < own.length; at += 2) {
+      left = Math.min(left, own[at] ?? left);
+      right = Math.max(right, own[at] ?? right);
+      top = Math.min(top, own[at + 1] ?? top);
+      bottom = Math.max(bottom, own[at + 1] ?? bottom);
+    }
+  }
+  return { x: left, y: top, width: right - left, height: bottom - top };
 }
 
 function heightOf(size: { height: number; slips: number } | undefined): number {

@@ -239,7 +239,10 @@ function waitingWords(store: Store, node: number): string {
   const waits: number[] = [];
   for (const parent of store.parentsOf(node)) if (store.status[parent] !== Status.COMPLETED) waits.push(parent);
   if (waits.length > 0) {
-    const names = waits.slice(0, 2).map((each) => plain(store.nameOf(each))).join(", ");
+    const names = waits
+      .slice(0, 2)
+      .map((each) => plain(store.nameOf(each)))
+      .join(", ");
     return say("detail.waits_for", { n: waits.length, names });
   }
   if (store.run?.started == null) return say("detail.ready");

@@ -50,7 +50,13 @@ const ENTRIES: readonly (readonly [string, Entry])[] = Object.entries(palette.st
 const UI_FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 const MONO_FONT = 'ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace';
 const BUILT_IN = {
-  light: { ...palette.accents.light, surface: "#ffffff", line: "#e0e3e8", raised: "#f1f3f6", shade: "rgba(15,23,42,.10)" },
+  light: {
+    ...palette.accents.light,
+    surface: "#ffffff",
+    line: "#e0e3e8",
+    raised: "#f1f3f6",
+    shade: "rgba(15,23,42,.10)",
+  },
   dark: { ...palette.accents.dark, surface: "#1e1e1e", line: "#3a3f47", raised: "#2d3138", shade: "rgba(0,0,0,.45)" },
 } as const;
 
@@ -122,7 +128,9 @@ export function readTheme(root: HTMLElement): Theme {
   const own = BUILT_IN[scheme];
   const surface = read("--td-surface", own.surface);
   const text = read("--td-text", own.text);
-  const canvas = isForced ? "Canvas" : mix(surface, scheme === "light" ? text : "#000000", scheme === "light" ? 0.025 : 0.18);
+  const canvas = isForced
+    ? "Canvas"
+    : mix(surface, scheme === "light" ? text : "#000000", scheme === "light" ? 0.025 : 0.18);
   const card = isForced ? "Canvas" : scheme === "light" ? surface : mix(surface, "#ffffff", 0.045);
   root.style.setProperty("--td-canvas", canvas);
   root.style.setProperty("--td-card", card);
@@ -183,7 +191,14 @@ function statusStyle(
 export function watchTheme(root: HTMLElement, changed: () => void, signal: AbortSignal): void {
   const page = root.ownerDocument;
   const observer = new MutationObserver(changed);
-  const attributes = ["class", "style", "data-jp-theme-light", "data-jp-theme-name", "data-vscode-theme-kind", "data-theme"];
+  const attributes = [
+    "class",
+    "style",
+    "data-jp-theme-light",
+    "data-jp-theme-name",
+    "data-vscode-theme-kind",
+    "data-theme",
+  ];
   for (const element of [page.body, page.documentElement]) observer.observe(element, { attributeFilter: attributes });
   for (const text of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
     query(text)?.addEventListener("change", changed, { signal });

@@ -140,7 +140,8 @@ export class CommSource implements Source {
   }
 
   ask(question: Question, node: number, signal?: AbortSignal): Promise<Record<string, unknown>> {
-    if (this.connection.state === "detached" || this.signal.aborted) return Promise.reject(new Error(say("connection.cannot")));
+    if (this.connection.state === "detached" || this.signal.aborted)
+      return Promise.reject(new Error(say("connection.cannot")));
     const id = makeId();
     return new Promise((resolve, reject) => {
       this.questions.set(id, { resolve, reject });
@@ -333,7 +334,8 @@ export class CommSource implements Source {
     };
     const connection = (_: unknown, value: unknown): void => {
       if (value === "disconnected" || value === "connecting") this.detach("lost");
-      else if (value === "connected" && this.connection.state === "detached" && this.connection.why === "lost") this.comeBack();
+      else if (value === "connected" && this.connection.state === "detached" && this.connection.why === "lost")
+        this.comeBack();
     };
     this.connect(kernel.statusChanged, status);
     this.connect(kernel.connectionStatusChanged, connection);
@@ -371,7 +373,8 @@ export class CommSource implements Source {
     if (this.pending.length !== before) this.changed();
     if (this.openedAt === 0 || this.connection.state === "detached") return;
     if (this.connection.heard === 0) this.tickBeforeFirst(now);
-    else if (this.isRunActive() && this.isSeen() && now - this.connection.heard > QUIET_S * 1000) this.setState("quiet", "none");
+    else if (this.isRunActive() && this.isSeen() && now - this.connection.heard > QUIET_S * 1000)
+      this.setState("quiet", "none");
     else if (this.connection.state === "quiet" && !this.isRunActive()) this.setState("live", "none");
   }
 

@@ -173,9 +173,11 @@ function labelOf(store: Store, kind: ActionKind, nodes: readonly number[]): stri
     case "blocker":
       return say("actions.retry_blocker");
     case "retry":
-      return many ? say("actions.retry_members", { n: effect(store, "retry", nodes).own.length }) : say("actions.retry");
-    case "cancel":
-      return many ? say("actions.cancel_members", { n: effect(store, "cancel", nodes).own.length }) : say("actions.cancel");
+    case "cancel": {
+      if (!many) return say(`actions.${kind}`);
+      const n = nodes.filter((node) => isOwn(store, kind, node)).length;
+      return n > 0 ? say(`actions.${kind}_members`, { n }) : say(`actions.${kind}_none`);
+    }
     case "retry_failed": {
       const n = (store.counts[Status.FAILED] ?? 0) + (store.counts[Status.CANCELLED] ?? 0);
       return n > 0 ? say("actions.retry_failed", { n }) : say("actions.retry_failed_none");
@@ -185,10 +187,17 @@ function labelOf(store: Store, kind: ActionKind, nodes: readonly number[]): stri
   }
 }
 
+function isOwn(store: Store, kind: "retry" | "cancel", node: number): boolean {
+  const status = store.status[node];
+  if (kind === "cancel") return status === Status.NOT_STARTED;
+  return status === Status.FAILED || status === Status.CANCELLED;
+}
+
 /** Why it cannot be pressed; empty if it can. */
 export function blockedBecause(source: Source, kind: ActionKind, nodes: readonly number[]): string {
   const { store } = source;
-  if (source.connection.state === "detached" || source.connection.state === "connecting") return say("blocked.detached");
+  if (source.connection.state === "detached" || source.connection.state === "connecting")
+    return say("blocked.detached");
   const counts = store.counts;
   const has = (...statuses: number[]): boolean => nodes.some((node) => statuses.includes(store.status[node] ?? 0));
   switch (kind) {
@@ -219,7 +228,8 @@ export function tooltip(store: Store, kind: ActionKind, nodes: readonly number[]
     case "blocker": {
       const blocker = blockerOf(store, nodes[0] ?? 0);
       if (blocker < 0) return "";
-      const others = [...reach(store, [blocker], true)].filter((node) => store.status[node] === Status.PARENT_FAILED).length - 1;
+      const others =
+        [...reach(store, [blocker], true)].filter((node) => store.status[node] === Status.PARENT_FAILED).length - 1;
       const values = { name: plain(store.nameOf(blocker)), n: others };
       return say(others > 0 ? "tooltips.retry_blocker_others" : "tooltips.retry_blocker", values);
     }
@@ -227,7 +237,8 @@ export function tooltip(store: Store, kind: ActionKind, nodes: readonly number[]
     case "retry_failed": {
       const what = effect(store, kind, nodes);
       const isOne = kind === "retry" && nodes.length === 1;
-      if (isOne) return say(what.follow.length ? "tooltips.retry_follow" : "tooltips.retry", { name, n: what.follow.length });
+      if (isOne)
+        return say(what.follow.length ? "tooltips.retry_follow" : "tooltips.retry", { name, n: what.follow.length });
       const values = { n: what.own.length, follow: what.follow.length };
       return say(what.follow.length ? "tooltips.retry_many_follow" : "tooltips.retry_many", values);
     }
@@ -244,7 +255,10 @@ export function tooltip(store: Store, kind: ActionKind, nodes: readonly number[]
     case "cancel_graph": {
       const what = effect(store, kind, nodes);
       const values = { n: what.own.length, running: what.follow.length };
-      return say(store.run?.can_stop || !what.follow.length ? "tooltips.cancel_graph" : "tooltips.cancel_graph_no_stop", values);
+      return say(
+        store.run?.can_stop || !what.follow.length ? "tooltips.cancel_graph" : "tooltips.cancel_graph_no_stop",
+        values,
+      );
     }
     case "stop":
       return say("tooltips.stop", { n: effect(store, kind, nodes).own.length });

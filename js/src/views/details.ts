@@ -70,7 +70,8 @@ export class Details {
       .ask("node", node, this.signal)
       .then(
         (body) => this.kept.set(node, { key, detail: body as unknown as NodeDetail, error: "" }),
-        (error: unknown) => this.kept.set(node, { key, detail, error: error instanceof Error ? error.message : String(error) }),
+        (error: unknown) =>
+          this.kept.set(node, { key, detail, error: error instanceof Error ? error.message : String(error) }),
       )
       .finally(() => {
         this.open -= 1;

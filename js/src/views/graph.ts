@@ -63,6 +63,8 @@ export class GraphView {
   private readonly tooltip = element("div.td-tooltip", { role: "tooltip", hidden: true });
   private readonly chip = element("div.td-chip", { hidden: true });
   private readonly mirror = element("ul.td-mirror", { role: "presentation" });
+  /** Bottom left, over the graph. */
+  readonly controls: HTMLElement;
   private readonly viewport: HTMLElement;
   private readonly edgeBrush: Brush;
   private readonly markBrush: Brush;
@@ -72,6 +74,8 @@ export class GraphView {
   private width = 0;
   private height = 0;
   private isFitted = false;
+  /** True while the camera stands where the first fit put it. */
+  private isPristine = true;
   private hovered = -1;
   private lit: SceneInput["lit"] = null;
   private touched: ReadonlySet<number> | null = null;
@@ -103,12 +107,18 @@ export class GraphView {
     this.signal = signal;
     this.viewport = element(
       "div.td-viewport",
-      { role: "application", tabindex: 0, "aria-roledescription": say("aria.canvas_role"), "aria-label": say("aria.canvas") },
+      {
+        role: "application",
+        tabindex: 0,
+        "aria-roledescription": say("aria.canvas_role"),
+        "aria-label": say("aria.canvas"),
+      },
       this.edgeCanvas,
       this.markCanvas,
     );
     this.mirror.dataset.prefix = prefix;
-    this.root = element("div.td-graph", {}, this.viewport, this.mirror, this.chip, this.miniCanvas, this.tooltip);
+    this.controls = element("div.td-corner", {}, this.chip);
+    this.root = element("div.td-graph", {}, this.viewport, this.mirror, this.controls, this.miniCanvas, this.tooltip);
     const contextOf = (canvas: HTMLCanvasElement): CanvasRenderingContext2D => {
       const context = canvas.getContext("2d");
       if (!context) throw new Error("this browser has no canvas");
@@ -130,6 +140,7 @@ export class GraphView {
     if (this.focused >= this.store.markCount) this.focused = -1;
     if (this.width > 0 && this.store.markCount > 0) this.firstFit();
     this.redraw(true);
+    this.events.moved();
   }
 
   setTheme(theme: Theme): void {
@@ -226,6 +237,7 @@ export class GraphView {
     if (this.isFitted || !this.places) return;
     this.isFitted = true;
     const kept = this.state.camera;
+    this.isPristine = kept === null;
     if (kept) {
       this.camera = kept;
       return;
@@ -286,6 +298,31 @@ export class GraphView {
     this.flyTo({ k, x: x - this.width / 2 / k, y: y - this.height / 2 / k });
   }
 
+  /** Nobody has moved it or looks at a node: fit again. Else what is seen stays where it is. */
+  private refit(): void {
+    if (this.isPristine && this.selection.size === 0) {
+      this.isFitted = false;
+      this.state.camera = null;
+      this.firstFit();
+    } else this.keepInView();
+  }
+
+  /** What is selected stays in view when the view gets smaller, by the shortest way. */
+  private keepInView(): void {
+    const mark = this.selection.size === 1 ? (this.firstSelected() ?? -1) : -1;
+    if (mark < 0 || !this.places) return;
+    const { k } = this.camera;
+    const shift = (from: number, size: number, start: number, room: number): number => {
+      const low = (from - start) * k - FRAME_MARGIN;
+      const high = (from + size - start) * k + FRAME_MARGIN - room;
+      return low < 0 ? low / k : high > 0 ? Math.min(high, low) / k : 0;
+    };
+    const x = shift(this.places.x[mark] ?? 0, this.places.width[mark] ?? 0, this.camera.x, this.width);
+    const y = shift(this.places.y[mark] ?? 0, this.places.height[mark] ?? 0, this.camera.y, this.height);
+    this.camera = { k, x: this.camera.x + x, y: this.camera.y + y };
+    this.state.camera = this.camera;
+  }
+
   private flyTo(target: Camera): void {
     const flight = ++this.flight;
     const from = this.camera;
@@ -308,6 +345,7 @@ export class GraphView {
   }
 
   private setCamera(camera: Camera): void {
+    this.isPristine = false;
     this.camera = camera;
     this.state.camera = camera;
     this.hideTooltip();
@@ -375,7 +413,10 @@ export class GraphView {
     clearTimeout(this.ticker);
     const isOn = this.source.connection.state === "live" || this.source.connection.state === "quiet";
     if (!scene.isAnyRunning || !isOn || scene.level !== "card") return;
-    this.ticker = setTimeout(() => this.redraw(false), scene.isAnyYoung ? 100 : 1000 - (this.store.runTime() % 1) * 500);
+    this.ticker = setTimeout(
+      () => this.redraw(false),
+      scene.isAnyYoung ? 100 : 1000 - (this.store.runTime() % 1) * 500,
+    );
   }
 
   /** Cards of failed nodes name the exception: ask for it where it is on screen. */
@@ -394,7 +435,8 @@ export class GraphView {
     const folded = this.store.picture?.folded ?? "";
     let nodes = 0;
     if (isPart) for (const mark of scene.marks) if (this.isIn(mark)) nodes += mark.size;
-    const text = isPart && scene.level !== "cell" ? say("graph.showing", { shown: nodes, total: this.store.total }) : folded;
+    const text =
+      isPart && scene.level !== "cell" ? say("graph.showing", { shown: nodes, total: this.store.total }) : folded;
     set(this.chip, { hidden: text === "" });
     const key = `${text}|${isPart}`;
     if (this.chip.dataset.key === key) return;
@@ -426,7 +468,12 @@ export class GraphView {
         if (worst(this.store.markCounts, mark * STATUS_COUNT) !== status) continue;
         const wide = Math.max(1.5, (places.width[mark] ?? 0) * mini.k);
         const high = Math.max(1.5, (places.height[mark] ?? 0) * mini.k);
-        context.fillRect(((places.x[mark] ?? 0) - mini.x) * mini.k, ((places.y[mark] ?? 0) - mini.y) * mini.k, wide, high);
+        context.fillRect(
+          ((places.x[mark] ?? 0) - mini.x) * mini.k,
+          ((places.y[mark] ?? 0) - mini.y) * mini.k,
+          wide,
+          high,
+        );
       }
     }
     context.globalAlpha = 1;
@@ -480,7 +527,6 @@ export class GraphView {
     // Hosts hide and detach outputs; nothing is measured at zero.
     if (width < 2 || height < 2 || (width === this.width && height === this.height)) return;
     const isFirst = this.width === 0;
-    const before = { width: this.width, height: this.height };
     this.width = width;
     this.height = height;
     if (isFirst || this.places?.direction !== this.direction()) {
@@ -490,13 +536,7 @@ export class GraphView {
       }
       this.arrange();
     } else {
-      // What was in the middle stays there.
-      this.camera = {
-        ...this.camera,
-        x: this.camera.x + (before.width - width) / 2 / this.camera.k,
-        y: this.camera.y + (before.height - height) / 2 / this.camera.k,
-      };
-      this.state.camera = this.camera;
+      this.refit();
     }
     this.areEdgesStale = true;
     this.draw();
@@ -625,7 +665,10 @@ export class GraphView {
   private showTooltip(mark: number, x: number, y: number): void {
     const marks = this.store.picture?.marks;
     if (!marks) return;
-    const lines = [plain(this.isCard(mark) ? this.store.nameOf(this.firstOf(mark)) : (marks.name[mark] ?? "")), this.describe(mark)];
+    const lines = [
+      plain(this.isCard(mark) ? this.store.nameOf(this.firstOf(mark)) : (marks.name[mark] ?? "")),
+      this.describe(mark),
+    ];
     fill(this.tooltip, ...lines.map((text, index) => element(index === 0 ? "div.td-strong" : "div", {}, text)));
     set(this.tooltip, { hidden: false });
     const { offsetWidth: width, offsetHeight: height } = this.tooltip;

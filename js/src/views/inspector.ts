@@ -169,7 +169,8 @@ export class Inspector {
     if (!this.isTabChosen) this.tab = this.tabThatMatters(status);
     const signal = this.begin();
     this.showNodeHead(node, status, signal);
-    if (isOther || this.buttons.length !== NODE_ACTIONS.length) this.showActions(NODE_ACTIONS, () => [node], this.signal);
+    if (isOther || this.buttons.length !== NODE_ACTIONS.length)
+      this.showActions(NODE_ACTIONS, () => [node], this.signal);
     const tabs: Tab[] = this.hasError(node) ? ["error", "overview", "attempts"] : ["overview", "attempts"];
     if (!tabs.includes(this.tab)) this.tab = "overview";
     this.showTabs(tabs, signal);
@@ -181,7 +182,10 @@ export class Inspector {
   }
 
   private neighbourStates(node: number): string {
-    const near = [...this.store.parentsOf(node).subarray(0, MOST_LINKS), ...this.store.childrenOf(node).subarray(0, MOST_LINKS)];
+    const near = [
+      ...this.store.parentsOf(node).subarray(0, MOST_LINKS),
+      ...this.store.childrenOf(node).subarray(0, MOST_LINKS),
+    ];
     return near.map((each) => this.store.status[each] ?? 0).join("");
   }
 
@@ -198,8 +202,16 @@ export class Inspector {
     const mark = store.markOf[node] ?? 0;
     const isMember = (store.picture?.marks.size[mark] ?? 1) > 1;
     const name = plain(store.nameOf(node));
-    this.sentence = element("div.td-sentence", { class: `td-sentence is-${STATUS_NAMES[status] ?? ""}` }, this.sentenceOf(node));
-    const back = element("button.td-link.td-back", { type: "button" }, `‹ ${plain(store.picture?.marks.name[mark] ?? "")}`);
+    this.sentence = element(
+      "div.td-sentence",
+      { class: `td-sentence is-${STATUS_NAMES[status] ?? ""}` },
+      this.sentenceOf(node),
+    );
+    const back = element(
+      "button.td-link.td-back",
+      { type: "button" },
+      `‹ ${plain(store.picture?.marks.name[mark] ?? "")}`,
+    );
     on(back, "click", signal, () => this.events.openMark(mark));
     const attempt = store.attempt[node] ?? 0;
     fill(
@@ -210,7 +222,9 @@ export class Inspector {
         {},
         glyph(status),
         element("h3.td-title", { title: name }, name),
-        attempt > 1 ? element("span.td-badge", { title: say("inspector.attempt", { n: attempt }) }, `↻${attempt}`) : null,
+        attempt > 1
+          ? element("span.td-badge", { title: say("inspector.attempt", { n: attempt }) }, `↻${attempt}`)
+          : null,
         this.closeButton(signal),
       ),
       this.sentence,
@@ -218,7 +232,10 @@ export class Inspector {
   }
 
   private closeButton(signal: AbortSignal): HTMLElement {
-    const close = button(say("inspector.close"), () => this.events.closed(), signal, { icon: "close", isIconOnly: true });
+    const close = button(say("inspector.close"), () => this.events.closed(), signal, {
+      icon: "close",
+      isIconOnly: true,
+    });
     return close.root;
   }
 
@@ -229,9 +246,12 @@ export class Inspector {
     const n = store.attempt[node] ?? 0;
     const time = Number.isNaN(took) ? "" : status === Status.RUNNING ? ticking(took) : duration(took);
     if (time) {
-      if (status === Status.RUNNING) return say(n > 1 ? "inspector.running_attempt" : "inspector.running_for", { time, n });
-      if (status === Status.COMPLETED) return say(n > 1 ? "inspector.completed_attempt" : "inspector.completed_in", { time, n });
-      if (status === Status.FAILED) return say(n > 1 ? "inspector.failed_attempt" : "inspector.failed_after", { time, n });
+      if (status === Status.RUNNING)
+        return say(n > 1 ? "inspector.running_attempt" : "inspector.running_for", { time, n });
+      if (status === Status.COMPLETED)
+        return say(n > 1 ? "inspector.completed_attempt" : "inspector.completed_in", { time, n });
+      if (status === Status.FAILED)
+        return say(n > 1 ? "inspector.failed_attempt" : "inspector.failed_after", { time, n });
     }
     return STATUS_WORDS[status] ?? "";
   }
@@ -255,7 +275,11 @@ export class Inspector {
     const focused = this.tabs.contains(document.activeElement);
     fill(this.tabs, ...made);
     set(this.tabs, { hidden: false });
-    set(this.panel, { id: `${this.prefix}-panel`, role: "tabpanel", "aria-labelledby": `${this.prefix}-tab-${this.tab}` });
+    set(this.panel, {
+      id: `${this.prefix}-panel`,
+      role: "tabpanel",
+      "aria-labelledby": `${this.prefix}-tab-${this.tab}`,
+    });
     if (focused) made.find((each) => each.dataset.tab === this.tab)?.focus();
   }
 
@@ -519,26 +543,30 @@ export class Inspector {
       fill(this.panel, element("p.td-quiet", {}, say("inspector.no_attempts")));
       return;
     }
-    const made = shown.reverse().map((each) =>
-      element(
-        "li.td-attempt",
-        {},
-        glyph(each.status),
+    const made = shown
+      .reverse()
+      .map((each) =>
         element(
-          "div",
+          "li.td-attempt",
           {},
+          glyph(each.status),
           element(
-            "div.td-attempthead",
+            "div",
             {},
-            element("span.td-strong", {}, say("inspector.attempt", { n: each.number })),
-            element("span", {}, STATUS_WORDS[each.status] ?? ""),
-            each.started !== null && each.ended !== null ? element("span", {}, duration(each.ended - each.started)) : null,
-            each.started !== null ? timeElement(each.started, store.now()) : null,
+            element(
+              "div.td-attempthead",
+              {},
+              element("span.td-strong", {}, say("inspector.attempt", { n: each.number })),
+              element("span", {}, STATUS_WORDS[each.status] ?? ""),
+              each.started !== null && each.ended !== null
+                ? element("span", {}, duration(each.ended - each.started))
+                : null,
+              each.started !== null ? timeElement(each.started, store.now()) : null,
+            ),
+            each.error ? element("div.td-attempterror", {}, each.error) : null,
           ),
-          each.error ? element("div.td-attempterror", {}, each.error) : null,
         ),
-      ),
-    );
+      );
     fill(this.panel, element("ol.td-list", {}, ...made));
   }
 
@@ -617,7 +645,8 @@ export class Inspector {
   private showGroupHead(total: number, counts: Uint32Array, signal: AbortSignal): void {
     const { store } = this;
     const only = this.marks.length === 1 ? (this.marks[0] ?? 0) : -1;
-    const title = only >= 0 ? plain(store.picture?.marks.name[only] ?? "") : say("inspector.several", { n: this.marks.length });
+    const title =
+      only >= 0 ? plain(store.picture?.marks.name[only] ?? "") : say("inspector.several", { n: this.marks.length });
     const chips = URGENCY.filter((status) => (counts[status] ?? 0) > 0).map((status) =>
       element(
         `span.td-count.is-${STATUS_NAMES[status] ?? ""}` as "span",
@@ -705,10 +734,15 @@ export class Inspector {
       );
     });
     const rest = found.length - rows.length;
-    const more = button(say("inspector.more_members", { n: Math.min(rest, 5 * MOST_ROWS) }), () => {
-      this.rows += 5 * MOST_ROWS;
-      this.showMembers(list, members, signal);
-    }, signal, { className: "is-small" });
+    const more = button(
+      say("inspector.more_members", { n: Math.min(rest, 5 * MOST_ROWS) }),
+      () => {
+        this.rows += 5 * MOST_ROWS;
+        this.showMembers(list, members, signal);
+      },
+      signal,
+      { className: "is-small" },
+    );
     const none = say("inspector.no_match", { text: this.filter, n: members.length });
     fill(
       list,
@@ -735,7 +769,10 @@ function section(title: string, total: number | null, ...children: (HTMLElement 
 
 function frameRow(frame: Frame): HTMLElement {
   const file = frame.file.split(/[\\/]/).at(-1) ?? frame.file;
-  const place = frame.cell === null ? `${file}:${frame.line}` : say("inspector.cell", { cell: frame.cell, line: String(frame.line) });
+  const place =
+    frame.cell === null
+      ? `${file}:${frame.line}`
+      : say("inspector.cell", { cell: frame.cell, line: String(frame.line) });
   return element(
     "div.td-frame",
     {},

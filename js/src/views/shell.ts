@@ -16,7 +16,8 @@ import { GraphView } from "./graph.ts";
 import { failuresInOrder, Inspector, nodesOf, type Tab } from "./inspector.ts";
 
 const HEIGHTS = { tiny: 160, small: 360, large: 480, least: 200, most: 900 } as const;
-const WITH_INSPECTOR = 360;
+const WITH_INSPECTOR = 420;
+const WITH_DRAWER = 560;
 const WIDE = 900;
 const COLUMN = { usual: 320, least: 240, most: 520 } as const;
 const TICK_MS = 1000;
@@ -122,7 +123,8 @@ export class Shell {
       { camera: null, direction: "auto", hasEdges: true },
       {
         selected: (marks, node) => this.selected(marks, node),
-        opened: () => this.inspector.root.querySelector<HTMLElement>("[role=tab],button")?.focus({ preventScroll: true }),
+        opened: () =>
+          this.inspector.root.querySelector<HTMLElement>("[role=tab],button")?.focus({ preventScroll: true }),
         moved: () => this.moved(),
         leave: () => this.leave(),
       },
@@ -144,10 +146,19 @@ export class Shell {
       `td-${id}`,
       signal,
     );
-    this.failed = button("", () => this.nextFailure(1), signal, { className: "td-failed", title: say("summary.failed_title") });
-    this.zoomText = button("100 %", () => this.graph.zoomTo(1), signal, { className: "td-zoomtext", title: say("tools.zoom_reset") });
+    this.failed = button("", () => this.nextFailure(1), signal, {
+      className: "td-failed",
+      title: say("summary.failed_title"),
+    });
+    this.zoomText = button("100 %", () => this.graph.zoomTo(1), signal, {
+      className: "td-zoomtext",
+      title: say("tools.zoom_reset"),
+    });
     this.full = button(say("tools.fullscreen"), () => this.toggleFull(), signal, { icon: "full", isIconOnly: true });
-    this.more = button(say("tools.more"), () => this.openMenu(this.menu.hidden), signal, { icon: "more", isIconOnly: true });
+    this.more = button(say("tools.more"), () => this.openMenu(this.menu.hidden), signal, {
+      icon: "more",
+      isIconOnly: true,
+    });
     this.build();
     this.listen();
     signal.addEventListener("abort", () => this.end(), { once: true });
@@ -159,8 +170,14 @@ export class Shell {
   private build(): void {
     const { signal } = this;
     const fit = button(say("tools.fit"), () => this.graph.fitAll(), signal, { icon: "fit", isIconOnly: true });
-    const zoomIn = button(say("tools.zoom_in"), () => this.graph.zoomBy(1.25), signal, { icon: "plus", isIconOnly: true });
-    const zoomOut = button(say("tools.zoom_out"), () => this.graph.zoomBy(0.8), signal, { icon: "minus", isIconOnly: true });
+    const zoomIn = button(say("tools.zoom_in"), () => this.graph.zoomBy(1.25), signal, {
+      icon: "plus",
+      isIconOnly: true,
+    });
+    const zoomOut = button(say("tools.zoom_out"), () => this.graph.zoomBy(0.8), signal, {
+      icon: "minus",
+      isIconOnly: true,
+    });
     fill(this.toggle, this.status, this.name, this.done, this.bar);
     const summary = element(
       "div.td-summary",
@@ -170,7 +187,8 @@ export class Shell {
       element("span.td-times", {}, this.elapsed, this.leftText),
     );
     on(summary, "click", signal, (event) => {
-      if (event.target instanceof Element && !event.target.closest(".td-failed")) this.collapse(!this.state.isCollapsed);
+      if (event.target instanceof Element && !event.target.closest(".td-failed"))
+        this.collapse(!this.state.isCollapsed);
     });
     set(this.search, { placeholder: say("tools.search"), "aria-label": say("tools.search") });
     set(this.tools, { "aria-label": say("aria.tools") });
@@ -184,10 +202,10 @@ export class Shell {
       this.full.root,
       this.more.root,
     );
-    this.graph.root.append(
+    this.graph.controls.prepend(
       element("div.td-zoom", { role: "group" }, zoomOut.root, this.zoomText.root, zoomIn.root),
-      this.empty,
     );
+    this.graph.root.append(this.empty);
     set(this.actions, { "aria-label": say("aria.actions") });
     this.confirmed = (["retry_failed", "cancel_graph", "stop"] as const).map(
       (kind) => new ActionButton(kind, this.context, () => [], signal),
@@ -232,7 +250,8 @@ export class Shell {
     });
     on(root.ownerDocument, "fullscreenchange", signal, () => this.fullChanged());
     on(root.ownerDocument, "pointerdown", signal, (event) => {
-      if (event.target instanceof Node && !this.menu.contains(event.target) && !this.more.root.contains(event.target)) this.openMenu(false);
+      if (event.target instanceof Node && !this.menu.contains(event.target) && !this.more.root.contains(event.target))
+        this.openMenu(false);
     });
     const sized = new ResizeObserver(() => {
       if (root.clientWidth > 0) this.resized();
@@ -302,7 +321,10 @@ export class Shell {
     if (!picture) return;
     if (changes.structure) {
       this.restore();
-      set(this.root, { "data-graph": picture.graph_id, "aria-label": say("aria.root", { name: plain(picture.title) }) });
+      set(this.root, {
+        "data-graph": picture.graph_id,
+        "aria-label": say("aria.root", { name: plain(picture.title) }),
+      });
       this.resized();
       this.graph.arrange();
       this.showEmpty();
@@ -425,13 +447,15 @@ export class Shell {
       return;
     }
     const isOver = run.is_ended && run.ended !== null;
-    const frozen = this.source.connection.state === "detached" ? this.source.connection.since / 1000 + this.store.clockOffset : 0;
+    const frozen =
+      this.source.connection.state === "detached" ? this.source.connection.since / 1000 + this.store.clockOffset : 0;
     const now = isOver ? (run.ended ?? 0) : frozen || this.store.now();
     const spent = Math.max(0, now - run.started);
     setText(this.elapsed, isOver && spent < 59.5 ? duration(spent) : clock(spent));
     const values = { time: timeOfDay(run.started, this.store.now()), utc: utc(run.started) };
     set(this.elapsed, { title: say("summary.started_at", values) });
-    const isActive = !run.is_ended && this.source.connection.state !== "detached" && finished(counts) < this.store.total;
+    const isActive =
+      !run.is_ended && this.source.connection.state !== "detached" && finished(counts) < this.store.total;
     if (!isActive) this.left = { at: 0, text: "" };
     else if (Date.now() - this.left.at >= LEFT_MS) {
       this.left = { at: Date.now(), text: spent < 2 ? "" : timeLeftWords(timeLeft(this.store)) };
@@ -455,13 +479,16 @@ export class Shell {
     if (connection.state === "detached") text = "";
     else if (busy > 0) text = say("connection.busy", { n: busy });
     else if (connection.state === "connecting") text = say("connection.connecting");
-    else if (connection.state === "quiet") text = say("connection.quiet", { n: Math.floor((Date.now() - connection.heard) / 1000) });
+    else if (connection.state === "quiet")
+      text = say("connection.quiet", { n: Math.floor((Date.now() - connection.heard) / 1000) });
     else if (connection.state === "still") text = say("connection.still");
-    else if (run?.is_ended && run.ended !== null) text = say("connection.ended", { time: timeOfDay(run.ended, this.store.now()) });
+    else if (run?.is_ended && run.ended !== null)
+      text = say("connection.ended", { time: timeOfDay(run.ended, this.store.now()) });
     else if (run?.started == null) text = say("connection.live");
     else {
       const age = (Date.now() - connection.heard) / 1000;
-      text = age < 1.5 ? say("connection.live_now") : say("connection.live_updated", { time: duration(Math.round(age)) });
+      text =
+        age < 1.5 ? say("connection.live_now") : say("connection.live_updated", { time: duration(Math.round(age)) });
     }
     const key = `${connection.state}|${text}`;
     if (this.connection.dataset.key === key) return;
@@ -489,11 +516,21 @@ export class Shell {
     const reference = picture?.reference || "dag";
     if (key === "nodes") {
       const code = say("empty.no_nodes_code", { reference });
-      const copy = button(say("empty.copy"), () => void copyText(code, copy.root, this.signal), this.signal, { icon: "copy", className: "is-small" });
-      fill(this.empty, element("p", {}, say("empty.no_nodes")), element("p.td-row", {}, element("code.td-code", {}, code), copy.root));
+      const copy = button(say("empty.copy"), () => void copyText(code, copy.root, this.signal), this.signal, {
+        icon: "copy",
+        className: "is-small",
+      });
+      fill(
+        this.empty,
+        element("p", {}, say("empty.no_nodes")),
+        element("p.td-row", {}, element("code.td-code", {}, code), copy.root),
+      );
     } else if (key === "ready") {
       const [before, after] = say("empty.ready", { n: total, code: "\u0000" }).split("\u0000");
-      fill(this.empty, element("p", {}, before ?? "", element("code.td-code", {}, `${reference}.compute()`), after ?? ""));
+      fill(
+        this.empty,
+        element("p", {}, before ?? "", element("code.td-code", {}, `${reference}.compute()`), after ?? ""),
+      );
     }
   }
 
@@ -556,7 +593,9 @@ export class Shell {
     const { total, picture } = this.store;
     const page = this.root.ownerDocument.defaultView?.innerHeight ?? 800;
     let height: number = total > 30 ? HEIGHTS.large : HEIGHTS.small;
-    if (picture && total < 3) height = this.inspector.isOpen ? WITH_INSPECTOR : HEIGHTS.tiny;
+    if (picture && total < 3) height = HEIGHTS.tiny;
+    if (this.inspector.isOpen)
+      height = Math.max(height, this.root.dataset.wide === "true" ? WITH_INSPECTOR : WITH_DRAWER);
     return Math.min(height, Math.max(HEIGHTS.tiny, 0.7 * page));
   }
 
@@ -569,6 +608,7 @@ export class Shell {
       "data-narrow": String(width < 600),
       "data-tiny": String(width < 480),
       "data-collapsed": String(this.state.isCollapsed),
+      "data-few": String(this.store.total < 3 && !this.inspector.isOpen),
       "data-inspecting": String(this.inspector.isOpen),
     });
     this.root.style.setProperty("--td-height", isFull ? "100%" : `${this.height()}px`);
@@ -715,7 +755,10 @@ export class Shell {
       ["Esc", say("keys.close")],
       ["?", say("keys.map")],
     ];
-    const close = button(say("inspector.close"), () => this.openKeys(false), this.signal, { icon: "close", isIconOnly: true });
+    const close = button(say("inspector.close"), () => this.openKeys(false), this.signal, {
+      icon: "close",
+      isIconOnly: true,
+    });
     set(this.keyMap, { "aria-label": say("keys.title") });
     fill(
       this.keyMap,
@@ -889,4 +932,3 @@ function rove(row: HTMLElement, signal: AbortSignal): void {
     event.preventDefault();
   });
 }
-

@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Store } from "../src/model/store.ts";
+import { Status } from "../src/protocol.ts";
+import { place } from "../src/render/place.ts";
+import {
+  buildScene,
+  fitCamera,
+  hitTest,
+  leastZoom,
+  levelOf,
+  reachMarks,
+  type SceneInput,
+  zoomAt,
+} from "../src/render/scene.ts";
+import { FakeKernel } from "./fake.ts";
+import { connect } from "./tools.ts";
+
+async function grid(ranks: number, across: number): Promise<{ store: Store; input: SceneInput }> {
+  const nodes = Array.from({ length: ranks * across }, (_, at) => ({
+    name: `n-${at}`,
+    group: `g-${at}`,
+    parents: at < across ? [] : [at - across],
+  }));
+  const kernel = new FakeKernel(nodes);
+  kernel.startedAt = Date.now() / 1000;
+  const failed = kernel.states[1];
+  if (failed) Object.assign(failed, { status: Status.FAILED, attempt: 2, started: 0, ended: 3.2 });
+  const { store } = await connect(kernel);
+  const picture = store.picture;
+  assert.ok(picture);
+  const places = place(picture.marks, picture.edges, "right");
+  const input: SceneInput = {
+    store,
+    places,
+    camera: { x: 0, y: 0, k: 1 },
+    width: 1000,
+    height: 400,
+    selected: new Set([0]),
+    focused: -1,
+    lit: null,
+    touched: null,
+    hasEdges: true,
+    errorOf: () => "ValueError",
+  };
+  return { store, input };
+}
+
+test("the level of detail follows the width of a card on screen", () => {
+  const levels = [1, 120 / 168, 0.5, 60 / 168, 0.2, 0.1, 0.04, 0.01].map(levelOf);
+  assert.deepEqual(levels, ["card", "card", "chip", "chip", "pill", "block", "cell", "cell"]);
+  assert.equal(levelOf(leastZoom("chip")), "chip");
+});
+
+test("only what meets the view and 200 px round it is drawn", async () => {
+  const { input } = await grid(30, 30);
+  const scene = buildScene(input);
+
+  assert.ok(scene.marks.length > 0 && scene.marks.length < 900);
+  for (const mark of scene.marks) {
+    assert.ok(mark.x < input.width + 200 && mark.y < input.height + 200);
+    assert.ok(mark.x + mark.width > -200 && mark.y + mark.height > -200);
+  }
+  assert.ok(scene.shown <= scene.marks.length);
+});
+
+test("more than 300 cards in view become chips", async () => {
+  const { input } = await grid(30, 30);
+  const scene = buildScene({ ...input, width: 4000, height: 2200, camera: { x: 0, y: 0, k: 0.75 } });
+  assert.equal(scene.level, "chip");
+});
+
+test("a failure wins its cell at the smallest zoom", async () => {
+  const { input } = await grid(20, 20);
+  const scene = buildScene({ ...input, camera: fitCamera(input.places.bounds, 60, 40, 2) });
+
+  assert.equal(scene.level, "cell");
+  assert.ok(scene.cells.length < 400);
+  assert.equal(scene.cells.filter((cell) => cell.status === Status.FAILED).length, 1);
+});
+
+test("a card says what its status needs", async () => {
+  const { input } = await grid(2, 3);
+  const marks = buildScene(input).marks;
+
+  assert.equal(marks[1]?.detail, "ValueError");
+  assert.equal(marks[1]?.badge, "2");
+  assert.equal(marks[3]?.detail, "waits for 1 · n-0");
+  assert.equal(marks[0]?.isSelected, true);
+});
+
+test("a click hits the mark under it and nothing beside it", async () => {
+  const { input } = await grid(2, 3);
+  assert.equal(hitTest(input, 20, 20), 0);
+  assert.equal(hitTest(input, 190, 20), -1);
+  const zoomed = { ...input, camera: zoomAt(input.camera, 2, 20, 20, 0.1, 2.5) };
+  assert.equal(hitTest(zoomed, 20, 20), 0);
+  assert.equal(zoomed.camera.k, 2);
+});
+
+test("a status change moves nothing", async () => {
+  const { store, input } = await grid(3, 3);
+  const before = buildScene(input).marks.map(({ x, y, width, height }) => [x, y, width, height]);
+  store.status[0] = Status.FAILED;
+  const after = buildScene(input).marks.map(({ x, y, width, height }) => [x, y, width, height]);
+  assert.deepEqual(after, before);
+});
+
+test("hover lights what leads here and what follows, the rest is dim", async () => {
+  const { store, input } = await grid(3, 2);
+  const lit = { up: reachMarks(store, 2, false), down: reachMarks(store, 2, true) };
+  const scene = buildScene({ ...input, lit });
+
+  assert.deepEqual([...lit.up].sort(), [0, 2]);
+  assert.deepEqual([...lit.down].sort(), [2, 4]);
+  assert.deepEqual(
+    scene.marks.map((mark) => mark.emphasis),
+    ["lit", "dim", "lit", "dim", "lit", "dim"],
+  );
+  assert.deepEqual(
+    scene.edges.map((edge) => edge.style),
+    ["up", "dim", "down", "dim"],
+  );
+});
