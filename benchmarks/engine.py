@@ -175,7 +175,8 @@ def main() -> None:
     engines = [engine for engine in chosen.engines if available(engine)]
     for missing in sorted(set(chosen.engines) - set(engines)):
         print(f"{missing}: not installed, left out")
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, best of {chosen.repeat}\n")
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    print(f"{machine}, best of {chosen.repeat}\n")
     print(f"{'shape':<10} {'nodes':>6}  {'engine':<14} {'build us':>9} {'run us':>9} {'x floor':>8}   (us a node)")
     results: dict[tuple[str, str], tuple[float, float]] = {}
     for shape in chosen.shapes:
@@ -194,7 +195,7 @@ def main() -> None:
             print(f"{shape:<10} {size:>6}  {engine:<14} {per_node} {ratio:>8.2f}", flush=True)
         print()
     if ("fan", "tiledag") in results and ("fan-small", "tiledag") in results:
-        big, small = results["fan", "tiledag"][1] * SIZES["fan"], results["fan-small", "tiledag"][1] * SIZES["fan-small"]
+        big, small = (results[shape, "tiledag"][1] * SIZES[shape] for shape in ("fan", "fan-small"))
         print(f"fan-in of {SIZES['fan']:,} costs {big / small:.1f} times that of {SIZES['fan-small']:,}")
 
 

@@ -99,7 +99,8 @@ class Client:
                 return
 
     def ask(self, model: str, kind: str) -> None:
-        content = {"comm_id": model, "data": {"method": "custom", "content": {"id": f"{kind}{time.time()}", "kind": kind}}}
+        request = {"id": f"{kind}{time.time()}", "kind": kind}
+        content = {"comm_id": model, "data": {"method": "custom", "content": request}}
         self._client.shell_channel.send(self._client.session.msg("comm_msg", content))
 
     def _count(self, message: dict[str, Any]) -> None:

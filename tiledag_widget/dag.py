@@ -144,7 +144,7 @@ class DAG:
         return hash(self.id)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and self.id == other.id)  # type: ignore[attr-defined]
+        return self is other or (type(self) is type(other) and self.id == other.id)
 
     def __repr__(self) -> str:
         return f"<DAG {self.name or str(self.id)!r} {self.status}, {len(self._nodes)} nodes>"
@@ -475,7 +475,7 @@ class DAG:
                 is_over = self._driver.wait_until_ended(left)
             except KeyboardInterrupt:
                 if not self.done():
-                    print("graph still running; `dag.cancel()` stops it")
+                    print("graph still running; `dag.cancel()` stops it")  # noqa: T201  # for the person who interrupted
                 raise
             if not is_over:
                 raise TimeoutError(f"timed out after {timeout} sec")
@@ -648,7 +648,7 @@ class _Callbacks:
 
 def running() -> list[DAG]:
     """The graphs of this process that run now."""
-    return [driver._observer.dag for driver in running_drivers()]  # type: ignore[attr-defined]
+    return [cast("_Callbacks", driver._observer).dag for driver in running_drivers()]
 
 
 def _checked_workers(max_workers: int | None, executor: Any) -> int:

@@ -164,7 +164,7 @@ class Node(Generic[T]):
         return hash(self.id)
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (type(self) is type(other) and self.id == other.id)  # type: ignore[attr-defined]
+        return self is other or (type(self) is type(other) and self.id == other.id)
 
     def __repr__(self) -> str:
         return f"<Node {self.name!r} {self.status}>"

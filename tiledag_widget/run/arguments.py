@@ -180,7 +180,7 @@ def _make_tuple(old: tuple[Any, ...], items: list[Any]) -> tuple[Any, ...]:
         return tuple(items)
     try:
         make = getattr(kind, "_make", kind)  # a named tuple takes its fields one by one
-        return make(items)  # type: ignore[no-any-return]
+        return make(items)
     except Exception as error:
         raise TypeError(
             f"a {kind.__qualname__} that holds a node cannot be rebuilt from its items: {error}. "

@@ -82,7 +82,7 @@ class Task(Protocol):
     def _reject(self, error: BaseException) -> None: ...
 
     def _clear(self) -> object:
-        """Forget the outcome: the node runs again. Returns what was forgotten, for somebody to drop with no lock held."""
+        """Forget the outcome: the node runs again. Returns it, to be dropped when no lock is held."""
 
 
 class Observer(Protocol):
