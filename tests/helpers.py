@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -71,11 +71,12 @@ def hostile_scheduling() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def seeds(count: int) -> range | list[int]:
-    """``count`` seeds; with TRIAL_SEED set only that one, with TRIAL_COUNT set so many instead."""
+def seeds(count: int, part: int = 0) -> Sequence[int]:
+    """``count`` seeds, others for each part; TRIAL_SEED in the environment picks one, TRIAL_COUNT sets how many."""
     if "TRIAL_SEED" in os.environ:
         return [int(os.environ["TRIAL_SEED"])]
-    return range(int(os.environ.get("TRIAL_COUNT", count)))
+    count = int(os.environ.get("TRIAL_COUNT", count))
+    return range(part * count, (part + 1) * count)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from types import TracebackType
@@ -213,7 +213,7 @@ class GraphPlan:
 
 
 def random_graphs(
-    seeds: Iterator[int] | range, *, most_nodes: int = 30, most_parents: int = 3, failing: float = 0.15
+    seeds: Iterable[int], *, most_nodes: int = 30, most_parents: int = 3, failing: float = 0.15
 ) -> Iterator[GraphPlan]:
     """One plan a seed; the same seed gives the same plan."""
     for seed in seeds:

@@ -191,7 +191,8 @@ def test_callbacks_added_while_things_end_come_exactly_once() -> None:
             for node in nodes:
                 node.wait()
 
-            assert {each: told.count(each) for each in told} == dict.fromkeys([dag.id, *(node.id for node in nodes)], 10)
+            ids = [dag.id, *(node.id for node in nodes)]
+            assert {each: told.count(each) for each in told} == dict.fromkeys(ids, 10)
 
 
 def test_with_one_worker_callbacks_still_come_while_the_only_lane_works() -> None:
