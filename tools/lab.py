@@ -406,14 +406,22 @@ class Page:
         return self.page.locator(f".jp-Notebook {VIEW}")
 
     def wait_for_graphs(self, seconds: float = 30) -> None:
-        """Waits until every view on the page has its picture and none shows a graph that runs."""
-        self._wait(
-            f"""running => [...document.querySelectorAll('.jp-Notebook {VIEW} .td-status')]
-                .every(status => status.dataset.status && status.dataset.status !== running)""",
-            str(Status.RUNNING.value),
-            seconds,
-            "a graph did not end",
-        )
+        """Waits until every view has its picture and none shows a graph that runs.
+
+        Looks at one after the other: a view that is scrolled out of sight draws nothing until it is seen again.
+        """
+        for number in range(self.views().count()):
+            self.views().nth(number).scroll_into_view_if_needed()
+            self._wait(
+                f"""([number, running]) => {{
+                    const view = document.querySelectorAll('.jp-Notebook {VIEW}')[number];
+                    const status = view?.querySelector('.td-status')?.dataset.status;
+                    return status && status !== running;
+                }}""",
+                [number, str(Status.RUNNING.value)],
+                seconds,
+                f"graph {number + 1} on the page did not end",
+            )
 
     def wait_for_frames(self) -> None:
         """Waits until the page has painted what it knows now."""
