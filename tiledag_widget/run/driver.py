@@ -203,7 +203,13 @@ class Driver:
         try:
             with _uninterrupted():
                 with self.lock:
-                    commands = self.machine.handle(make(self.now()))
+                    event = make(self.now())
+                    commands = self.machine.handle(event)
+                    if type(event) is Retry:
+                        # Somebody waits for these: they go before what was ready already.
+                        urgent = [command for command in commands if type(command) is Run]
+                        self._ready.extendleft(reversed(urgent))
+                        commands = [command for command in commands if type(command) is not Run]
                     if self.machine.is_started and not self.machine.is_ended:
                         _running[id(self)] = self
                     self._take(commands)
