@@ -18,10 +18,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import itertools
+
 from tiledag_widget.core.snapshot import Structure
 from tiledag_widget.view.fold import fold
 from tiledag_widget.view.layout import arrange, place
-import itertools
 
 Edges = list[tuple[int, int]]
 Point = tuple[float, float]
@@ -30,7 +31,7 @@ Point = tuple[float, float]
 def skipping(nodes: int, edges: int, window: int, seed: int) -> tuple[int, Edges]:
     """A random graph whose edges span up to ``window`` indices."""
     chance = random.Random(seed)
-    found = set()
+    found: set[tuple[int, int]] = set()
     while len(found) < edges:
         child = chance.randrange(1, nodes)
         found.add((chance.randrange(max(0, child - window), child), child))
@@ -60,7 +61,7 @@ def layered_with_skips(ranks: int, width: int, edges: int, seed: int) -> tuple[i
 
 def layered(ranks: int, width: int, parents: int, seed: int) -> tuple[int, Edges]:
     chance = random.Random(seed)
-    found = set()
+    found: set[tuple[int, int]] = set()
     for node in range(width, ranks * width):
         base = (node // width - 1) * width
         found |= {(base + chance.randrange(width), node) for _ in range(parents)}
@@ -172,12 +173,13 @@ def main() -> None:
         "tree 500 + 231": tree_with_skips(500, 231, 10),
     }
     has_dot = shutil.which("dot") is not None
-    print(f"{'graph':16}{'marks':>6}{'edges':>6}{'ours s':>9}{'dot s':>8}{'ours x':>8}{'bends x':>8}{'dot x':>8}{'ratio':>7}")
+    numbers = "".join(f"{word:>9}" for word in ("ours s", "dot s", "ours x", "bends x", "dot x", "ratio"))
+    print(f"{'graph':16}{'marks':>6}{'edges':>6}{numbers}")
     for name, (count, edges) in cases.items():
         seconds, straight, bent = of_ours(count, edges)
         rival, theirs = of_dot(count, edges) if has_dot else (float("nan"), 0)
         ratio = straight / theirs if theirs else float("nan")
-        print(f"{name:16}{count:6}{len(edges):6}{seconds:9.3f}{rival:8.3f}{straight:8}{bent:8}{theirs:8}{ratio:7.2f}")
+        print(f"{name:16}{count:6}{len(edges):6}{seconds:9.3f}{rival:9.3f}{straight:9}{bent:9}{theirs:9}{ratio:9.2f}")
     for name, structure in {
         "100k independent": structure_of(100_000, [], 1),
         "100k layered": structure_of(*layered(200, 500, 3, 11), 10),

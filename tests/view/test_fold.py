@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.view.graphs import NodeRow, chain, diamond, fan, layered, rows, structure
+from tests.view.graphs import NodeRow, chain, fan, layered, rows, structure
 from tiledag_widget.core.snapshot import Structure
 from tiledag_widget.view.fold import MARK_LIMIT, Folding, coarser, fold
 from tiledag_widget.view.layout import arrange

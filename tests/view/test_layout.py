@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from itertools import combinations
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -31,7 +31,7 @@ def check(layout: Layout, source: list[int], target: list[int]) -> None:
     for column in columns.values():
         column.sort()
         slots = [slot for slot, _ in column]
-        assert all(after - before >= 1 for before, after in zip(slots, slots[1:], strict=False))
+        assert all(after - before >= 1 for before, after in pairwise(slots))
         assert [layout.order[mark] for _, mark in column] == list(range(len(column)))
     assert len(layout.bends) == len(source) == len(target)
 
@@ -185,7 +185,8 @@ def test_the_message_has_one_entry_for_each_mark_and_edge() -> None:
 
     assert {len(column) for column in marks.values()} == {3}  # type: ignore[arg-type]
     assert {len(column) for column in edges.values()} == {2}  # type: ignore[arg-type]
-    assert marks["name"] == ["list", "resize", "merge"] and edges["count"] == [40, 40]
+    assert marks["name"] == ["list", "resize", "merge"]
+    assert edges["count"] == [40, 40]
 
 
 @pytest.mark.parametrize("path", VECTORS, ids=lambda path: path.stem)

@@ -211,9 +211,7 @@ def test_what_runs_and_what_waits_says_for_how_long_and_for_what() -> None:
 
 def test_no_nodes_and_not_started_say_what_to_do_next() -> None:
     """An empty picture is a dead end."""
-    assert to_text(moment([], [], is_started=False)) == (
-        "DAG ingest  No nodes yet. Add one: `dag.submit_local(f, 1)`"
-    )
+    assert to_text(moment([], [], is_started=False)) == ("DAG ingest  No nodes yet. Add one: `dag.submit_local(f, 1)`")
     ready = moment(diamond(), [1] * 4, is_ended=False, is_started=False)
     assert to_text(ready).startswith("DAG ingest  Ready: 4 nodes. `dag.compute()` starts it.")
 
@@ -250,16 +248,19 @@ def test_html_tells_the_run_without_pictures_and_styles() -> None:
     text = " ".join(" ".join(left.parts).split())
 
     assert "DAG ingest-2024 Failed 1,022/1,026 in 0:42" in text
-    assert "✕ Failed 3" in text and "✓ Completed 1,022" in text
+    assert "✕ Failed 3" in text
+    assert "✓ Completed 1,022" in text
     assert text.count("ValueError: cannot reshape array of size 12 into shape (5,)") == 3
-    assert "✕ resize-17" in text and "3.2 s" in text
+    assert "✕ resize-17" in text
+    assert "3.2 s" in text
 
 
 def test_html_survives_the_cleaner_of_nbconvert() -> None:
     """What a host removes must not be what tells the run."""
     clean = pytest.importorskip("nbconvert.filters").clean_html(to_html(ingest()))
 
-    assert "1,022/1,026 in 0:42" in clean and "resize-17" in clean
+    assert "1,022/1,026 in 0:42" in clean
+    assert "resize-17" in clean
 
 
 def test_html_lists_ten_failed_nodes_and_counts_the_rest() -> None:
@@ -306,7 +307,8 @@ def test_hostile_names_are_shown_as_text(name: str) -> None:
     assert tags <= {"svg", "title", "style", "defs", "marker", "symbol", "pattern", "rect", "path", "g", "use", "text"}
     text = to_text(now)
     assert len(text.splitlines()) == 3
-    assert "\x1b" not in text and "\u202e" not in text
+    assert "\x1b" not in text
+    assert "\u202e" not in text
     assert max(map(len, text.splitlines())) < 200
     text.encode("utf-8")
     assert to_text(now, TextStyle(ascii=True)).isascii()
@@ -326,20 +328,23 @@ def test_svg_shows_every_status_by_glyph_colour_and_border() -> None:
         assert f'id="g{status.value}"' in svg
         assert str(status) in svg
     assert svg.count('<g class="f"') == 1
-    assert "line-through" in svg and "stroke-dasharray" in svg and "url(#p6)" in svg
+    assert "line-through" in svg
+    assert "stroke-dasharray" in svg
+    assert "url(#p6)" in svg
 
 
 def test_svg_has_its_own_background_in_both_themes() -> None:
     """A picture that takes the page's background is unreadable on half of them."""
     light, dark = to_svg(ingest(), "light"), to_svg(ingest(), "dark")
 
-    assert 'fill="#fafafa"' in light and 'fill="#1e1e1e"' in dark
+    assert 'fill="#fafafa"' in light
+    assert 'fill="#1e1e1e"' in dark
     ElementTree.fromstring(dark)
 
 
 def test_svg_draws_a_cycle_as_a_loop() -> None:
     """Only a foreign record has one: it is shown, in the colour of failure."""
-    assert 'class="e loop"' in to_svg(moment([("a", "a", (1,)), ("b", "b", (0,))], [1, 1]))
+    assert 'class="loop"' in to_svg(moment([("a", "a", (1,)), ("b", "b", (0,))], [1, 1]))
 
 
 @given(rows(60), st.randoms(use_true_random=False))
@@ -352,9 +357,10 @@ def test_every_form_of_every_graph_can_be_made(made: list[NodeRow], chance: obje
     ElementTree.fromstring(to_svg(now))
     assert len(to_html(now).encode()) <= HTML_BYTES
     assert to_mermaid(now).startswith("flowchart LR")
-    assert to_dot(now).count("->") == len(now.folding.source) - 0
+    assert to_dot(now).count("->") == len(now.folding.source)
     if 4 in codes:
-        assert "✕" in to_text(now) and "✕" in progress_line(now)
+        assert "✕" in to_text(now)
+        assert "✕" in progress_line(now)
     less = within(now, 10)
     assert len(less.folding) <= 10
     assert sum(map(sum, (counts.values() for counts in less.marks))) == len(made)

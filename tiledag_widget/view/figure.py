@@ -361,7 +361,14 @@ def _page(now: Still) -> dict[str, Any]:
     }
     if not len(now.structure):
         page["annotations"] = [
-            {"text": _literal(say("no_nodes")), "showarrow": False, "xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
+            {
+                "text": _literal(say("no_nodes")),
+                "showarrow": False,
+                "xref": "paper",
+                "yref": "paper",
+                "x": 0.5,
+                "y": 0.5,
+            }
         ]
     return page
 

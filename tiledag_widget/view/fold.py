@@ -266,7 +266,9 @@ def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, 
         if len(members) >= (STAGE_FROM if key % kinds in stages else FOLD_FROM):
             large.add(key)
     signatures = _signatures(structure, ranks, kinds, buckets, large, breathe) if len(buckets) > 1 else {}
-    for key, members in buckets.items():
+    for done, (key, members) in enumerate(buckets.items()):
+        if not done % CHUNK:
+            breathe()
         if key not in large:
             for node in members:
                 groups.add("card", names[node], (node,))
@@ -370,7 +372,9 @@ def _chains(structure: Structure, groups: _Groups, breathe: Breathe) -> _Groups:
     if not runs:
         return groups
     folded = _Groups()
-    for kind, name, members in zip(groups.kind, groups.name, groups.members, strict=False):
+    for done, (kind, name, members) in enumerate(zip(groups.kind, groups.name, groups.members, strict=True)):
+        if not done % CHUNK:
+            breathe()
         if kind != "card" or not is_inside[members[0]]:
             folded.add(kind, name, members)
         elif members[0] in runs:
@@ -414,6 +418,8 @@ def _limit_layers(
     """Fold what a rank shows beyond its share: cards by the prefix of their names, then the smallest as "others"."""
     layers: dict[int, list[int]] = {}
     for group, rank in enumerate(ranks):
+        if not group % CHUNK:
+            breathe()
         layers.setdefault(rank, []).append(group)
     limit = _layer_limit([len(layer) for layer in layers.values()])
     if all(len(layer) <= limit for layer in layers.values()):
@@ -577,9 +583,7 @@ def _finish(
     if len(kind) < total:
         folded = say("grouped", nodes=f"{total:,}", groups=f"{len(kind):,}")
     joins = _joins(structure, ranks, node_mark, kind, name, breathe)
-    return Folding(
-        kind, name, size, first, node_mark, array("I", ranks), source, target, count, folded, joins
-    )
+    return Folding(kind, name, size, first, node_mark, array("I", ranks), source, target, count, folded, joins)
 
 
 def _edges(
@@ -621,24 +625,23 @@ def _joins(
     name: list[str],
     breathe: Breathe,
 ) -> dict[tuple[int, int], tuple[int, ...]]:
-    """For each key, the marks other than cards and chains that hold it; for each rank of a band or of "others", that
-    mark for every other key."""
+    """For each key, the stacks that hold it; for each rank of a band or of "others", that mark for all other keys."""
     others = say("others")
-    takes_any = [one == "band" or (one == "stack" and called == others) for one, called in zip(kind, name, strict=False)]
-    is_open = [one in ("stack", "band") for one in kind]
-    found: dict[tuple[int, int], list[int]] = {}
+    takes_any = [one == "band" or (one == "stack" and called == others) for one, called in zip(kind, name, strict=True)]
+    takes_key = [one == "stack" and not any_key for one, any_key in zip(kind, takes_any, strict=True)]
     seen: set[tuple[int, int, int]] = set()
     groups = structure.groups
     for base in range(0, len(structure), CHUNK):
         breathe()
         stop = min(base + CHUNK, len(structure))
-        seen.update(zip(ranks[base:stop], groups[base:stop], node_mark[base:stop], strict=False))
+        for rank, group, mark in zip(ranks[base:stop], groups[base:stop], node_mark[base:stop], strict=True):
+            if takes_key[mark]:
+                seen.add((rank, group, mark))
+            elif takes_any[mark]:
+                seen.add((rank, ANY_GROUP, mark))
+    found: dict[tuple[int, int], list[int]] = {}
     for rank, group, mark in sorted(seen):
-        if not is_open[mark]:
-            continue
         found.setdefault((rank, group), []).append(mark)
-        if takes_any[mark] and mark not in found.setdefault((rank, ANY_GROUP), []):
-            found[rank, ANY_GROUP].append(mark)
     return {key: tuple(marks) for key, marks in found.items()}
 
 
@@ -715,8 +718,8 @@ def _grow(structure: Structure, previous: Folding, breathe: Breathe) -> Folding 
     if len(previous) + len(fresh.kind) > MARK_LIMIT:
         return None
     groups = _Groups()
-    for mark, members in enumerate(previous.members()):
-        groups.add(previous.kind[mark], previous.name[mark], members + joined.get(mark, []))
+    for mark, own in enumerate(previous.members()):
+        groups.add(previous.kind[mark], previous.name[mark], own + joined.get(mark, []))
     for kind, name, members in zip(fresh.kind, fresh.name, fresh.members, strict=False):
         groups.add(kind, name, members)
     return _finish(structure, ranks, groups, previous, breathe)
@@ -743,9 +746,7 @@ def _mark_to_join(
     return min(marks, key=lambda mark: (above.get(mark, set()) != own, -previous.size[mark], mark))
 
 
-def _new_groups(
-    structure: Structure, ranks: Sequence[int], left: list[int], known: int, breathe: Breathe
-) -> _Groups:
+def _new_groups(structure: Structure, ranks: Sequence[int], left: list[int], known: int, breathe: Breathe) -> _Groups:
     """Stacks and cards among the new nodes that joined no mark."""
     groups = _stacks_and_cards(structure, ranks, range(known, len(structure)), breathe)
     if len(left) == len(structure) - known:

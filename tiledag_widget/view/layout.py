@@ -17,13 +17,13 @@ enters here: a status never moves a mark.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from .fold import Breathe, Folding, breathe_now
-import itertools
 
 if TYPE_CHECKING:
     from .messages import MarkEdges, Marks
@@ -368,7 +368,9 @@ def _sweep(net: _Net, layers: list[list[int]], position: list[int], number: int)
                 keys[vertex] = position[near[0]]
             elif near:
                 heavy = weights[vertex]
-                keys[vertex] = sum([position[other] * one for other, one in zip(near, heavy, strict=False)]) / sum(heavy)
+                keys[vertex] = sum([position[other] * one for other, one in zip(near, heavy, strict=False)]) / sum(
+                    heavy
+                )
         layer = _sorted_around(layer, keys, turns_ties)
         for spot, vertex in enumerate(layer):
             position[vertex] = spot

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import re
 import time
 import unicodedata
@@ -24,10 +25,19 @@ from ..core.states import Status
 from .fold import Folding, coarser, fold
 from .layout import Layout, arrange
 from .palette import Look, Theme, accents, bar_order, looks, palette, say, urgency
-import itertools
 
 HTML_BYTES: Final = 60_000
 HTML_MARKS: Final = 200
+_LEVELS: Final = (
+    (HTML_MARKS, False),
+    (HTML_MARKS, True),
+    (120, True),
+    (80, False),
+    (60, True),
+    (40, False),
+    (20, True),
+)
+"""Marks, and whether details are left out: what a stored picture tries in turn."""
 FAILED_ROWS: Final = 10
 TEXT_ROWS: Final = 40
 NAME_WIDTH: Final = 28
@@ -390,9 +400,7 @@ def summary_line(still: Still, style: TextStyle = TextStyle()) -> str:
     far = f"{number(still.counts[Status.COMPLETED])}/{number(total)}"
     if not isnan(still.elapsed):
         far += " " + say("in_time", time=clock(still.elapsed))
-    tally = " ".join(
-        style.paint(style.plain(text), status) for status, text in _tally(still.counts, urgency())
-    )
+    tally = " ".join(style.paint(style.plain(text), status) for status, text in _tally(still.counts, urgency()))
     head = style.plain(f"{title}  {still.word}  {far}")
     return f"{head}   {tally}"
 
@@ -430,7 +438,7 @@ SLIP: Final = 3
 COLUMN_GAP: Final = 56
 ROW_GAP: Final = 24
 MARGIN: Final = 20
-CHAR_WIDTH: Final = 7.1
+CHAR_WIDTH: Final = 7.9
 _SPREAD: Final = 960
 """Width of a page, for the choice of direction."""
 
@@ -514,45 +522,62 @@ def _plan_in(still: Still, is_down: bool) -> _Plan:
 
 
 def _svg_head(still: Still, plan: _Plan, theme: Theme) -> str:
-    """Size, styles, and a symbol for each glyph and kind of card, so that a mark costs few bytes."""
+    """Size, styles, and what is drawn often once for all: a stored picture counts its bytes."""
     colours = accents(theme)
     rules = [
         "text{font:13px system-ui,-apple-system,'Segoe UI',sans-serif}",
         f".n{{fill:{colours['text']};font-weight:600}}.d{{font-size:11px;fill:{colours['secondary']}}}",
-        f".e{{fill:none;stroke:{colours['edge']};stroke-width:1.5}}.h{{fill:{colours['edge']}}}",
-        f".s{{fill:{colours['card']};stroke:{colours['card_border']}}}.b{{fill:none}}",
+        f".e{{fill:none;stroke:{colours['edge']};stroke-width:1.5}}.e path{{marker-end:url(#a)}}",
+        *(f".w{width}{{stroke-width:{width}}}" for width in (2, 3, 4)),
         f".loop{{stroke:{looks()[Status.FAILED].mark[theme]};stroke-dasharray:5 4}}",
+        *(f".m{status.value}{{fill:{looks()[status].mark[theme]}}}" for status in Status),
     ]
-    symbols = [
-        '<marker id="a" markerWidth="6" markerHeight="6" refX="5.5" refY="3" orient="auto" markerUnits="userSpaceOnUse">'
-        '<path class="h" d="M0 0L6 3L0 6Z"/></marker>'
-    ]
+    size = 'markerWidth="6" markerHeight="6" refX="5.5" refY="3" orient="auto" markerUnits="userSpaceOnUse"'
+    drawn = [f'<marker id="a" {size}><path fill="{colours["edge"]}" d="M0 0L6 3L0 6Z"/></marker>']
     for status in dict.fromkeys(still.status(mark) for mark in range(len(still.folding))):
-        look, key = looks()[status], status.value
-        dashes = {"dashed": "stroke-dasharray:5 3;", "dotted": "stroke-dasharray:1.5 3;stroke-linecap:round;"}
-        fill = "none" if status is Status.NOT_STARTED else colours["card"]
-        rules.append(
-            f".c{key}{{fill:{fill};stroke:{look.mark[theme]};stroke-width:{look.width};{dashes.get(look.line, '')}}}"
-        )
+        look = looks()[status]
+        drawn.extend(_grounds(look, theme))
+        drawn.append(_glyph_symbol(f"g{status.value}", look, look.word[theme]))
         if look.filled:
-            rules.append(f".f .c{key}{{fill:{look.mark[theme]}}}.f .n,.f .d{{fill:{look.ink[theme]}}}")
-            rules.append(f".t{key}{{fill:{look.word[theme]};font-weight:600}}")
-            symbols.append(_glyph_symbol(f"f{key}", look, look.ink[theme]))
-        symbols.append(_glyph_symbol(f"g{key}", look, look.word[theme]))
-        if look.hatch:
-            symbols.append(
-                f'<pattern id="p{key}" width="6" height="6" patternUnits="userSpaceOnUse" '
-                f'patternTransform="rotate(45)"><path d="M0 0V6" stroke="{look.mark[theme]}" stroke-width="1.5" '
-                'opacity=".35"/></pattern>'
+            rules.append(
+                f".f text{{fill:{look.ink[theme]}}}.t{status.value}{{fill:{look.word[theme]};font-weight:600}}"
             )
-    for status in Status:
-        rules.append(f".m{status.value}{{fill:{looks()[status].mark[theme]}}}")
+            drawn.append(_glyph_symbol(f"f{status.value}", look, look.ink[theme]))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{plan.width}" height="{plan.height}" '
         f'viewBox="0 0 {plan.width} {plan.height}" role="img"><title>{html.escape(alt_text(still))}</title>'
-        f"<style>{''.join(rules)}</style><defs>{''.join(symbols)}</defs>"
+        f"<style>{''.join(rules)}</style><defs>{''.join(drawn)}</defs>"
         f'<rect width="{plan.width}" height="{plan.height}" rx="6" fill="{colours["canvas"]}"/>'
     )
+
+
+def _grounds(look: Look, theme: Theme) -> Iterable[str]:
+    """What lies below the text of a card and of a stack of this status.
+
+    A card of a status that is filled is; a stack never: one failure of a thousand leaves it its own ground, since red
+    on red would hide which part failed.
+    """
+    colours, key, mark = accents(theme), look.status.value, look.mark[theme]
+    dash = {"dashed": ' stroke-dasharray="5 3"', "dotted": ' stroke-dasharray="1.5 3" stroke-linecap="round"'}
+    plain = "none" if look.status is Status.NOT_STARTED else colours["card"]
+    if look.hatch:
+        yield (
+            f'<pattern id="p{key}" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+            f'<path d="M0 0V6" stroke="{mark}" stroke-width="1.5" opacity=".35"/></pattern>'
+        )
+    for name, (width, height), fill in (("c", CARD, mark if look.filled else plain), ("s", STACK, plain)):
+        box = f'width="{width}" height="{height}" rx="6"'
+        parts = []
+        if name == "s":
+            slip = f'{box} fill="{colours["card"]}" stroke="{colours["card_border"]}"'
+            parts = [f'<rect x="{at}" y="{at}" {slip}/>' for at in (2 * SLIP, SLIP, 0)]
+        line = f'stroke="{mark}" stroke-width="{look.width:g}"{dash.get(look.line, "")}'
+        parts.append(f'<rect {box} fill="{fill}" {line}/>')
+        if look.hatch:
+            parts.append(f'<rect {box} fill="url(#p{key})"/>')
+        if look.band:
+            parts.append(f'<path fill="{mark}" d="M4 .5V{height}A6 6 0 0 1 0 {height - 6}V6A6 6 0 0 1 4 .5Z"/>')
+        yield f'<g id="{name}{key}">{"".join(parts)}</g>'
 
 
 def _glyph_symbol(key: str, look: Look, colour: str) -> str:
@@ -566,14 +591,15 @@ def _glyph_symbol(key: str, look: Look, colour: str) -> str:
 
 def _svg_edges(still: Still, plan: _Plan) -> Iterable[str]:
     folding, layout = still.folding, still.layout
-    for parent, child, count, bends in zip(folding.source, folding.target, folding.count, layout.bends, strict=False):
-        ranks = (layout.rank[parent], layout.rank[child])
-        width = 1.5 if count == 1 else min(4.0, 1.5 + 0.6 * log10(count))
-        style = f' stroke-width="{width:.1f}" style="stroke-width:{width:.1f}px"' if width > 1.5 else ""
-        if ranks[1] <= ranks[0]:
-            yield f'<path class="e loop" d="{_loop(plan, parent, child)}" marker-end="url(#a)"/>'
-        else:
-            yield f'<path class="e"{style} d="{_curve(plan, layout, parent, child, bends)}" marker-end="url(#a)"/>'
+    yield '<g class="e">'
+    for parent, child, count, bends in zip(folding.source, folding.target, folding.count, layout.bends, strict=True):
+        if layout.rank[child] <= layout.rank[parent]:
+            yield f'<path class="loop" d="{_loop(plan, parent, child)}"/>'
+            continue
+        width = min(4, round(1.5 + 0.6 * log10(count)))
+        wide = f' class="w{width}"' if count > 1 else ""
+        yield f'<path{wide} d="{_curve(plan, layout, parent, child, bends)}"/>'
+    yield "</g>"
 
 
 def _ports(plan: _Plan, parent: int, child: int) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -623,26 +649,11 @@ def _xy(plan: _Plan, along: float, across: float) -> str:
 
 def _svg_mark(still: Still, mark: int, box: _Box, is_small: bool) -> str:
     status = still.status(mark)
-    look = looks()[status]
     is_card = still.folding.kind[mark] == "card"
-    # A stack with one failure of a thousand keeps its own ground: red on red would hide which part failed.
-    filled = ' class="f"' if look.filled and is_card else ""
-    parts = [f'<g{filled} transform="translate({box.x:g} {box.y:g})">']
-    if not is_card:
-        parts.extend(
-            f'<rect class="s" x="{slip}" y="{slip}" width="{box.width}" height="{box.height}" rx="6"/>'
-            for slip in ((SLIP,) if is_small else (2 * SLIP, SLIP))
-        )
-        parts.append(f'<rect class="s" width="{box.width}" height="{box.height}" rx="6"/>')
-    parts.append(f'<rect class="c{status.value}" width="{box.width}" height="{box.height}" rx="6"/>')
-    if look.hatch:
-        parts.append(f'<rect width="{box.width}" height="{box.height}" rx="6" fill="url(#p{status.value})"/>')
-    if look.band:
-        low = box.height - 6
-        parts.append(f'<path class="m{status.value}" d="M4 .5V{box.height}A6 6 0 0 1 0 {low}V6A6 6 0 0 1 4 .5Z"/>')
-    parts.append(_svg_card(still, mark, is_small) if is_card else _svg_stack(still, mark, box, is_small))
-    parts.append("</g>")
-    return "".join(parts)
+    filled = ' class="f"' if looks()[status].filled and is_card else ""
+    inside = _svg_card(still, mark, is_small) if is_card else _svg_stack(still, mark, box, is_small)
+    ground = f'<use href="#{"c" if is_card else "s"}{status.value}"/>'
+    return f'<g{filled} transform="translate({box.x:g} {box.y:g})">{ground}{inside}</g>'
 
 
 def _svg_card(still: Still, mark: int, is_small: bool) -> str:
@@ -651,9 +662,12 @@ def _svg_card(still: Still, mark: int, is_small: bool) -> str:
     name = _fitted(still.name(mark), CARD[0] - 42, CHAR_WIDTH)
     strike = ' text-decoration="line-through"' if looks()[status].strike else ""
     y = 19 if line else 27
+    glyph = "f" if looks()[status].filled else "g"
     parts = [
-        f'<use href="#{"f" if looks()[status].filled else "g"}{status.value}" x="11" y="{y - 11}" width="13" height="13"/>'
-        f'<text class="n" x="30" y="{y}"{strike}>{html.escape(name)}</text>'
+        (
+            f'<use href="#{glyph}{status.value}" x="11" y="{y - 11}" width="13" height="13"/>'
+            f'<text class="n" x="30" y="{y}"{strike}>{html.escape(name)}</text>'
+        )
     ]
     if line:
         line = _fitted(line, CARD[0] - 38, 5.7, at_end=True)
@@ -664,11 +678,13 @@ def _svg_card(still: Still, mark: int, is_small: bool) -> str:
 def _svg_stack(still: Still, mark: int, box: _Box, is_small: bool) -> str:
     status, counts = still.status(mark), still.marks[mark]
     times = f"×{number(still.folding.size[mark])}"
-    room = box.width - 46 - len(times) * CHAR_WIDTH
+    room = box.width - 46 - len(times) * 6.6
     parts = [
-        f'<use href="#g{status.value}" x="11" y="8" width="13" height="13"/>'
-        f'<text class="n" x="30" y="19">{html.escape(_fitted(still.name(mark), room, CHAR_WIDTH))}</text>'
-        f'<text class="n" x="{box.width - 10}" y="19" text-anchor="end">{times}</text>'
+        (
+            f'<use href="#g{status.value}" x="11" y="8" width="13" height="13"/>'
+            f'<text class="n" x="30" y="19">{html.escape(_fitted(still.name(mark), room, CHAR_WIDTH))}</text>'
+            f'<text class="d" x="{box.width - 10}" y="19" text-anchor="end">{times}</text>'
+        )
     ]
     if not is_small:
         tally = "  ".join(
@@ -734,7 +750,7 @@ def to_html(still: Still, theme: Theme = "light") -> str:
     before, after = _html_top(still), _html_tables(still)
     room = HTML_BYTES - len((before + after).encode()) - 200
     picture = ""
-    for limit, is_small in ((HTML_MARKS, False), (HTML_MARKS, True), (60, False), (60, True), (20, True)):
+    for limit, is_small in _LEVELS:
         drawn = within(still, limit)
         svg = to_svg(drawn, theme, is_small=is_small)
         encoded = base64.b64encode(svg.encode("utf-8")).decode("ascii")
@@ -777,8 +793,10 @@ def _html_tables(still: Still) -> str:
         if still.counts.get(status)
     )
     parts = [
-        f"<table><thead><tr><th>{say('column_status')}</th><th>{say('column_nodes')}</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
+        (
+            f"<table><thead><tr><th>{say('column_status')}</th><th>{say('column_nodes')}</th></tr></thead>"
+            f"<tbody>{rows}</tbody></table>"
+        )
     ]
     failed = [match.start() for match in re.finditer(b"%c" % Status.FAILED.value, still.columns.status)]
     if failed:
@@ -810,9 +828,12 @@ def _html_failed(still: Still, failed: list[int]) -> str:
 def to_mermaid(still: Still, theme: Theme = "light") -> str:
     """The marks as a Mermaid flowchart, coloured by status."""
     lines = ["flowchart LR"]
-    for mark in still.flow:
-        lines.append(f'  m{mark}["{_mermaid_text(_label(still, mark))}"]:::{still.status(mark).name.lower()}')
-    lines.extend(f"  m{parent} --> m{child}" for parent, child in zip(still.folding.source, still.folding.target, strict=False))
+    lines.extend(
+        f'  m{mark}["{_mermaid_text(_label(still, mark))}"]:::{still.status(mark).name.lower()}' for mark in still.flow
+    )
+    lines.extend(
+        f"  m{parent} --> m{child}" for parent, child in zip(still.folding.source, still.folding.target, strict=False)
+    )
     for status in dict.fromkeys(still.status(mark) for mark in still.flow):
         look = looks()[status]
         dash = "" if look.line == "solid" else ",stroke-dasharray:4 3"
@@ -837,7 +858,9 @@ def to_dot(still: Still, theme: Theme = "light") -> str:
             f'  m{mark} [label={_dot_text(_label(still, mark))}, fillcolor="{look.mark[theme]}", '
             f'fontcolor="{look.ink[theme]}", color="{look.mark[theme]}"];'
         )
-    lines.extend(f"  m{parent} -> m{child};" for parent, child in zip(still.folding.source, still.folding.target, strict=False))
+    lines.extend(
+        f"  m{parent} -> m{child};" for parent, child in zip(still.folding.source, still.folding.target, strict=False)
+    )
     return "\n".join([*lines, "}"]) + "\n"
 
 
