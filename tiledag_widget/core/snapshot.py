@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from math import inf, isnan
 from typing import Any, Final, Protocol
 
-from .machine import GraphMachine
+from .machine import GraphMachine, PastAttempt
 from .states import Status
 
 RECORD: Final = struct.Struct("<IBBHff")
@@ -138,33 +138,73 @@ def run_info(machine: GraphMachine, slots: int = 0, can_stop: bool = False) -> R
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What changed after a revision, gathered quickly so that it can be packed when the machine has moved on.
+
+    Columns over ``nodes``, which are in the order of their first change; ``earlier`` are the attempts of a node that
+    ended meanwhile, oldest first.
+    """
+
+    nodes: Sequence[int]
+    status: Sequence[int]
+    attempt: Sequence[int]
+    slot: Sequence[int]
+    started: Sequence[float]
+    ended: Sequence[float]
+    earlier: Mapping[int, Sequence[PastAttempt]]
+    zero: float
+
+
+def window(machine: GraphMachine, since: int) -> Window:
+    """What changed after revision ``since``. O(changes since then), not O(nodes)."""
+    nodes = list(dict.fromkeys(machine.changes[since:]))
+    past = machine.past
+    earlier: dict[int, Sequence[PastAttempt]] = {}
+    if past:
+        for node in nodes:
+            ended = [attempt for attempt in past.get(node, ()) if attempt[0] >= since]
+            if ended:
+                earlier[node] = ended
+    # What happened before the start has no zero to count from: told as 0, whether it is told before or after.
+    zero = inf if isnan(machine.started_at) else machine.started_at
+    return Window(
+        nodes,
+        _take(machine.status, nodes),
+        _take(machine.attempt, nodes),
+        _take(machine.slot, nodes),
+        _take(machine.started, nodes),
+        _take(machine.ended, nodes),
+        earlier,
+        zero,
+    )
+
+
+def _take(column: Sequence[Any], nodes: Sequence[int]) -> Sequence[Any]:
+    return list(map(column.__getitem__, nodes))
+
+
+def pack(window: Window) -> bytes:
+    """The window as ``RECORD``s."""
+    packed = bytearray()
+    record, earlier, zero = RECORD.pack, window.earlier, window.zero
+    columns = (window.nodes, window.status, window.attempt, window.slot, window.started, window.ended)
+    for node, status, attempt, slot, started, ended in zip(*columns, strict=True):
+        if earlier and node in earlier:
+            for _, number, code, place, began, over in earlier[node]:
+                packed += record(node, code, min(number, 255), place, max(began - zero, 0.0), max(over - zero, 0.0))
+        # The clock may step back; max() lets NaN through.
+        packed += record(node, status, min(attempt, 255), slot, max(started - zero, 0.0), max(ended - zero, 0.0))
+    return bytes(packed)
+
+
 def records_since(machine: GraphMachine, since: int) -> bytes:
     """Records of every node that changed after revision ``since``, each node once per attempt that ended meanwhile.
 
     O(changes since then), not O(nodes). A receiver that applies them in order, the last one of a node winning, has the
     machine's columns, however the revisions were cut into windows.
     """
-    # What happened before the start has no zero to count from, and the clock may step back: both are told as 0, so
-    # that a record says the same whether it is made before or after the start. max() lets NaN through.
-    changed = dict.fromkeys(machine.changes[since:])
-    zero = inf if isnan(machine.started_at) else machine.started_at
-    packed = bytearray()
-    pack = RECORD.pack
-    status, attempts, slots = machine.status, machine.attempt, machine.slot
-    started, ended, past = machine.started, machine.ended, machine.past
-    for node in changed:
-        for revision, attempt, code, slot, began, over in past.get(node, ()):
-            if revision >= since:
-                packed += pack(node, code, min(attempt, 255), slot, max(began - zero, 0.0), max(over - zero, 0.0))
-        packed += pack(
-            node,
-            status[node],
-            min(attempts[node], 255),
-            slots[node],
-            max(started[node] - zero, 0.0),
-            max(ended[node] - zero, 0.0),
-        )
-    return bytes(packed)
+    return pack(window(machine, since))
 
 
 def all_records(machine: GraphMachine) -> bytes:

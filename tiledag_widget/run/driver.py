@@ -34,7 +34,7 @@ from types import FrameType
 from typing import Any, Final, Protocol
 
 from ..core.machine import GraphMachine
-from ..core.snapshot import Columns, Patch, RunInfo, columns, records_since, run_info
+from ..core.snapshot import Columns, Patch, RunInfo, columns, pack, run_info, window
 from ..core.states import (
     NOT_STARTED,
     RUNNING,
@@ -391,6 +391,7 @@ class Driver:
         task = self.tasks[node]
         call = Call(task.name, node, attempt, lambda: self._begin(node, attempt, slot))
         self._calls[node] = call
+        call.holder = task
         try:
             call.function, call.args, call.kwargs = task._prepare()
             value = self.executor.run(call)
@@ -542,10 +543,11 @@ class Driver:
             return run_info(self.machine, self.max_workers, self.executor.can_stop)
 
     def patch(self, since: int) -> Patch:
-        with self.lock:
+        with self.lock:  # for gathering only: packing takes longer, and nodes wait for the lock
             machine = self.machine
             info = run_info(machine, self.max_workers, self.executor.can_stop)
-            return Patch(since, machine.revision, records_since(machine, since), info)
+            revision, changed = machine.revision, window(machine, since)
+        return Patch(since, revision, pack(changed), info)
 
     def columns(self) -> Columns:
         with self.lock:
