@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import NotPicklable, StoppedError, WorkerDied
+from .progress import current
 
 
 class Skipped(Exception):
@@ -24,7 +25,19 @@ class Call:
     cancelled and `Skipped` has to be raised instead.
     """
 
-    __slots__ = ("_kill", "_lock", "args", "attempt", "begin", "function", "kwargs", "name", "node", "stop_asked")
+    __slots__ = (
+        "_kill",
+        "_lock",
+        "args",
+        "attempt",
+        "begin",
+        "function",
+        "holder",
+        "kwargs",
+        "name",
+        "node",
+        "stop_asked",
+    )
 
     def __init__(self, name: str, node: int, attempt: int, begin: Callable[[], bool]) -> None:
         self.name = name
@@ -34,6 +47,8 @@ class Call:
         self.function: Callable[..., Any] | None = None
         self.args: tuple[Any, ...] = ()
         self.kwargs: dict[str, Any] = {}
+        self.holder: Any = None
+        """What `progress` calls inside the function are about, where it runs in this process."""
         self.stop_asked = False
         self._kill: Callable[[], None] | None = None
         self._lock = threading.Lock()
@@ -142,12 +157,15 @@ class Futures:
         except RuntimeError as error:
             raise RuntimeError(
                 f"Node '{call.name}': {type(self._executor).__name__} takes no more work: {error}. "
-                "Retry it after `executor=` was given an open one."
+                "Make the graph anew with `executor=` an open one."
             ) from error
         try:
             outcome = future.result()
         except BaseException as error:
-            raise carried.explain(error) from error
+            explained = carried.explain(error)
+            if explained is error:
+                raise
+            raise explained from error
         return outcome.value()
 
 
@@ -182,10 +200,14 @@ class _Carried:
         if not call.begin():
             return _Outcome(None, Skipped())
         assert call.function is not None
+        outer = current.holder
         try:
+            current.holder = call.holder
             return _Outcome(call.function(*call.args, **call.kwargs), None)
         except BaseException as error:
             return _Outcome(None, error)
+        finally:
+            current.holder = outer
 
     def __reduce__(self) -> tuple[Any, ...]:
         from ..wire import pickles
