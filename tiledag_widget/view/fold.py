@@ -45,8 +45,8 @@ MARK_LIMIT: Final = 300
 BAND_LIMIT: Final = 100
 """Bands, before the ends of the flow are opened again."""
 ANY_GROUP: Final = -1
-CHUNK: Final = 4096
-"""Nodes between two breaths: about 2 ms of work."""
+CHUNK: Final = 2048
+"""Nodes between two breaths: 1 to 3 ms of work."""
 
 _PREFIX = re.compile(r"^(\D*?)[\s_\-.:#/(\[]*(?:\d.*)?$", re.DOTALL)
 
@@ -262,7 +262,9 @@ def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, 
                 buckets[key] = [node]
     groups = _Groups()
     large = set()
-    for key, members in buckets.items():
+    for done, (key, members) in enumerate(buckets.items()):
+        if not done % CHUNK:
+            breathe()
         if len(members) >= (STAGE_FROM if key % kinds in stages else FOLD_FROM):
             large.add(key)
     signatures = _signatures(structure, ranks, kinds, buckets, large, breathe) if len(buckets) > 1 else {}
@@ -293,7 +295,10 @@ def _signatures(
     """
     starts, parents, node_groups = structure.parent_start, structure.parents, structure.groups
     candidates = {key for key in large if len(buckets[key]) >= 2 * FOLD_FROM}
-    signatures = {node: 0 for key in candidates for node in buckets[key]}
+    signatures: dict[int, int] = {}
+    for key in candidates:
+        breathe()
+        signatures.update(dict.fromkeys(buckets[key], 0))
     if not signatures:
         return signatures
     last: dict[int, int] = {}
@@ -351,12 +356,17 @@ def _chains(structure: Structure, groups: _Groups, breathe: Breathe) -> _Groups:
             for parent in parents[starts[node] : starts[node + 1]]:
                 child_count[parent] += 1
                 only_child[parent] = node
-    for node in cards:
+    breathe()
+    for done, node in enumerate(cards):
+        if not done % CHUNK:
+            breathe()
         if child_count[node] <= 1 and starts[node + 1] - starts[node] <= 1:
             is_link[node] = 1
     runs: dict[int, list[int]] = {}
     is_inside = bytearray(total)
-    for node in cards:
+    for done, node in enumerate(cards):
+        if not done % CHUNK:
+            breathe()
         if not is_link[node] or (starts[node + 1] > starts[node] and is_link[parents[starts[node]]]):
             continue
         run = [node]
@@ -422,6 +432,7 @@ def _limit_layers(
             breathe()
         layers.setdefault(rank, []).append(group)
     limit = _layer_limit([len(layer) for layer in layers.values()])
+    breathe()
     if all(len(layer) <= limit for layer in layers.values()):
         return groups, ranks
     folded, folded_ranks = _Groups(), []
@@ -440,6 +451,8 @@ def _limit_layers(
 
 def _layer_limit(widths: list[int]) -> int:
     """Marks that a rank may show: fewer than usual where that saves the picture from bands."""
+    if len(widths) * LAYER_LEAST > MARK_LIMIT and sum(min(width, LAYER_LEAST) for width in widths) > MARK_LIMIT:
+        return LAYER_LIMIT
     for limit in range(LAYER_LIMIT, LAYER_LEAST - 1, -1):
         if sum(min(width, limit) for width in widths) <= MARK_LIMIT:
             return limit
