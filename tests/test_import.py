@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -54,14 +54,20 @@ def test_importing_and_building_a_graph_start_nothing() -> None:
 
 @pytest.mark.slow
 def test_import_costs_at_most_150_ms_more_than_a_bare_interpreter() -> None:
-    """Whoever types `import tiledag_widget` at a prompt does not notice it."""
+    """Whoever types `import tiledag_widget` at a prompt does not notice it.
+
+    Processor time: an import waits for nothing, and other tests that run at the same moment would count otherwise.
+    """
 
     def median_of_10(code: str) -> float:
         times = []
         for _ in range(10):
-            began = time.perf_counter()
+            before = os.times()
             fresh(code)
-            times.append(time.perf_counter() - began)
+            after = os.times()
+            times.append(
+                after.children_user + after.children_system - before.children_user - before.children_system
+            )
         return statistics.median(times)
 
     assert median_of_10("from tiledag_widget import DAG, Node, Mode, Status") - median_of_10("pass") < 0.150
