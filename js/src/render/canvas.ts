@@ -8,6 +8,8 @@ import { fade, GLYPH_GRID, GLYPH_STROKE, GLYPHS, type StatusStyle, type Theme } 
 
 const DIMMED = 0.3;
 const CELL_GAP = 1;
+/** Text is never smaller than this. */
+const LEAST_TEXT = 9.5;
 const DASHES: Record<StatusStyle["line"], readonly number[]> = { solid: [], dashed: [5, 4], dotted: [0.1, 3.4] };
 const NO_STYLE: StatusStyle = {
   mark: "",
@@ -282,7 +284,7 @@ function writeCard(
   const { context, theme } = brush;
   const k = scene.camera.k;
   const isCard = scene.level === "card";
-  const nameSize = isCard ? Math.max(11, 13 * k) : Math.min(12, Math.max(9.5, box.height * 0.45));
+  const nameSize = isCard ? Math.max(11, 13 * k) : Math.min(11.5, Math.max(LEAST_TEXT, box.height * 0.52));
   const detailSize = Math.max(9.5, 11 * k);
   const pad = isCard ? 10 * k : Math.max(4, 7 * k);
   const glyph = isCard ? Math.max(11, 14 * k) : Math.min(11, box.height - 5);
@@ -305,6 +307,10 @@ function writeCard(
   context.textBaseline = "middle";
   context.fillStyle = ink;
   context.font = `${isCard ? 600 : 500} ${nameSize}px ${theme.uiFont}`;
+  // A name is written smaller before anything of it is left out.
+  if (!isCard && mark.name.length < 60 && context.measureText(mark.name).width > right - textX) {
+    context.font = `500 ${LEAST_TEXT}px ${theme.uiFont}`;
+  }
   const name = fitText(brush, mark.name, right - textX);
   context.fillText(name, textX, nameY + 0.5);
   if (style.isStruck) strike(context, textX, nameY, context.measureText(name).width, ink);

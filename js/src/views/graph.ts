@@ -143,6 +143,14 @@ export class GraphView {
     this.events.moved();
   }
 
+  /** Height of the canvas at which the whole graph is seen as cards, at a width; 0 if it is too wide. */
+  cardHeight(room: number): number {
+    if (!this.places) return 0;
+    const k = leastZoom("card");
+    const { width, height } = this.places.bounds;
+    return width * k + 2 * FRAME_MARGIN > room ? 0 : height * k + 2 * FRAME_MARGIN;
+  }
+
   setTheme(theme: Theme): void {
     this.theme = theme;
     this.edgeBrush.theme = theme;

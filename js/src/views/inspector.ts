@@ -447,7 +447,8 @@ export class Inspector {
       ),
     );
     const none = element("span.td-quiet", {}, say("inspector.no_arguments"));
-    return section(say("inspector.arguments"), detail.arguments.length, ...(rows.length ? rows : [none]));
+    const list = rows.length > 0 ? element("div.td-arguments", {}, ...rows) : none;
+    return section(say("inspector.arguments"), detail.arguments.length, list);
   }
 
   private links(title: string, nodes: Uint32Array, signal: AbortSignal): HTMLElement | null {

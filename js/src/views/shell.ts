@@ -16,6 +16,8 @@ import { GraphView } from "./graph.ts";
 import { failuresInOrder, Inspector, nodesOf, type Tab } from "./inspector.ts";
 
 const HEIGHTS = { tiny: 160, small: 360, large: 480, least: 200, most: 900 } as const;
+/** Summary, tools and actions. */
+const BARS = 108;
 const WITH_INSPECTOR = 420;
 const WITH_DRAWER = 560;
 const WIDE = 900;
@@ -327,6 +329,7 @@ export class Shell {
       });
       this.resized();
       this.graph.arrange();
+      this.resized();
       this.showEmpty();
     } else if (this.isDrawing()) this.graph.restate();
     if (!this.isOnScreen && !changes.structure) return;
@@ -457,7 +460,7 @@ export class Shell {
     const isActive =
       !run.is_ended && this.source.connection.state !== "detached" && finished(counts) < this.store.total;
     if (!isActive) this.left = { at: 0, text: "" };
-    else if (Date.now() - this.left.at >= LEFT_MS) {
+    else if (Date.now() - this.left.at >= LEFT_MS || this.left.text === say("summary.left_unknown")) {
       this.left = { at: Date.now(), text: spent < 2 ? "" : timeLeftWords(timeLeft(this.store)) };
     }
     setText(this.leftText, this.left.text);
@@ -592,7 +595,10 @@ export class Shell {
     if (this.state.height > 0) return this.state.height;
     const { total, picture } = this.store;
     const page = this.root.ownerDocument.defaultView?.innerHeight ?? 800;
-    let height: number = total > 30 ? HEIGHTS.large : HEIGHTS.small;
+    // A small graph gets the large view where that, and only that, shows its cards.
+    const needed = this.graph.cardHeight(this.root.clientWidth) + BARS;
+    const isHigh = needed > HEIGHTS.small && needed <= HEIGHTS.large;
+    let height: number = total > 30 || isHigh ? HEIGHTS.large : HEIGHTS.small;
     if (picture && total < 3) height = HEIGHTS.tiny;
     if (this.inspector.isOpen)
       height = Math.max(height, this.root.dataset.wide === "true" ? WITH_INSPECTOR : WITH_DRAWER);
