@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import random
 import signal
@@ -76,9 +78,14 @@ def interrupts_go_to_the_key() -> Iterator[None]:
 
 
 def interrupted(action: Callable[[], object], after: float) -> float:
-    """Seconds from the signal to the KeyboardInterrupt."""
+    """Seconds from the signal to the KeyboardInterrupt.
+
+    No garbage is collected meanwhile: Python drops a KeyboardInterrupt that comes while it calls back for a weak
+    reference or in a ``__del__``, and an earlier test's graphs would bring some.
+    """
     caught = 0.0
-    with Interrupt(after) as interrupt:
+    gc.collect()
+    with Interrupt(after) as interrupt, no_garbage_collection():
         try:
             key.armed.set()
             action()
@@ -88,6 +95,15 @@ def interrupted(action: Callable[[], object], after: float) -> float:
             caught = time.perf_counter()
     assert caught, "no KeyboardInterrupt came"
     return caught - interrupt.sent
+
+
+@contextlib.contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def assert_sound(dag: DAG) -> None:
