@@ -564,6 +564,24 @@ def test_a_chain_built_from_either_end_costs_so_much_an_edge(size: int) -> None:
     assert max(costs) <= 40
 
 
+def test_blame_goes_once_along_each_edge() -> None:
+    """A retry above forty diamonds in a row would take until the end of the world."""
+
+    def cost(diamonds: int) -> int:
+        nodes = [AddNode(()), AddNode(()), AddNode((0, 1))]
+        for _ in range(diamonds):
+            top = len(nodes) - 1
+            nodes += [AddNode((top,)), AddNode((top,)), AddNode((top + 1, top + 2))]
+        machine = started(*nodes)
+        fail_node(machine, 0)
+        fail_node(machine, 1)
+        lines = lines_run(lambda: machine.handle(Retry((0,), False, 3.0)))
+        assert set(machine.blocker.values()) == {1}
+        return lines
+
+    assert cost(40) - cost(20) == cost(20) - cost(0)
+
+
 def test_a_machine_is_freed_without_the_garbage_collector() -> None:
     """Finished graphs of a long session would pile up in memory until the collector comes by."""
     gc.collect()

@@ -122,7 +122,7 @@ def all_events() -> Iterator[Event]:
     yield Cancel(None, 5.0)
     yield Start(5.0)
     yield from (AddNode(()), AddNode((1, 0)), AddNode((2,)), AddNode((-1,)), AddNode((), CANCELLED), AddNode((), 3))
-    yield from (AddEdge(0, 1), AddEdge(1, 0), AddEdge(0, 0), AddEdge(0, 2), AddEdge(-1, 0))
+    yield from (AddEdge(0, 1), AddEdge(1, 0), AddEdge(0, 0), AddEdge(0, 2), AddEdge(2, 0), AddEdge(-1, 0))
 
 
 @cache

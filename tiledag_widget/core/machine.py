@@ -276,7 +276,7 @@ class GraphMachine:
         node, attempt, at = event
         if not self._is_live(event, node, attempt):
             return
-        if self.status[node] != RUNNING or node not in self.stopping:
+        if node not in self.stopping:  # only what runs ever is
             raise self._illegal(event, node)
         self._close_attempt(node, at)
         self._set(node, CANCELLED, commands)
@@ -342,7 +342,7 @@ class GraphMachine:
         if not self.is_started:
             return
         for node in touched:
-            if self.status[node] == NOT_STARTED and not self.unmet[node]:
+            if not self.unmet[node]:
                 self._make_ready(node, commands)
         self._end_if_idle(event.at, commands)
 
