@@ -17,6 +17,7 @@ import pytest
 import tiledag_widget
 from tiledag_widget import DAG, Status, running
 from tiledag_widget.errors import ForkedError
+from tiledag_widget.run.threads import threads
 from tiledag_widget.testing import ManualExecutor
 
 from ..helpers import Gate, hostile_scheduling, wait_until
@@ -102,11 +103,11 @@ def test_nodes_added_by_several_threads_each_find_their_place() -> None:
             made[number].append(previous)
 
     with hostile_scheduling():
-        threads = [threading.Thread(target=build, args=(number,)) for number in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        builders = [threading.Thread(target=build, args=(number,)) for number in range(4)]
+        for builder in builders:
+            builder.start()
+        for builder in builders:
+            builder.join()
     with dag:
         pass
 
@@ -221,6 +222,7 @@ def test_a_destructor_that_raises_harms_nothing() -> None:
     node.retry(descendants=True)
     dag.wait(10)
     end = child.status
+    wait_until(lambda: threads.statistics()["busy"] == 0)
     del dag, node, child
     gc.collect()
 
@@ -246,10 +248,9 @@ def test_values_live_no_longer_than_their_graph() -> None:
         node = dag.submit_local(make, node)
     with dag:
         pass
-    driver = dag._driver
-    wait_until(lambda: driver.statistics()["lanes"] == 0)
+    wait_until(lambda: threads.statistics()["busy"] == 0)
 
-    del dag, node, driver
+    del dag, node
     gc.collect()
 
     assert [each() for each in seen] == [None] * 6
@@ -370,6 +371,7 @@ def test_after_a_fork_the_graph_refuses_to_work_in_the_child_and_a_new_one_works
         import os, sys, threading, time
         from tiledag_widget import DAG
         from tiledag_widget.errors import ForkedError
+from tiledag_widget.run.threads import threads
 
         dag = DAG()
         done = dag.submit_local(int, 7)
