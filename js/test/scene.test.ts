@@ -85,7 +85,7 @@ test("a card says what its status needs", async () => {
 
   assert.equal(marks[1]?.detail, "ValueError");
   assert.equal(marks[1]?.badge, "2");
-  assert.equal(marks[3]?.detail, "waits for 1 · n-0");
+  assert.equal(marks[3]?.detail, "waits for n-0");
   assert.equal(marks[0]?.isSelected, true);
 });
 

@@ -243,7 +243,7 @@ function waitingWords(store: Store, node: number): string {
       .slice(0, 2)
       .map((each) => plain(store.nameOf(each)))
       .join(", ");
-    return say("detail.waits_for", { n: waits.length, names });
+    return say(waits.length === 1 ? "detail.waits_for_one" : "detail.waits_for", { n: waits.length, names });
   }
   if (store.run?.started == null) return say("detail.ready");
   return store.parents || store.total === 1 ? say("detail.waits_for_worker") : "";

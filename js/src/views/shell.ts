@@ -330,9 +330,9 @@ export class Shell {
       this.resized();
       this.graph.arrange();
       this.resized();
-      this.showEmpty();
     } else if (this.isDrawing()) this.graph.restate();
     if (!this.isOnScreen && !changes.structure) return;
+    this.showEmpty();
     this.showSummary();
     this.inspector.update();
     for (const each of this.confirmed) each.update();
@@ -512,6 +512,7 @@ export class Shell {
     if (this.empty.dataset.key === key) return;
     this.empty.dataset.key = key;
     set(this.empty, { hidden: key === "", "data-place": key === "ready" ? "corner" : "middle" });
+    (key === "ready" ? this.graph.controls : this.graph.root).append(this.empty);
     if (key === "loading" || key === "none") {
       fill(this.empty, element("p", {}, say(key === "none" ? "connection.none" : "empty.loading")));
       return;
