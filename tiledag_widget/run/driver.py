@@ -160,10 +160,8 @@ class Driver:
                 return None
             if parent == child:
                 return [child]
-            if machine.graph.children[child]:
-                path = machine.graph.path(child, parent)
-                if path:
-                    return path
+            if machine.graph.closes_cycle(parent, child):
+                return machine.graph.path(child, parent)
             with _uninterrupted():
                 self._take(machine.handle(AddEdge(parent, child)))
         self._after()
