@@ -4,6 +4,7 @@
 #   make test             everything a change must pass: check, unit, TypeScript, browser
 #   make check            lint, types, layers
 #   make unit             the quick Python tests (ARGS="-k name" picks some)
+#   make trials           the long runs that every change must pass: all small graphs, failing and cancelled graphs, notebooks
 #   make browser          the tests in a real JupyterLab in Chromium
 #   make test-all         the long ones too
 #   make bench            tables against rivals
@@ -23,7 +24,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types layers unit browser slow test-all js js-check js-test bench notebooks docs dist format clean distclean
+.PHONY: help setup demo test check lint types layers unit trials browser slow test-all js js-check js-test bench notebooks docs dist format clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -84,6 +85,9 @@ check: lint types layers js-check
 unit: js
 	$(PY) -m pytest -n $(JOBS) -m "not slow and not browser" $(ARGS)
 
+trials: js
+	$(PY) -m pytest -n $(JOBS) -m "slow and not browser" tests/core tests/trials tests/test_notebooks.py $(ARGS)
+
 slow: js
 	$(PY) -m pytest -m "slow and not browser" $(ARGS)
 
@@ -95,6 +99,7 @@ test:
 	$(MAKE) check
 	$(MAKE) js-test
 	$(MAKE) unit
+	$(MAKE) trials
 	$(MAKE) browser
 
 test-all: test
@@ -117,6 +122,7 @@ notebooks: js
 
 docs: $(STAMPS)/dev
 	$(PY) js/make_protocol.py
+	$(PY) -m tests.docs_tables
 
 dist: $(STAMPS)/dev
 	rm -rf dist
