@@ -178,6 +178,23 @@ def test_a_node_cannot_join_before_its_parents() -> None:
     assert not dag.nodes
 
 
+def test_a_node_made_for_a_graph_that_has_not_joined_it_is_no_argument_yet() -> None:
+    """The error would speak of a bug of ours."""
+    dag = DAG()
+    loose = Node(double, 3, dag=dag)
+
+    with pytest.raises(ValueError, match="in no graph yet: add that one first"):
+        dag.submit_local(double, loose)
+    with pytest.raises(ValueError, match="already complete"):
+        dag.submit_local(double, Node(double, 3))
+    dag.add_node_obj(loose)
+    child = dag.submit_local(double, loose)
+    with dag:
+        pass
+
+    assert child.result() == 12
+
+
 def test_a_node_cannot_join_a_graph_when_its_parent_is_in_another() -> None:
     """It would wait for whatever node has the same number here."""
     here, there = DAG(), DAG()

@@ -346,9 +346,7 @@ class DAG:
             raise ValueError(f"{node!r} is part of another graph and cannot join this one")
         if node._index >= 0:
             return node
-        missing = [parent for parent in node._parents if parent._index < 0]
-        if missing:
-            raise ValueError(f"{node!r} waits for {missing[0]!r}, which is in no graph yet: add that one first")
+        _check_joined(node)
         strange = [parent for parent in node._parents if parent.dag is not self]
         if strange:
             raise ValueError(f"{node!r} waits for {strange[0]!r}, which is part of another graph: build both in one")
@@ -364,6 +362,8 @@ class DAG:
     def _join(self, node: Node[Any], name: str | None) -> Node[Any]:
         parents = node._parents
         indices = tuple([parent._index for parent in parents]) if parents else ()
+        if -1 in indices:
+            _check_joined(node)
         with self._build_lock:
             node._index = len(self._nodes)  # before anybody can find the node in the list
             try:
@@ -649,6 +649,12 @@ class _Callbacks:
 def running() -> list[DAG]:
     """The graphs of this process that run now."""
     return [cast("_Callbacks", driver._observer).dag for driver in running_drivers()]
+
+
+def _check_joined(node: Node[Any]) -> None:
+    missing = [parent for parent in node._parents if parent._index < 0]
+    if missing:
+        raise ValueError(f"{node!r} waits for {missing[0]!r}, which is in no graph yet: add that one first")
 
 
 def _checked_workers(max_workers: int | None, executor: Any) -> int:
