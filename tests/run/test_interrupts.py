@@ -173,14 +173,17 @@ def busy_graph(size: int = 3000) -> DAG:
     return dag
 
 
-@pytest.mark.parametrize("what", ["wait", "result", "compute", "building", "status", "retry and cancel"])
+MOMENTS = ["wait", "result", "compute", "building", "status", "retry and cancel", "visualize"]
+
+
+@pytest.mark.parametrize("what", MOMENTS)
 def test_c1_an_interrupt_at_any_moment_leaves_the_graph_whole(what: str) -> None:
     """Half a step inside the engine: a graph that never ends, a lock that nobody gives back."""
-    assert_prompt([one_interrupt(what, seed) for seed in seeds(6)])
+    assert_prompt([one_interrupt(what, seed) for seed in seeds(4)])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["wait", "result", "compute", "building", "status", "retry and cancel"])
+@pytest.mark.parametrize("what", MOMENTS)
 def test_c1_long(what: str) -> None:
     """The same, oftener, and with threads that change at every turn."""
     assert_prompt([one_interrupt(what, seed) for seed in seeds(25)])
@@ -231,11 +234,17 @@ def one_interrupt(what: str, seed: int) -> float:
         while True:
             (nodes[-1] if what == "result" else dag).wait()
 
+    def draw_for_ever() -> None:
+        dag.compute()
+        while True:
+            dag.visualize(notebook=False)
+
     actions: dict[str, Callable[[], None]] = {
         "building": build_for_ever,
         "compute": compute_for_ever,
         "status": ask_for_ever,
         "retry and cancel": meddle_for_ever,
+        "visualize": draw_for_ever,
     }
     with replayable(seed):
         took = interrupted(actions.get(what, wait_for_ever), source.uniform(0.0, 0.04))

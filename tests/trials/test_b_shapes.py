@@ -240,7 +240,7 @@ def independent(dag: DAG, count: int) -> Callable[[], bool]:
 
 @pytest.mark.parametrize(
     ("shape", "size"),
-    [(chain, 10_000), (chain, 20_000), (fan, 10_000), (lattice, 100), (independent, 100_000)],
+    [(chain, 20_000), (fan, 10_000), (lattice, 100), (independent, 100_000)],
 )
 def test_b8_large_graphs_build_and_run(shape: Callable[[DAG, int], Callable[[], bool]], size: int) -> None:
     """A deep graph would end in RecursionError, a wide one in minutes of waiting."""
@@ -260,7 +260,7 @@ def test_b8_large_graphs_build_and_run(shape: Callable[[DAG, int], Callable[[], 
 def test_b8_the_cost_of_an_edge_does_not_grow_with_the_graph() -> None:
     """In the reference a fan-in of n costs n squared. Counted, not timed: transitions, and work at each."""
     counts = {}
-    for width in (1_000, 10_000):
+    for width in (500, 5_000):
         dag = DAG(executor="inline")
         is_right = fan(dag, width)
         counter = 0
@@ -277,7 +277,7 @@ def test_b8_the_cost_of_an_edge_does_not_grow_with_the_graph() -> None:
         assert is_right()
         counts[width] = counter
 
-    assert counts[10_000] <= 10.5 * counts[1_000], counts
+    assert counts[5_000] <= 10.5 * counts[500], counts
 
 
 def test_b8_failure_and_cancel_run_down_a_deep_graph() -> None:
