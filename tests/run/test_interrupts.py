@@ -262,6 +262,8 @@ def one_interrupt(what: str, seed: int) -> float:
         "retry and cancel": meddle_for_ever,
         "visualize": draw_for_ever,
     }
+    if what == "visualize":
+        dag.visualize(notebook=False)  # an import cut off leaves its file to the garbage collector, which says so
     with replayable(seed):
         took = interrupted(actions.get(what, wait_for_ever), source.uniform(0.0, 0.04))
         if what == "retry and cancel":
