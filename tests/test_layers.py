@@ -20,7 +20,7 @@ PYTHON_ORDER = """
     core.states core.graph core.history core.machine core.snapshot
     wire.models wire.pickles wire.codec wire.client
     account
-    run.arguments run.threads run.asyncs run.progress run.worker_main run.workers run.executors run.driver
+    run.arguments run.threads run.pacer run.asyncs run.progress run.worker_main run.workers run.executors run.driver
     run.remote run.batch run.record
     server.security server.store server.arrays server.sql server.worker server.scheduler server.api server.http
     server.__main__ server.launch

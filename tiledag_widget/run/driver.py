@@ -14,7 +14,8 @@
 - When the interpreter exits, graphs that run are cancelled; running functions finish.
 
 **Threads**: lanes ``dag-<name>-nodes_<slot>``, each ends when nothing is ready; ``dag-<name>-callbacks``, ends when
-every callback was called. Both come from and go back to `run.threads`.
+every callback was called. Both come from and go back to `run.threads`. While functions return at once a graph keeps to
+one lane; see `run.pacer` for who opens the others, and its thread.
 """
 
 from __future__ import annotations
@@ -60,10 +61,13 @@ from ..core.states import (
 )
 from ..errors import ForkedError, IllegalTransition, StoppedError, WorkerDied
 from .executors import Call, Executor, Skipped
+from .pacer import pacer
 from .progress import current
 from .threads import threads
 
 _log = logging.getLogger("tiledag_widget.run")
+QUICK_S: Final = 0.0002
+QUICK_IN_A_ROW: Final = 16
 GRAPH: Final = -1
 """Stands for the whole graph where a node's index could."""
 
@@ -121,6 +125,8 @@ class Driver:
         self._is_delivering = False
         self._ready: deque[tuple[int, int]] = deque()
         self._lanes = 0
+        self._quick = QUICK_IN_A_ROW
+        """How many functions in a row took less than `QUICK_S`. See `pacer`."""
         self._free_slots: list[int] = []
         self._slots = 0
         self._calls: dict[int, Call] = {}
@@ -264,7 +270,31 @@ class Driver:
 
     def _after(self) -> None:
         """What follows a step, with no lock held: lanes for ready nodes, callbacks, views."""
-        while self._ready and self._lanes < self.max_workers:
+        if self._ready and self._lanes < self.max_workers:
+            if self._quick >= QUICK_IN_A_ROW and self.executor.is_direct and not self.executor.is_inline:
+                if not self._lanes:
+                    self.open_lanes(1)
+                if self._ready:
+                    pacer.watch(self)
+            else:
+                self.open_lanes(self.max_workers)
+        if self._outbox and not self._is_delivering:
+            self._start_delivery()
+        for listener in self._listeners:
+            listener()
+
+    # --- lanes ------------------------------------------------------------------------------------------
+
+    def pulse(self) -> int | None:
+        """See `pacer.Paced`."""
+        if not self._ready or self._lanes >= self.max_workers:
+            return None
+        return len(self.machine.changes)
+
+    def open_lanes(self, count: int) -> None:
+        """Open up to so many lanes more, as long as nodes are ready."""
+        while count > 0 and self._ready and self._lanes < self.max_workers:
+            count -= 1
             with self.lock:
                 if not self._ready or self._lanes >= self.max_workers:
                     break
@@ -275,12 +305,6 @@ class Driver:
                     slot, self._slots = self._slots, self._slots + 1
             if not self._open_lane(slot):
                 break
-        if self._outbox and not self._is_delivering:
-            self._start_delivery()
-        for listener in self._listeners:
-            listener()
-
-    # --- lanes ------------------------------------------------------------------------------------------
 
     def _open_lane(self, slot: int) -> bool:
         """False where the system gives no thread for it."""
@@ -328,6 +352,7 @@ class Driver:
         machine, lock, ready, tasks = self.machine, self.lock, self._ready, self.tasks
         monotonic, zero, reporting = time.monotonic, self._zero, current
         event: Event | None = None
+        began = 0.0
         while True:
             with lock:
                 if event is not None:
@@ -336,7 +361,8 @@ class Driver:
                 while ready and not gate.interrupted:
                     node, attempt = ready.popleft()
                     if machine.live[node] and machine.attempt[node] == attempt:
-                        commands = machine.handle(Began(node, attempt, zero + monotonic(), slot))
+                        began = monotonic()
+                        commands = machine.handle(Began(node, attempt, zero + began, slot))
                         if self._has_callbacks:
                             self._take(commands)
                         break
@@ -360,7 +386,12 @@ class Driver:
                 value = function(*args, **kwargs)
                 gate.inside = False
                 task._accept(value)
-                event = Finished(node, attempt, zero + monotonic())
+                ended = monotonic()
+                if ended - began > QUICK_S:
+                    self._quick = 0
+                elif self._quick < QUICK_IN_A_ROW:
+                    self._quick += 1
+                event = Finished(node, attempt, zero + ended)
                 # Nothing of the node may live on in this frame while the lane waits for work.
                 del function, args, kwargs, value
             except BaseException as error:
@@ -647,6 +678,7 @@ def _at_exit() -> None:
 def _after_fork() -> None:
     """No thread of ours is in the child, and a lock may be held by one of them for ever. What can be read stays so."""
     threads.forget()
+    pacer.forget()
     _running.clear()
     for driver in _all:
         driver.lock = threading.Lock()
