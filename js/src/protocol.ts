@@ -18,13 +18,14 @@ export type Action = "retry" | "retry_failed" | "retry_from" | "cancel" | "cance
 
 export type Question = "node" | "preview";
 
-export type Housekeeping = "open" | "resync" | "visible" | "ping";
+export type Housekeeping = "open" | "resync" | "visible" | "ping" | "withdraw";
 
 /**
  * Columns over the marks: what is drawn together.
  *
  * ``slot`` is the position across in card units, ``rank`` the column of the flow, ``order`` the place within the
- * rank; ``size`` the number of members, ``first`` the index of the lowest member.
+ * rank; ``size`` the number of members, ``first`` the index of the lowest member, ``group`` the number of the function
+ * or stage that all members have, -1 where they may have several.
  */
 export interface Marks {
   kind: MarkKind[];
@@ -34,6 +35,7 @@ export interface Marks {
   rank: number[];
   order: number[];
   slot: number[];
+  group: number[];
 }
 
 /**
@@ -141,7 +143,9 @@ export interface Pong {
  * What a page may ask. ``id`` is unique and repeated on each channel.
  *
  * ``graph`` is the `Picture`'s ``graph_id``, needed on the control channel; ``nodes`` are indices (actions; the first
- * one for questions); ``visible`` goes with ``visible``; ``view`` names the view that asks.
+ * one for questions); ``visible`` goes with ``visible``; ``view`` names the view that asks; ``of`` goes with
+ * ``withdraw`` and is the id of the action that is not to be done; ``asked`` goes with actions and is the kernel's
+ * Unix time, as the page reckons it, when somebody pressed.
  */
 export interface Request {
   id?: string;
@@ -150,6 +154,8 @@ export interface Request {
   nodes?: number[];
   visible?: boolean;
   view?: string;
+  of?: string;
+  asked?: number;
 }
 
 /** A line of a traceback. ``mine`` tells the user's code from libraries'; ``cell`` is the notebook cell's number. */

@@ -108,6 +108,24 @@ test("without an answer within a second the kernel is busy; the answer still cou
   source.close();
 });
 
+test("a request that waits for a busy kernel can be withdrawn, on both channels", async () => {
+  const { kernel, handle, source } = await withHandle();
+  kernel.isAnswering = false;
+  const acted = source.act("cancel", [1]);
+  const pending = source.pending[0];
+  assert.ok(pending);
+  source.withdraw(pending);
+
+  assert.equal((await acted).message, "Withdrawn.");
+  const sent = [kernel.requests.at(-1), handle.sent.at(-1)?.content];
+  for (const request of sent) assert.deepEqual([request?.kind, request?.of], ["withdraw", pending.id]);
+  kernel.message({ type: "ack", id: pending.id, ok: false, message: "Withdrawn.", count: 0 });
+  assert.equal(pending.state, "done");
+  kernel.message({ type: "ack", id: pending.id, ok: true, message: "1 node will not start.", count: 1 });
+  assert.equal(pending.message, "1 node will not start.");
+  source.close();
+});
+
 test("a restarted kernel detaches: what is open is refused, buttons say why", async () => {
   const { kernel, handle, source } = await withHandle();
   kernel.isAnswering = false;

@@ -102,6 +102,24 @@ test("time left comes from what was measured, on the slots there are", async () 
   assert.equal(timeLeftWords({ low: 61, high: 118 }), "about 1–2 min left");
 });
 
+test("time left is unknown while a function has nodes to come and none that was measured", async () => {
+  const nodes: FakeNode[] = [
+    ...Array.from({ length: 10 }, (_, at) => ({ name: `load-${at}`, group: "load", parents: [] })),
+    ...Array.from({ length: 3 }, (_, at) => ({ name: `fit-${at}`, group: "fit", parents: [at] })),
+  ];
+  const kernel = new FakeKernel(nodes);
+  kernel.startedAt = Date.now() / 1000 - 10;
+  kernel.states.forEach((state, index) => {
+    if (index < 9) Object.assign(state, { status: COMPLETED, attempt: 1, slot: 0, started: 0, ended: 2 });
+  });
+  assert.equal(timeLeft((await connect(kernel)).store), null);
+
+  // One card of the function is enough for its other cards.
+  Object.assign(kernel.states[10] ?? {}, { status: COMPLETED, attempt: 1, slot: 0, started: 2, ended: 8 });
+  const left = timeLeft((await connect(kernel)).store);
+  assert.ok(left && left.low >= 6, `left is ${JSON.stringify(left)}`);
+});
+
 test("before five nodes have finished there is no time left", async () => {
   const kernel = new FakeKernel(DIAMOND);
   kernel.startedAt = Date.now() / 1000;

@@ -57,9 +57,10 @@ export function arrange(nodes: readonly FakeNode[]): { marks: Marks; edges: Mark
     const key = `${rank[index]}|${node.group}`;
     groups.set(key, [...(groups.get(key) ?? []), index]);
   });
-  const marks: Marks = { kind: [], name: [], size: [], first: [], rank: [], order: [], slot: [] };
+  const marks: Marks = { kind: [], name: [], size: [], first: [], rank: [], order: [], slot: [], group: [] };
   const markOf = new Uint32Array(nodes.length);
   const done = new Set<string>();
+  const groupNumbers = [...new Set(nodes.map((node) => node.group))];
   const add = (kind: MarkKind, name: string, members: readonly number[]): void => {
     for (const member of members) markOf[member] = marks.kind.length;
     marks.kind.push(kind);
@@ -69,6 +70,7 @@ export function arrange(nodes: readonly FakeNode[]): { marks: Marks; edges: Mark
     marks.rank.push(rank[members[0] ?? 0] ?? 0);
     marks.order.push(0);
     marks.slot.push(0);
+    marks.group.push(groupNumbers.indexOf(nodes[members[0] ?? 0]?.group ?? ""));
   };
   nodes.forEach((node, index) => {
     const key = `${rank[index]}|${node.group}`;

@@ -12,6 +12,7 @@ function marks(...rows: [MarkKind, number, number][]): Marks {
     rank: rows.map(([, rank]) => rank),
     order: rows.map(() => 0),
     slot: rows.map(([, , slot]) => slot),
+    group: rows.map(() => -1),
   };
 }
 
@@ -89,4 +90,20 @@ test("a narrow view reads from top to bottom", () => {
 
 test("no mark is fine", () => {
   assert.deepEqual(place(marks(), edges(), "right").bounds, { x: 0, y: 0, width: 0, height: 0 });
+});
+
+test("what is taken away leaves no gap, and the order stays", () => {
+  const all = marks(["card", 0, 0], ["card", 0, 5], ["card", 1, 2], ["card", 2, 5], ["card", 3, 4]);
+  const lines = edges([0, 2], [1, 2], [1, 4, [9, 5]], [2, 3], [3, 4]);
+  const some = place(all, lines, "right", new Set([0, 1, 4]));
+
+  assert.ok(Number.isNaN(some.x[2] ?? 0) && Number.isNaN(some.y[3] ?? 0));
+  assert.equal(some.x[4], CARD.width + GAP_ALONG);
+  assert.equal((some.y[1] ?? 0) - (some.y[0] ?? 0), 2 * (CARD.height + GAP_ACROSS));
+  assert.deepEqual(
+    some.lines.map((line) => line.length),
+    [0, 0, 4, 0, 0],
+  );
+  assert.equal(some.bounds.width, 2 * CARD.width + GAP_ALONG);
+  assert.deepEqual(place(all, lines, "right", null), place(all, lines, "right"));
 });

@@ -89,6 +89,31 @@ test("a card says what its status needs", async () => {
   assert.equal(marks[0]?.isSelected, true);
 });
 
+test("a node that could start says that it waits for a worker, a retried one too", async () => {
+  const { store, input } = await grid(2, 3);
+  store.status[0] = Status.COMPLETED;
+  store.status[1] = Status.NOT_STARTED;
+  const marks = buildScene(input).marks;
+
+  assert.equal(marks[1]?.detail, "waits for a worker");
+  assert.equal(marks[3]?.detail, "waits for a worker");
+});
+
+test("what has no place is neither drawn nor hit", async () => {
+  const { store, input } = await grid(2, 3);
+  const picture = store.picture;
+  assert.ok(picture);
+  const places = place(picture.marks, picture.edges, "right", new Set([1, 4]));
+  const scene = buildScene({ ...input, places });
+
+  assert.deepEqual(
+    scene.marks.map((mark) => mark.mark),
+    [1, 4],
+  );
+  assert.equal(scene.edges.length, 1);
+  assert.equal(hitTest({ places, camera: input.camera }, 20, 20), 1);
+});
+
 test("a click hits the mark under it and nothing beside it", async () => {
   const { input } = await grid(2, 3);
   assert.equal(hitTest(input, 20, 20), 0);

@@ -165,6 +165,7 @@ def one_mark_each(structure: Structure, previous: Arranged | None = None) -> Arr
             "rank": [0],
             "order": [0],
             "slot": [0.0],
+            "group": [-1],
         },
         {"source": [], "target": [], "count": [], "bends": []},
         array("I", bytes(4 * total)),

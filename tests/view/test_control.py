@@ -92,6 +92,25 @@ def test_actions_are_carried_out_and_answered(kind: str, nodes: list[int], calle
     assert room.source.calls == [called]
 
 
+def test_what_waited_for_a_busy_kernel_can_be_withdrawn() -> None:
+    """Both stand in the queue of a blocked cell, the withdrawal right behind."""
+    room = Room()
+    room.desk.take(request("retry", 0, asked=1.0))
+    room.desk.take({"id": "r2", "kind": "withdraw", "of": "r1"})
+    (ack,) = room.feed.wait_for(1)
+    assert (ack["ok"], ack["message"]) == (False, "Withdrawn.")
+    assert room.source.calls == []
+
+
+def test_a_withdrawal_that_overtakes_its_action_counts_too() -> None:
+    room = Room()
+    room.desk.take({"id": "r2", "kind": "withdraw", "of": "r1"})
+    room.desk.take(request("retry", 0, asked=12.4))
+    (ack,) = room.feed.wait_for(1)
+    assert not ack["ok"]
+    assert room.source.calls == []
+
+
 def test_what_the_graph_refuses_is_said_in_its_words() -> None:
     room = Room()
     room.desk.take(request("stop", 1))

@@ -90,7 +90,9 @@ def test_a_fan_out_folds_from_eight_members(width: int, marks: int) -> None:
     if marks == 3:
         assert shown(folding) == [("card", "list", 1), ("stack", "resize", width), ("card", "merge", 1)]
         assert folding.count == [width, width]
-        assert folding.folded == f"Grouped: {width + 2:,} nodes in 3 groups"
+        assert folding.folded == f"Grouped: {width:,} of {width + 2:,} nodes in 1 group"
+    else:
+        assert folding.folded == ""
 
 
 def test_a_stage_folds_from_two_members() -> None:

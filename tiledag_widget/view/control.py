@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 import weakref
@@ -25,7 +26,7 @@ from typing import Any, Final, TypedDict, get_args
 from ..core.snapshot import GraphSource
 from .details import node_detail, preview
 from .feed import Feed
-from .messages import CONTROL_REPLY, CONTROL_TYPE, Ack, Action, Housekeeping, Question, Queued, Reply
+from .messages import BUSY_S, CONTROL_REPLY, CONTROL_TYPE, Ack, Action, Housekeeping, Question, Queued, Reply
 from .worker import PATIENCE_S, Worker
 
 _log = logging.getLogger("tiledag_widget.view")
@@ -37,6 +38,8 @@ REMEMBERED: Final = 1_000
 LONGEST_ID: Final = 100
 CONTROL_WAIT_S: Final = 0.03
 """How long the control channel's answer waits for the action, without blocking anything."""
+REST_S: Final = 0.2
+"""How long an action that was asked for more than `BUSY_S` ago waits for its withdrawal."""
 
 ACTION_WORKER: Final = Worker("tiledag-actions")
 
@@ -53,6 +56,8 @@ class Checked(TypedDict):
     nodes: list[int]
     visible: bool
     view: str
+    of: str
+    asked: float
 
 
 def check(request: object) -> Checked:
@@ -65,6 +70,7 @@ def check(request: object) -> Checked:
         raise BadRequest("a request is an object")
     identity, kind = request.get("id"), request.get("kind")
     nodes, view = request.get("nodes") or [], request.get("view") or ""
+    of, asked = request.get("of"), request.get("asked")
     if not isinstance(identity, str) or not 0 < len(identity) <= LONGEST_ID:
         raise BadRequest("a request has an id")
     if not isinstance(kind, str) or kind not in ACTIONS | QUESTIONS | HOUSEKEEPING:
@@ -77,6 +83,8 @@ def check(request: object) -> Checked:
         "nodes": nodes,
         "visible": bool(request.get("visible", True)),
         "view": view[:LONGEST_ID] if isinstance(view, str) else "",
+        "of": of[:LONGEST_ID] if isinstance(of, str) else "",
+        "asked": float(asked) if isinstance(asked, (int, float)) else math.inf,
     }
 
 
@@ -106,6 +114,7 @@ class Desk:
         self._wall = wall
         self._lock = threading.Lock()
         self._taken: OrderedDict[str, Future[Ack | None]] = OrderedDict()
+        self._withdrawn: OrderedDict[str, None] = OrderedDict()
         _DESKS[source.graph_id] = self
 
     def take(self, request: object) -> Future[Ack | None]:
@@ -152,7 +161,12 @@ class Desk:
 
     def _act(self, request: Checked, answer: Future[Ack | None]) -> None:
         ok, count = False, 0
+        if self._wall() - request["asked"] > BUSY_S:
+            # It stood in a queue, and what was sent after it stands right behind.
+            time.sleep(REST_S)
         try:
+            if request["id"] in self._withdrawn:
+                raise RuntimeError("Withdrawn.")
             count = self._carry_out(request["kind"], request["nodes"])
             ok, message = True, said(request["kind"], count)
         except (RuntimeError, LookupError, ValueError) as error:
@@ -201,7 +215,12 @@ class Desk:
 
     def _keep_house(self, request: Checked) -> None:
         kind = request["kind"]
-        if kind == "visible":
+        if kind == "withdraw":
+            with self._lock:
+                self._withdrawn[request["of"]] = None
+                if len(self._withdrawn) > REMEMBERED:
+                    self._withdrawn.popitem(last=False)
+        elif kind == "visible":
             self._feed.set_visible(request["view"], request["visible"])
         elif kind == "ping":
             self._feed.answer({"type": "reply", "id": request["id"], "body": {"now": self._wall()}, "error": None})

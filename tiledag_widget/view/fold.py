@@ -592,11 +592,20 @@ def _finish(
     size = [len(members) for members in groups.members]
     first = [min(members) for members in groups.members]
     source, target, count = _edges(structure, node_mark, len(kind), breathe)
-    folded = ""
-    if len(kind) < total:
-        folded = say("grouped", nodes=f"{total:,}", groups=f"{len(kind):,}")
+    folded = _folded_words(size)
     joins = _joins(structure, ranks, node_mark, kind, name, breathe)
     return Folding(kind, name, size, first, node_mark, array("I", ranks), source, target, count, folded, joins)
+
+
+def _folded_words(size: Sequence[int]) -> str:
+    """How many nodes are not seen one by one, and in how many marks; empty where all are."""
+    several = [members for members in size if members > 1]
+    if not several:
+        return ""
+    nodes, total = sum(several), sum(size)
+    key = "grouped_one" if len(several) == 1 else "grouped"
+    of = say("of_total", nodes=f"{nodes:,}", total=f"{total:,}") if nodes < total else f"{nodes:,}"
+    return say(key, nodes=of, groups=f"{len(several):,}")
 
 
 def _edges(
@@ -691,7 +700,6 @@ def coarser(folding: Folding, ranks: Sequence[int], limit: int) -> Folding:
         if new_mark[parent] != new_mark[child]:
             counts[new_mark[parent], new_mark[child]] += count
     ends = sorted(counts)
-    total = len(folding.node_mark)
     return Folding(
         kind,
         name,
@@ -702,7 +710,7 @@ def coarser(folding: Folding, ranks: Sequence[int], limit: int) -> Folding:
         [parent for parent, _ in ends],
         [child for _, child in ends],
         [counts[end] for end in ends],
-        say("grouped", nodes=f"{total:,}", groups=f"{len(kind):,}"),
+        _folded_words(size),
         {},
     )
 

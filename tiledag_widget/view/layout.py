@@ -117,8 +117,8 @@ def place(count: int, source: Sequence[int], target: Sequence[int], breathe: Bre
     return Layout(ranks, order, slots[:count], bends, list(zip(source, target, strict=False)))
 
 
-def to_message(folding: Folding, layout: Layout) -> tuple[Marks, MarkEdges]:
-    """What the page is told about marks and the edges between them."""
+def to_message(folding: Folding, layout: Layout, group: Sequence[int] = ()) -> tuple[Marks, MarkEdges]:
+    """What the page is told about marks and the edges between them; ``group`` as in `Marks`."""
     marks: Marks = {
         "kind": list(folding.kind),
         "name": list(folding.name),
@@ -127,6 +127,7 @@ def to_message(folding: Folding, layout: Layout) -> tuple[Marks, MarkEdges]:
         "rank": list(layout.rank),
         "order": list(layout.order),
         "slot": list(layout.slot),
+        "group": list(group) or [-1] * len(folding),
     }
     edges: MarkEdges = {
         "source": list(folding.source),

@@ -23,13 +23,15 @@
     the page asks to ``resync``.
 ``ack`` and ``reply``
     Answers to a request, by its ``id``. Actions get an ``ack``; questions and ``ping`` (``body`` is a `Pong`) get a
-    ``reply``; ``open`` and ``resync`` are answered by a picture, ``visible`` by nothing.
+    ``reply``; ``open`` and ``resync`` are answered by a picture, ``visible`` and ``withdraw`` by nothing (the action
+    that was withdrawn is refused, unless it was already begun).
 
-**Page to kernel**: a `Request`, sent by the comm and, for actions, on the control channel (message type
+**Page to kernel**: a `Request`, sent by the comm and on the control channel (message type
 `CONTROL_TYPE`, ``content`` is the `Request` with ``graph``) at the same time under the same ``id``. The first one that
-arrives is carried out, the other dropped. The control channel answers at once with `CONTROL_REPLY`: ``content`` is the
-`Ack` where it is there already, else a `Queued`; the ``ack`` comes by the comm in any case. ``open`` and ``resync`` go
-both ways too, so that a view opened while a cell blocks gets its picture.
+arrives is carried out, the other dropped. An action that waited for a busy kernel rests for a moment before it is
+carried out: a ``withdraw`` may stand right behind it. The control channel answers at once with `CONTROL_REPLY`:
+``content`` is the `Ack` where it is there already, else a `Queued`; the ``ack`` comes by the comm in any case.
+Everything else goes both ways too, so that a view opened while a cell blocks gets its picture.
 
 **Traits** of the widget are few and small, since notebooks save them: ``graph_id`` (a page cannot see the id of its own
 model, and needs a name for the graph on the control channel before the first picture) and ``auto_update`` (False:
@@ -63,7 +65,8 @@ class Marks(TypedDict):
     """Columns over the marks: what is drawn together.
 
     ``slot`` is the position across in card units, ``rank`` the column of the flow, ``order`` the place within the
-    rank; ``size`` the number of members, ``first`` the index of the lowest member.
+    rank; ``size`` the number of members, ``first`` the index of the lowest member, ``group`` the number of the function
+    or stage that all members have, -1 where they may have several.
     """
 
     kind: list[MarkKind]
@@ -73,6 +76,7 @@ class Marks(TypedDict):
     rank: list[int]
     order: list[int]
     slot: list[float]
+    group: list[int]
 
 
 class MarkEdges(TypedDict):
@@ -182,14 +186,16 @@ class Pong(TypedDict):
 
 Action = Literal["retry", "retry_failed", "retry_from", "cancel", "cancel_graph", "stop"]
 Question = Literal["node", "preview"]
-Housekeeping = Literal["open", "resync", "visible", "ping"]
+Housekeeping = Literal["open", "resync", "visible", "ping", "withdraw"]
 
 
 class Request(TypedDict, total=False):
     """What a page may ask. ``id`` is unique and repeated on each channel.
 
     ``graph`` is the `Picture`'s ``graph_id``, needed on the control channel; ``nodes`` are indices (actions; the first
-    one for questions); ``visible`` goes with ``visible``; ``view`` names the view that asks.
+    one for questions); ``visible`` goes with ``visible``; ``view`` names the view that asks; ``of`` goes with
+    ``withdraw`` and is the id of the action that is not to be done; ``asked`` goes with actions and is the kernel's
+    Unix time, as the page reckons it, when somebody pressed.
     """
 
     id: str
@@ -198,6 +204,8 @@ class Request(TypedDict, total=False):
     nodes: list[int]
     visible: bool
     view: str
+    of: str
+    asked: float
 
 
 class Frame(TypedDict):

@@ -18,7 +18,7 @@ from math import isnan
 from typing import Any, Final, Literal
 
 from ..core.snapshot import RECORD, GraphSource, RunInfo, Structure
-from .fold import fold
+from .fold import Folding, fold
 from .layout import arrange, to_message
 from .messages import CHUNK_BYTES, PROTOCOL, ColumnChunk, MarkEdges, Marks, Picture, Run
 
@@ -58,8 +58,18 @@ def fold_and_layout(structure: Structure, previous: Arranged | None = None) -> A
     known = previous.folding if previous is not None else None
     folding = fold(structure, known)
     layout = arrange(folding, previous.layout if previous is not None and known is not None else None)
-    marks, edges = to_message(folding, layout)
+    marks, edges = to_message(folding, layout, _groups(structure, folding))
     return Arranged(folding, layout, marks, edges, folding.node_mark, folding.folded)
+
+
+def _groups(structure: Structure, folding: Folding) -> list[int]:
+    """Per mark the group that its members have, -1 where they may have several. O(marks)."""
+    groups: list[int] = []
+    for kind, name, first in zip(folding.kind, folding.name, folding.first, strict=True):
+        group = structure.groups[first]
+        is_one = kind == "card" or (kind == "stack" and name == structure.group_names[group])
+        groups.append(group if is_one else -1)
+    return groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +135,7 @@ class Openings:
 def heap(structure: Structure, reason: str) -> Arranged:
     """Everything in one stack: what is left where nothing could be arranged."""
     total = len(structure)
-    marks: Marks = {"kind": [], "name": [], "size": [], "first": [], "rank": [], "order": [], "slot": []}
+    marks: Marks = {"kind": [], "name": [], "size": [], "first": [], "rank": [], "order": [], "slot": [], "group": []}
     if total:
         marks = {
             "kind": ["stack"],
@@ -135,6 +145,7 @@ def heap(structure: Structure, reason: str) -> Arranged:
             "rank": [0],
             "order": [0],
             "slot": [0.0],
+            "group": [-1],
         }
     edges: MarkEdges = {"source": [], "target": [], "count": [], "bends": []}
     return Arranged(None, None, marks, edges, array("I", bytes(4 * total)), reason)

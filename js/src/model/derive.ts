@@ -97,23 +97,22 @@ export interface TimeLeft {
 }
 
 /**
- * Seconds that a running graph still needs, as a range, or null where nothing sensible can be said. The lower bound is
- * the work left over the slots, or the longest chain of marks if that is longer; the upper one is both together.
+ * Seconds that a running graph still needs, as a range, or null where nothing sensible can be said: before
+ * `MIN_FINISHED` nodes are Completed, and while a function has nodes left but none that has been measured. The lower
+ * bound is the work left over the slots, or the longest chain of marks if that is longer; the upper one is both
+ * together.
  */
 export function timeLeft(store: Store): TimeLeft | null {
   const { picture, run } = store;
   if (!picture || !run || finished(store.counts) < MIN_FINISHED) return null;
   const now = store.runTime();
-  const { sums, counts } = measured(store);
-  let allSum = 0;
-  let allCount = 0;
-  for (let mark = 0; mark < store.markCount; mark++) {
-    allSum += sums[mark] ?? 0;
-    allCount += counts[mark] ?? 0;
-  }
-  if (allCount < MIN_FINISHED) return null;
-  const mean = (mark: number): number =>
-    (counts[mark] ?? 0) > 0 ? (sums[mark] ?? 0) / (counts[mark] ?? 1) : allSum / allCount;
+  const keys = functionsOf(store);
+  const { sums, counts, total } = measured(store, keys);
+  if (total < MIN_FINISHED) return null;
+  const mean = (mark: number): number => {
+    const key = keys[mark] ?? 0;
+    return (counts[key] ?? 0) > 0 ? (sums[key] ?? 0) / (counts[key] ?? 1) : Number.NaN;
+  };
   const spent = runningFor(store, now);
   const slots = Math.max(1, run.slots || (store.counts[Status.RUNNING] ?? 1));
   const ownLeft = new Float64Array(store.markCount);
@@ -123,6 +122,7 @@ export function timeLeft(store: Store): TimeLeft | null {
     const waiting = store.markCounts[base + Status.NOT_STARTED] ?? 0;
     const running = store.markCounts[base + Status.RUNNING] ?? 0;
     if (waiting + running === 0) continue;
+    if (Number.isNaN(mean(mark))) return null;
     const begun = running ? Math.max(0.1 * mean(mark), mean(mark) - (spent[mark] ?? 0) / running) : 0;
     work += waiting * mean(mark) + running * begun;
     ownLeft[mark] = Math.max(begun, waiting ? Math.ceil(waiting / slots) * mean(mark) : 0);
@@ -133,18 +133,32 @@ export function timeLeft(store: Store): TimeLeft | null {
   return { low, high: Math.max(low * 1.25, Math.min(work / slots + chain, low * 2)) };
 }
 
-function measured(store: Store): { sums: Float64Array; counts: Float64Array } {
+/** Per mark a number that it shares with all marks of the same function; a mark of several has one of its own. */
+function functionsOf(store: Store): Uint32Array {
+  const keys = new Uint32Array(store.markCount);
+  const first = new Map<number, number>();
+  for (let mark = 0; mark < store.markCount; mark++) {
+    const group = store.picture?.marks.group?.[mark] ?? -1;
+    if (group >= 0 && !first.has(group)) first.set(group, mark);
+    keys[mark] = (group >= 0 ? first.get(group) : mark) ?? mark;
+  }
+  return keys;
+}
+
+function measured(store: Store, keys: Uint32Array): { sums: Float64Array; counts: Float64Array; total: number } {
   const sums = new Float64Array(store.markCount);
   const counts = new Float64Array(store.markCount);
+  let total = 0;
   for (let node = 0; node < store.total; node++) {
     if (store.status[node] !== Status.COMPLETED) continue;
     const took = (store.ended[node] ?? Number.NaN) - (store.started[node] ?? Number.NaN);
     if (!(took >= 0)) continue;
-    const mark = store.markOf[node] ?? 0;
-    sums[mark] = (sums[mark] ?? 0) + took;
-    counts[mark] = (counts[mark] ?? 0) + 1;
+    const key = keys[store.markOf[node] ?? 0] ?? 0;
+    sums[key] = (sums[key] ?? 0) + took;
+    counts[key] = (counts[key] ?? 0) + 1;
+    total += 1;
   }
-  return { sums, counts };
+  return { sums, counts, total };
 }
 
 function runningFor(store: Store, now: number): Float64Array {

@@ -20,6 +20,8 @@ export interface Places {
   /** Per edge: x and y of its port, of where it enters and leaves each rank it crosses, and of its other port. */
   lines: readonly Float64Array[];
   bounds: Box;
+  /** Marks that are shown, null for all. The others have no place: NaN; their edges no points. */
+  shown: ReadonlySet<number> | null;
 }
 
 export const CARD = { width: 168, height: 44 } as const;
@@ -33,11 +35,20 @@ export function sizeOf(kind: MarkKind): { width: number; height: number; slips: 
   return kind === "card" ? { ...CARD, slips: 0 } : { ...STACK, slips: kind === "chain" ? 0 : 2 * SLIP };
 }
 
-/** Where every mark stands. Cost: O(marks log marks + bends). */
-export function place(marks: Marks, edges: MarkEdges, direction: Direction): Places {
+/**
+ * Where every mark stands; with `shown`, where these do once the others are taken away. Cost: O(marks log marks + bends).
+ */
+export function place(
+  all: Marks,
+  allEdges: MarkEdges,
+  direction: Direction,
+  shown: ReadonlySet<number> | null = null,
+): Places {
+  const { marks, edges } = shown ? closeUp(all, allEdges, shown) : { marks: all, edges: allEdges };
   const count = marks.kind.length;
   const isRight = direction === "right";
-  const sizes = marks.kind.map(sizeOf);
+  const isShown = (mark: number): boolean => shown?.has(mark) ?? true;
+  const sizes = marks.kind.map((kind, mark) => (isShown(mark) ? sizeOf(kind) : { width: 0, height: 0, slips: 0 }));
   const along = (mark: number): number => (isRight ? (sizes[mark]?.width ?? 0) : heightOf(sizes[mark]));
   const across = (mark: number): number => (isRight ? heightOf(sizes[mark]) : (sizes[mark]?.width ?? 0));
 
@@ -52,8 +63,14 @@ export function place(marks: Marks, edges: MarkEdges, direction: Direction): Pla
     height: new Float64Array(count),
     lines: [],
     bounds: { x: 0, y: 0, width: 0, height: 0 },
+    shown,
   };
   for (let mark = 0; mark < count; mark++) {
+    if (!isShown(mark)) {
+      places.x[mark] = Number.NaN;
+      places.y[mark] = Number.NaN;
+      continue;
+    }
     const size = sizes[mark] ?? { ...CARD, slips: 0 };
     const start = ranks.start[marks.rank[mark] ?? 0] ?? 0;
     const middle = toAcross(marks.slot[mark] ?? 0);
@@ -62,15 +79,41 @@ export function place(marks: Marks, edges: MarkEdges, direction: Direction): Pla
     places.x[mark] = isRight ? start : middle - size.width / 2;
     places.y[mark] = isRight ? middle - size.height / 2 : start;
   }
-  places.lines = edges.source.map((_, edge) => line(places, edges, edge, ranks, toAcross, marks.rank));
-  places.bounds = withLines(
-    boundsOf(
-      places,
-      Array.from({ length: count }, (_, mark) => mark),
-    ),
-    places.lines,
+  places.lines = edges.source.map((source, edge) =>
+    isShown(source) && isShown(edges.target[edge] ?? 0)
+      ? line(places, edges, edge, ranks, toAcross, marks.rank)
+      : new Float64Array(0),
   );
+  places.bounds = withLines(boundsOf(places, shown ?? Array.from({ length: count }, (_, mark) => mark)), places.lines);
   return places;
+}
+
+/** The same order with the ranks closed up that hold nothing shown, and slots that nothing shown is near. */
+function closeUp(marks: Marks, edges: MarkEdges, shown: ReadonlySet<number>): { marks: Marks; edges: MarkEdges } {
+  const own = [...shown];
+  const ranks = [...new Set(own.map((mark) => marks.rank[mark] ?? 0))].sort((a, b) => a - b);
+  const rankOf = new Map(ranks.map((rank, at) => [rank, at]));
+  const isKept = edges.source.map((source, edge) => shown.has(source) && shown.has(edges.target[edge] ?? 0));
+  // Of the bends of a kept edge those stay that cross a rank which is still there.
+  const bends = edges.bends.map((own, edge) => {
+    const first = (marks.rank[edges.source[edge] ?? 0] ?? 0) + 1;
+    return isKept[edge] ? own.filter((_, at) => rankOf.has(first + at)) : [];
+  });
+  const used = [...new Set([...own.map((mark) => marks.slot[mark] ?? 0), ...bends.flat()])].sort((a, b) => a - b);
+  const slotOf = new Map<number, number>();
+  let at = 0;
+  used.forEach((slot, index) => {
+    if (index > 0) at += Math.min(1, slot - (used[index - 1] ?? 0));
+    slotOf.set(slot, at);
+  });
+  return {
+    marks: {
+      ...marks,
+      rank: marks.rank.map((rank, mark) => (shown.has(mark) ? (rankOf.get(rank) ?? 0) : 0)),
+      slot: marks.slot.map((slot, mark) => (shown.has(mark) ? (slotOf.get(slot) ?? 0) : 0)),
+    },
+    edges: { ...edges, bends: bends.map((own) => own.map((slot) => slotOf.get(slot) ?? 0)) },
+  };
 }
 
 /** Edges may run outside of all marks. */
@@ -204,6 +247,7 @@ export function boundsOf(places: Places, marks: Iterable<number>): Box {
   for (const mark of marks) {
     const x = places.x[mark] ?? 0;
     const y = places.y[mark] ?? 0;
+    if (Number.isNaN(x)) continue;
     left = Math.min(left, x);
     top = Math.min(top, y);
     right = Math.max(right, x + (places.width[mark] ?? 0));

@@ -142,7 +142,7 @@ export function marksIn(input: Pick<SceneInput, "places" | "camera">, box: Box):
   for (let mark = 0; mark < places.x.length; mark++) {
     const x = places.x[mark] ?? 0;
     const y = places.y[mark] ?? 0;
-    if (x > right || y > bottom || x + (places.width[mark] ?? 0) < left) continue;
+    if (Number.isNaN(x) || x > right || y > bottom || x + (places.width[mark] ?? 0) < left) continue;
     if (y + (places.height[mark] ?? 0) + 2 * SLIP >= top) found.push(mark);
   }
   return found;
@@ -235,7 +235,8 @@ export function ticking(seconds: number): string {
   return seconds < 60 ? `${Math.floor(seconds)} s` : duration(Math.floor(seconds));
 }
 
-function waitingWords(store: Store, node: number): string {
+/** Why a node has not started, as far as the page knows. */
+export function waitingWords(store: Store, node: number): string {
   const waits: number[] = [];
   for (const parent of store.parentsOf(node)) if (store.status[parent] !== Status.COMPLETED) waits.push(parent);
   if (waits.length > 0) {
@@ -246,6 +247,7 @@ function waitingWords(store: Store, node: number): string {
     return say(waits.length === 1 ? "detail.waits_for_one" : "detail.waits_for", { n: waits.length, names });
   }
   if (store.run?.started == null) return say("detail.ready");
+  if (store.run.is_ended) return "";
   return store.parents || store.total === 1 ? say("detail.waits_for_worker") : "";
 }
 

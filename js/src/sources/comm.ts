@@ -121,6 +121,7 @@ export class CommSource implements Source {
       message: "",
       count: 0,
       answered: 0,
+      isWithdrawn: false,
     };
     this.pending.push(pending);
     if (this.connection.state === "detached" || this.signal.aborted) {
@@ -128,7 +129,7 @@ export class CommSource implements Source {
       return Promise.resolve(pending);
     }
     const answered = new Promise<Pending>((resolve) => this.waiters.set(pending.id, resolve));
-    this.sendBoth({ id: pending.id, kind: action, nodes: [...nodes] });
+    this.sendBoth({ id: pending.id, kind: action, nodes: [...nodes], asked: this.store.now() });
     const timer = setTimeout(() => {
       if (pending.state !== "requested") return;
       pending.state = "busy";
@@ -137,6 +138,13 @@ export class CommSource implements Source {
     this.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
     this.changed();
     return answered;
+  }
+
+  withdraw(pending: Pending): void {
+    if (pending.answered > 0 || this.signal.aborted) return;
+    this.sendBoth({ id: makeId(), kind: "withdraw", of: pending.id });
+    pending.isWithdrawn = true;
+    this.answer(pending, true, say("actions.withdrawn"), 0);
   }
 
   ask(question: Question, node: number, signal?: AbortSignal): Promise<Record<string, unknown>> {
@@ -158,7 +166,7 @@ export class CommSource implements Source {
     if (this.visible.get(view) === isVisible) return;
     this.visible.set(view, isVisible);
     if (this.connection.state !== "detached") {
-      this.sendComm({ id: makeId(), graph: this.graph(), kind: "visible", view, visible: isVisible });
+      this.sendBoth({ id: makeId(), kind: "visible", view, visible: isVisible });
     }
   }
 
@@ -224,7 +232,9 @@ export class CommSource implements Source {
 
   private receiveAck(ack: Ack): void {
     const pending = this.pending.find((each) => each.id === ack.id);
-    if (pending && pending.answered === 0) this.answer(pending, ack.ok, ack.message, ack.count);
+    // What was withdrawn too late was done all the same.
+    const isLate = pending?.isWithdrawn && ack.ok;
+    if (pending && (pending.answered === 0 || isLate)) this.answer(pending, ack.ok, ack.message, ack.count);
   }
 
   private receiveReply(reply: Reply): void {
@@ -320,7 +330,7 @@ export class CommSource implements Source {
     this.wait = FIRST_WAIT_MS;
     this.sendBoth({ id: makeId(), kind: "resync" });
     for (const [view, isVisible] of this.visible) {
-      this.sendComm({ id: makeId(), graph: this.graph(), kind: "visible", view, visible: isVisible });
+      this.sendBoth({ id: makeId(), kind: "visible", view, visible: isVisible });
     }
   }
 

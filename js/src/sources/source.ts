@@ -29,6 +29,7 @@ export interface Pending {
   message: string;
   count: number;
   answered: number;
+  isWithdrawn: boolean;
 }
 
 export interface Source {
@@ -42,6 +43,8 @@ export interface Source {
   open(): void;
   /** Ask for something to be done. Resolves with the answer, refused ones too; never rejects. */
   act(action: Action, nodes: readonly number[]): Promise<Pending>;
+  /** Take back an action that has no answer yet: it is refused, also by the kernel if that has not begun with it. */
+  withdraw(pending: Pending): void;
   /** Ask about a node. Rejects with words for people, or with an AbortError. */
   ask(question: Question, node: number, signal?: AbortSignal): Promise<Record<string, unknown>>;
   /** Whether somebody can see this view: what is not seen is told less often. */

@@ -31,6 +31,7 @@ export class ActionButton {
   private readonly signal: AbortSignal;
   private readonly main: Button;
   private readonly note = element("span.td-note", { hidden: true });
+  private readonly takeBack = element("button.td-link", { type: "button", hidden: true }, say("actions.withdraw"));
   private asked: Pending | null = null;
   private confirming: ReturnType<typeof setTimeout> | undefined;
   private confirmBox: HTMLElement | null = null;
@@ -57,7 +58,12 @@ export class ActionButton {
     on(this.main.root, "pointerleave", signal, leave);
     on(this.main.root, "blur", signal, leave);
     signal.addEventListener("abort", () => clearTimeout(this.confirming), { once: true });
-    fill(this.root, this.main.root, this.note);
+    set(this.takeBack, { title: say("actions.withdraw_title") });
+    on(this.takeBack, "click", signal, () => {
+      if (this.asked) context.source.withdraw(this.asked);
+      this.main.root.focus();
+    });
+    fill(this.root, this.main.root, this.takeBack, this.note);
     this.update();
   }
 
@@ -74,6 +80,7 @@ export class ActionButton {
     this.main.setLabel(waiting ? waitingWords(waiting) : labelOf(store, this.kind, nodes));
     set(this.main.root, { "data-waiting": waiting ? waiting.state : null });
     this.main.setBlocked(waiting ? waitingReason(waiting) : blockedBecause(source, this.kind, nodes));
+    this.takeBack.hidden = waiting?.state !== "busy";
     const answered = this.asked && this.asked.answered > 0 ? this.asked : null;
     const isKept = answered !== null && source.pending.includes(answered);
     const text = isKept && answered ? answered.message : "";

@@ -159,6 +159,51 @@ export function button(
   };
 }
 
+const STOPS = "button, input, summary, pre[tabindex], .td-panel, [role=separator][tabindex]";
+
+/**
+ * Makes one stop of the Tab key of all controls in `parts`, those that come later too; arrows go between them. What
+ * scrolls or resizes keeps Up and Down for itself, a field Left and Right.
+ */
+export function rove(parts: readonly HTMLElement[], signal: AbortSignal): void {
+  let current: Element | null = null;
+  const all = (): HTMLElement[] =>
+    parts
+      .flatMap((part) => [part, ...part.querySelectorAll<HTMLElement>("*")])
+      .filter((each) => each.matches(STOPS) && each.checkVisibility());
+  const settle = (): void => {
+    const items = all();
+    if (!items.includes(current as HTMLElement)) current = items[0] ?? null;
+    for (const each of items) set(each, { tabindex: each === current ? 0 : -1 });
+  };
+  const keydown = (event: KeyboardEvent): void => {
+    const { key, target } = event;
+    if (!(target instanceof HTMLElement) || event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey)
+      return;
+    const isAlong = key === "ArrowRight" || key === "ArrowLeft";
+    const isAcross = key === "ArrowDown" || key === "ArrowUp";
+    if (target instanceof HTMLInputElement ? !isAcross : !isAlong && !isAcross) return;
+    if (isAcross && target.matches("pre, .td-panel, [role=separator]")) return;
+    const items = all();
+    const at = items.indexOf(target);
+    if (at < 0) return;
+    const step = key === "ArrowRight" || key === "ArrowDown" ? 1 : -1;
+    event.preventDefault();
+    items[(at + step + items.length) % items.length]?.focus();
+  };
+  const watch = new MutationObserver(settle);
+  for (const part of parts) {
+    on(part, "keydown", signal, keydown);
+    on(part, "focusin", signal, (event) => {
+      if (event.target instanceof Element && event.target.matches(STOPS)) current = event.target;
+      settle();
+    });
+    watch.observe(part, { childList: true, subtree: true, attributes: true, attributeFilter: ["hidden"] });
+  }
+  signal.addEventListener("abort", () => watch.disconnect(), { once: true });
+  settle();
+}
+
 /** Puts a text on the clipboard; where that is closed, shows it selected in a box beside `near`. */
 export async function copyText(text: string, near: HTMLElement, signal: AbortSignal): Promise<boolean> {
   try {

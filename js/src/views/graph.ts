@@ -1,7 +1,7 @@
 // The graph on a canvas: camera, pointer, keys, what is drawn when. Cards and edges come from `render`.
-import { blockerOf, effect, ranFor, URGENCY, worst } from "../model/derive.ts";
+import { blockerOf, effect, ranFor, reach, URGENCY, worst } from "../model/derive.ts";
 import { STATUS_COUNT, type Store } from "../model/store.ts";
-import { count, duration, plain, say } from "../model/words.ts";
+import { count, duration, middle, plain, say } from "../model/words.ts";
 import { type Action, STATUS_WORDS, Status } from "../protocol.ts";
 import { begin, type Brush, drawEdges, drawMarks, fitBitmap, makeBrush } from "../render/canvas.ts";
 import { type Box, boundsOf, chooseDirection, type Direction, fitScale, type Places, place } from "../render/place.ts";
@@ -14,6 +14,7 @@ import {
   reachMarks,
   type Scene,
   type SceneInput,
+  waitingWords,
   zoomAt,
 } from "../render/scene.ts";
 import { prefersStill, type Theme } from "../render/theme.ts";
@@ -30,6 +31,10 @@ const MINIMAP_FROM = 60;
 const MINIMAP = { width: 160, height: 100 } as const;
 const FRAME_MARGIN = 24;
 const MOST_ASKED = 24;
+const MOST_FRONT = 300;
+const LONGEST_NAME = 300;
+/** Two clicks within this time and distance are one double click, whatever moved under the pointer in between. */
+const DOUBLE = { ms: 700, px: 6 } as const;
 
 export interface GraphState {
   camera: Camera | null;
@@ -88,6 +93,11 @@ export class GraphView {
   private flight = 0;
   private isShown = true;
   private readonly pointers = new Map<number, { x: number; y: number }>();
+  /** The node beside whose ancestors and descendants nothing is shown; -1 for none. */
+  private isolated = -1;
+  /** Where the view stood before. */
+  private before: { camera: Camera; isPristine: boolean } | null = null;
+  private clicks: { mark: number; x: number; y: number; time: number }[] = [];
 
   constructor(
     source: Source,
@@ -135,7 +145,8 @@ export class GraphView {
   arrange(): void {
     const picture = this.store.picture;
     if (!picture) return;
-    this.places = place(picture.marks, picture.edges, this.direction());
+    if (this.isolated >= this.store.total) this.isolated = -1;
+    this.places = place(picture.marks, picture.edges, this.direction(), this.shownMarks());
     for (const mark of [...this.selection]) if (mark >= this.store.markCount) this.selection.delete(mark);
     if (this.focused >= this.store.markCount) this.focused = -1;
     if (this.width > 0 && this.store.markCount > 0) this.firstFit();
@@ -197,7 +208,53 @@ export class GraphView {
     this.redraw(true);
   }
 
+  get isIsolated(): boolean {
+    return this.isolated >= 0;
+  }
+
+  /** Show a node, its ancestors and its descendants, and nothing else. */
+  isolate(node: number): void {
+    const mark = this.store.markOf[node] ?? -1;
+    if (mark < 0 || node >= this.store.total) return;
+    this.before ??= { camera: this.camera, isPristine: this.isPristine };
+    this.isolated = node;
+    this.isPristine = true;
+    this.isFitted = false;
+    this.arrange();
+    this.select([mark], node);
+    this.showMirror();
+  }
+
+  /** End of `isolate`: everything is where it was. */
+  showAll(): void {
+    if (this.isolated < 0) return;
+    this.isolated = -1;
+    if (this.before) {
+      this.camera = this.before.camera;
+      this.isPristine = this.before.isPristine;
+      this.state.camera = this.camera;
+    }
+    this.before = null;
+    this.arrange();
+    this.refit();
+    this.showMirror();
+  }
+
+  private shownMarks(): ReadonlySet<number> | null {
+    const { store, isolated } = this;
+    if (isolated < 0) return null;
+    const own = store.markOf[isolated] ?? 0;
+    if (!store.parents) return new Set([...reachMarks(store, own, false), ...reachMarks(store, own, true)]);
+    const nodes = [...reach(store, [isolated], false), ...reach(store, [isolated], true)];
+    return new Set([own, ...nodes.map((node) => store.markOf[node] ?? 0)]);
+  }
+
+  private isHidden(mark: number): boolean {
+    return this.places?.shown?.has(mark) === false;
+  }
+
   select(marks: readonly number[], node = -1): void {
+    if (marks.some((mark) => this.isHidden(mark))) this.showAll();
     this.selection.clear();
     for (const mark of marks) this.selection.add(mark);
     const only = marks.length === 1 ? (marks[0] ?? -1) : -1;
@@ -244,7 +301,7 @@ export class GraphView {
   private firstFit(): void {
     if (this.isFitted || !this.places) return;
     this.isFitted = true;
-    const kept = this.state.camera;
+    const kept = this.isIsolated ? null : this.state.camera;
     this.isPristine = kept === null;
     if (kept) {
       this.camera = kept;
@@ -258,8 +315,9 @@ export class GraphView {
       const box = front.length > 0 ? boundsOf(this.places, front) : this.places.bounds;
       const near = fitCamera(box, this.width, this.height, FRAME_MARGIN, 1);
       this.camera = near.k >= least ? near : this.corner(box, Math.max(least, Math.min(1, this.bandScale(box))));
+      this.camera = this.withoutEmptySides(this.camera, this.places.bounds);
     }
-    this.state.camera = this.camera;
+    this.keepCamera();
   }
 
   /** Zoom at which the narrow side of a long graph fits. */
@@ -267,6 +325,14 @@ export class GraphView {
     const isWide = box.width / this.width > box.height / this.height;
     const narrow = isWide ? { ...box, width: 1 } : { ...box, height: 1 };
     return fitScale(narrow, this.width - 2 * FRAME_MARGIN, this.height - 2 * FRAME_MARGIN);
+  }
+
+  /** No empty side while there is something beyond the other one. */
+  private withoutEmptySides({ x, y, k }: Camera, all: Box): Camera {
+    const margin = FRAME_MARGIN / k;
+    const clamp = (at: number, room: number, from: number, size: number): number =>
+      size + 2 * margin <= room ? at : Math.max(from - margin, Math.min(from + size + margin - room, at));
+    return { k, x: clamp(x, this.width / k, all.x, all.width), y: clamp(y, this.height / k, all.y, all.height) };
   }
 
   private corner(box: Box, k: number): Camera {
@@ -277,21 +343,31 @@ export class GraphView {
     return { x, y, k };
   }
 
-  /** Failed and running marks with their neighbours, at most as many as can be told apart. */
+  /** Failed marks, running ones, then the neighbours of both: as many as are seen as chips together. */
   private frontier(): number[] {
-    const edges = this.store.picture?.edges;
-    const urgent = new Set<number>();
-    for (let mark = 0; mark < this.store.markCount; mark++) {
-      const status = worst(this.store.markCounts, mark * STATUS_COUNT);
-      if (status === Status.FAILED || status === Status.RUNNING) urgent.add(mark);
-    }
+    const { places, store } = this;
+    const edges = store.picture?.edges;
+    if (!places || !edges) return [];
+    const withStatus = (status: number): number[] =>
+      Array.from({ length: store.markCount }, (_, mark) => mark).filter(
+        (mark) => !this.isHidden(mark) && worst(store.markCounts, mark * STATUS_COUNT) === status,
+      );
+    const urgent = [...withStatus(Status.FAILED), ...withStatus(Status.RUNNING)];
     const all = new Set(urgent);
-    edges?.source.forEach((source, edge) => {
+    edges.source.forEach((source, edge) => {
       const target = edges.target[edge] ?? 0;
-      if (urgent.has(source)) all.add(target);
-      if (urgent.has(target)) all.add(source);
+      if (all.has(source) === all.has(target) || this.isHidden(source) || this.isHidden(target)) return;
+      urgent.push(all.has(source) ? target : source);
     });
-    return [...all];
+    const least = leastZoom("chip");
+    const chosen: number[] = [];
+    for (const mark of new Set(urgent)) {
+      if (chosen.length >= MOST_FRONT) break;
+      const box = boundsOf(places, [...chosen, mark]);
+      const fits = fitCamera(box, this.width, this.height, FRAME_MARGIN, 1).k >= least;
+      if (fits || chosen.length === 0) chosen.push(mark);
+    }
+    return chosen;
   }
 
   private bringIntoView(mark: number): void {
@@ -308,9 +384,9 @@ export class GraphView {
 
   /** Nobody has moved it or looks at a node: fit again. Else what is seen stays where it is. */
   private refit(): void {
-    if (this.isPristine && this.selection.size === 0) {
+    if (this.isPristine && (this.selection.size === 0 || this.isIsolated)) {
       this.isFitted = false;
-      this.state.camera = null;
+      if (!this.isIsolated) this.state.camera = null;
       this.firstFit();
     } else this.keepInView();
   }
@@ -328,7 +404,12 @@ export class GraphView {
     const x = shift(this.places.x[mark] ?? 0, this.places.width[mark] ?? 0, this.camera.x, this.width);
     const y = shift(this.places.y[mark] ?? 0, this.places.height[mark] ?? 0, this.camera.y, this.height);
     this.camera = { k, x: this.camera.x + x, y: this.camera.y + y };
-    this.state.camera = this.camera;
+    this.keepCamera();
+  }
+
+  /** What a reload brings back; it shows everything again. */
+  private keepCamera(): void {
+    if (!this.isIsolated) this.state.camera = this.camera;
   }
 
   private flyTo(target: Camera): void {
@@ -355,7 +436,7 @@ export class GraphView {
   private setCamera(camera: Camera): void {
     this.isPristine = false;
     this.camera = camera;
-    this.state.camera = camera;
+    this.keepCamera();
     this.hideTooltip();
     this.redraw(true);
     this.events.moved();
@@ -438,20 +519,39 @@ export class GraphView {
   }
 
   private showChip(scene: Scene): void {
-    const total = this.store.markCount;
+    const total = this.places?.shown?.size ?? this.store.markCount;
     const isPart = scene.shown < total;
     const folded = this.store.picture?.folded ?? "";
     let nodes = 0;
     if (isPart) for (const mark of scene.marks) if (this.isIn(mark)) nodes += mark.size;
-    const text =
-      isPart && scene.level !== "cell" ? say("graph.showing", { shown: nodes, total: this.store.total }) : folded;
+    const text = this.isIsolated
+      ? this.isolatedWords()
+      : isPart && scene.level !== "cell"
+        ? say("graph.showing", { shown: nodes, total: this.store.total })
+        : folded;
     set(this.chip, { hidden: text === "" });
-    const key = `${text}|${isPart}`;
+    const key = `${text}|${isPart}|${this.isIsolated}`;
     if (this.chip.dataset.key === key) return;
     this.chip.dataset.key = key;
-    const fit = element("button.td-link", { type: "button" }, say("graph.fit_all"));
-    on(fit, "click", this.signal, () => this.fitAll());
-    fill(this.chip, element("span", {}, text), isPart && text ? fit : null);
+    const button = (label: string, chosen: () => void): HTMLElement => {
+      const made = element("button.td-link", { type: "button" }, label);
+      on(made, "click", this.signal, chosen);
+      return made;
+    };
+    fill(
+      this.chip,
+      element("span.td-chiptext", {}, text),
+      this.isIsolated ? button(say("graph.show_all"), () => this.showAll()) : null,
+      isPart && text ? button(say("graph.fit_all"), () => this.fitAll()) : null,
+    );
+  }
+
+  private isolatedWords(): string {
+    const { store } = this;
+    let shown = 0;
+    for (const mark of this.places?.shown ?? []) shown += store.picture?.marks.size[mark] ?? 0;
+    const name = middle(plain(store.nameOf(this.isolated)), 40);
+    return say("graph.isolated", { name, shown, total: store.total });
   }
 
   private isIn(box: Box): boolean {
@@ -509,7 +609,6 @@ export class GraphView {
     on(view, "pointerup", this.signal, (event) => this.pointerUp(event));
     on(view, "pointercancel", this.signal, (event) => this.pointerUp(event));
     on(view, "pointerleave", this.signal, () => this.hover(-1, 0, 0));
-    on(view, "dblclick", this.signal, (event) => this.doubleClick(event));
     on(view, "wheel", this.signal, (event) => this.wheel(event), { passive: false });
     on(view, "focus", this.signal, () => this.focusCame());
     on(view, "blur", this.signal, () => this.redraw(false));
@@ -609,6 +708,7 @@ export class GraphView {
     this.down = null;
     set(this.viewport, { "data-dragging": null });
     if (!down || down.isDrag || event.type === "pointercancel") return;
+    this.clicks = [...this.clicks.slice(-1), { mark: down.mark, x: event.clientX, y: event.clientY, time: Date.now() }];
     if (down.mark < 0) {
       if (!event.shiftKey) this.select([]);
       return;
@@ -623,10 +723,22 @@ export class GraphView {
     this.select([...marks]);
   }
 
-  private doubleClick(event: MouseEvent): void {
-    const mark = this.hit(this.at(event));
-    if (mark >= 0) this.events.opened(mark);
-    else this.fitAll();
+  /**
+   * On a card: isolate; on a stack: open; beside both: fit. The first click may have opened the inspector under the
+   * pointer, so what counts is what that one hit, and the event may come from anywhere in the view.
+   */
+  doubleClick(event: MouseEvent): void {
+    const isNear = (click: { x: number; y: number; time: number }): boolean =>
+      Date.now() - click.time < DOUBLE.ms && Math.hypot(click.x - event.clientX, click.y - event.clientY) < DOUBLE.px;
+    const first = this.clicks.find(isNear);
+    this.clicks = [];
+    if (!first) return;
+    if (first.mark < 0) this.fitAll();
+    else if (this.isCard(first.mark)) this.isolate(this.firstOf(first.mark));
+    else {
+      this.select([first.mark]);
+      this.events.opened(first.mark);
+    }
   }
 
   private wheel(event: WheelEvent): void {
@@ -673,10 +785,8 @@ export class GraphView {
   private showTooltip(mark: number, x: number, y: number): void {
     const marks = this.store.picture?.marks;
     if (!marks) return;
-    const lines = [
-      plain(this.isCard(mark) ? this.store.nameOf(this.firstOf(mark)) : (marks.name[mark] ?? "")),
-      this.describe(mark),
-    ];
+    const name = plain(this.isCard(mark) ? this.store.nameOf(this.firstOf(mark)) : (marks.name[mark] ?? ""));
+    const lines = [middle(name, LONGEST_NAME), this.describe(mark)];
     fill(this.tooltip, ...lines.map((text, index) => element(index === 0 ? "div.td-strong" : "div", {}, text)));
     set(this.tooltip, { hidden: false });
     const { offsetWidth: width, offsetHeight: height } = this.tooltip;
@@ -709,7 +819,11 @@ export class GraphView {
     if (status === Status.FAILED && error) parts.push(plain(error));
     const blocker = status === Status.PARENT_FAILED ? blockerOf(this.store, node) : -1;
     if (blocker >= 0) parts.push(say("detail.blocked_by", { name: plain(this.store.nameOf(blocker)) }));
-    return parts.join(", ");
+    if (status === Status.NOT_STARTED && this.store.run?.started != null) parts.push(waitingWords(this.store, node));
+    return parts
+      .filter(Boolean)
+      .map((part) => middle(part, LONGEST_NAME))
+      .join(", ");
   }
 
   private miniMove(event: PointerEvent): void {
@@ -786,6 +900,7 @@ export class GraphView {
       found = marks.rank.flatMap((rank, mark) => (rank === marks.rank[own] && mark !== own ? [mark] : []));
       found = found.filter((mark) => ((marks.slot[mark] ?? 0) - (marks.slot[own] ?? 0)) * across > 0);
     }
+    found = found.filter((mark) => !this.isHidden(mark));
     const distance = (mark: number): number => Math.abs((marks.slot[mark] ?? 0) - (marks.slot[own] ?? 0));
     found.sort((a, b) => distance(a) - distance(b));
     this.goTo(found[0] ?? -1);
@@ -795,8 +910,10 @@ export class GraphView {
   private edgeMark(isLast: boolean): number {
     const marks = this.store.picture?.marks;
     if (!marks || marks.kind.length === 0) return -1;
-    let best = 0;
-    for (let mark = 1; mark < marks.kind.length; mark++) {
+    let best = -1;
+    for (let mark = 0; mark < marks.kind.length; mark++) {
+      if (this.isHidden(mark)) continue;
+      if (best < 0) best = mark;
       const byRank = (marks.rank[mark] ?? 0) - (marks.rank[best] ?? 0);
       const bySlot = (marks.slot[mark] ?? 0) - (marks.slot[best] ?? 0);
       const isBefore = byRank < 0 || (byRank === 0 && bySlot < 0);
@@ -827,7 +944,8 @@ export class GraphView {
     });
     const prefix = this.mirror.dataset.prefix ?? "";
     const items = [...near].map((mark) => {
-      const name = plain(this.isCard(mark) ? this.store.nameOf(this.firstOf(mark)) : (marks.name[mark] ?? ""));
+      const own = plain(this.isCard(mark) ? this.store.nameOf(this.firstOf(mark)) : (marks.name[mark] ?? ""));
+      const name = middle(own, LONGEST_NAME);
       const text = `${name}, ${this.describe(mark)}`;
       return element("li", { id: `${prefix}-${mark}`, role: "img", "aria-label": text }, text);
     });

@@ -4,7 +4,7 @@ import { matches } from "../model/filter.ts";
 import { STATUS_COUNT, type Store } from "../model/store.ts";
 import { count, duration, plain, say, timeOfDay, utc } from "../model/words.ts";
 import { type Frame, type NodeDetail, NO_SLOT, type Preview, STATUS_WORDS, Status } from "../protocol.ts";
-import { ticking } from "../render/scene.ts";
+import { ticking, waitingWords } from "../render/scene.ts";
 import { STATUS_NAMES } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { ActionButton, type ActionContext, type ActionKind } from "./actions.ts";
@@ -50,6 +50,7 @@ export class Inspector {
   private isTabChosen = false;
   private shown = "";
   private inner = new AbortController();
+  private forActions = new AbortController();
   private previews = new Map<string, { text: string; isBusy: boolean }>();
   private lastGroup = 0;
   private groupTimer: ReturnType<typeof setTimeout> | undefined;
@@ -103,12 +104,14 @@ export class Inspector {
     else this.update();
   }
 
-  /** Something changed: draw again what says something else now. */
+  /** Something changed: draw again what says something else now. What had the focus and is gone leaves it here. */
   update(): void {
     if (!this.isOpen || this.signal.aborted) return;
+    const focused = this.root.contains(document.activeElement) ? document.activeElement : null;
     for (const each of this.buttons) each.update();
     if (this.node >= 0) this.updateNode();
     else this.updateGroup();
+    if (focused instanceof HTMLElement && !focused.checkVisibility()) this.panel.focus({ preventScroll: true });
   }
 
   /** Times go on. */
@@ -136,8 +139,15 @@ export class Inspector {
     return AbortSignal.any([this.inner.signal, this.signal]);
   }
 
-  private showActions(kinds: readonly ActionKind[], nodesOf: () => readonly number[], signal: AbortSignal): void {
-    this.buttons = kinds.map((kind) => new ActionButton(kind, this.events, nodesOf, signal));
+  /** The buttons are made anew for other nodes only: one that was pressed keeps the focus and tells what became of it. */
+  private showActions(kinds: readonly ActionKind[], nodes: readonly number[]): void {
+    const key = `${kinds.join()}|${nodes.join()}`;
+    if (this.actions.dataset.key === key) return;
+    this.actions.dataset.key = key;
+    this.forActions.abort();
+    this.forActions = new AbortController();
+    const signal = AbortSignal.any([this.forActions.signal, this.signal]);
+    this.buttons = kinds.map((kind) => new ActionButton(kind, this.events, () => nodes, signal));
     fill(this.actions, ...this.buttons.map((each) => each.root));
   }
 
@@ -164,13 +174,11 @@ export class Inspector {
       this.neighbourStates(node),
     ].join("|");
     if (key === this.shown) return;
-    const isOther = !this.shown.startsWith(`${node}|${status}|${store.attempt[node]}|`);
     this.shown = key;
     if (!this.isTabChosen) this.tab = this.tabThatMatters(status);
     const signal = this.begin();
     this.showNodeHead(node, status, signal);
-    if (isOther || this.buttons.length !== NODE_ACTIONS.length)
-      this.showActions(NODE_ACTIONS, () => [node], this.signal);
+    this.showActions(NODE_ACTIONS, [node]);
     const tabs: Tab[] = this.hasError(node) ? ["error", "overview", "attempts"] : ["overview", "attempts"];
     if (!tabs.includes(this.tab)) this.tab = "overview";
     this.showTabs(tabs, signal);
@@ -253,7 +261,9 @@ export class Inspector {
       if (status === Status.FAILED)
         return say(n > 1 ? "inspector.failed_attempt" : "inspector.failed_after", { time, n });
     }
-    return STATUS_WORDS[status] ?? "";
+    const word = STATUS_WORDS[status] ?? "";
+    const why = status === Status.NOT_STARTED && store.run?.started != null ? waitingWords(store, node) : "";
+    return why ? say("inspector.not_started_why", { status: word, why }) : word;
   }
 
   private showTabs(tabs: readonly Tab[], signal: AbortSignal): void {
@@ -427,11 +437,16 @@ export class Inspector {
     return rows;
   }
 
-  /** When the last parent had ended. */
+  /** When the last parent and the attempt before this one had ended. */
   private readyAt(node: number): number {
+    const { store } = this;
     let ready = 0;
-    for (const parent of this.store.parentsOf(node)) ready = Math.max(ready, this.store.ended[parent] ?? 0);
-    return ready;
+    for (const parent of store.parentsOf(node)) ready = Math.max(ready, store.ended[parent] ?? 0);
+    const before = (store.attempt[node] ?? 0) - 1;
+    const own = store.past.get(node)?.find((each) => each.attempt === before)?.ended ?? Number.NaN;
+    const told = this.details.of(node)?.attempts.find((each) => each.number === before)?.ended ?? Number.NaN;
+    const last = Number.isNaN(own) ? told - (store.run?.started ?? 0) : own;
+    return Number.isNaN(last) ? ready : Math.max(ready, last);
   }
 
   private argumentList(detail: NodeDetail, signal: AbortSignal): HTMLElement {
@@ -615,7 +630,7 @@ export class Inspector {
     const signal = this.begin();
     const isTyping = this.panel.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement;
     this.showGroupHead(members.length, counts, signal);
-    this.showActions(GROUP_ACTIONS, () => members, signal);
+    this.showActions(GROUP_ACTIONS, members);
     set(this.tabs, { hidden: true });
     for (const name of ["id", "role", "aria-labelledby"]) this.panel.removeAttribute(name);
     const scroll = this.panel.scrollTop;

@@ -11,7 +11,7 @@ import { readTheme, STATUS_NAMES, watchTheme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { ActionButton, type ActionContext } from "./actions.ts";
 import type { Details } from "./details.ts";
-import { type Button, button, copyText, element, fill, glyph, on, set, setText } from "./dom.ts";
+import { type Button, button, copyText, element, fill, glyph, icon, on, rove, set, setText } from "./dom.ts";
 import { GraphView } from "./graph.ts";
 import { failuresInOrder, Inspector, nodesOf, type Tab } from "./inspector.ts";
 
@@ -67,6 +67,8 @@ export class Shell {
   private isRestored = false;
   private awake: AbortController | null = null;
   private isOnScreen = true;
+  /** Something changed while nobody could see it. */
+  private isStale = false;
   private outSince = 0;
   private saveTimer: ReturnType<typeof setTimeout> | undefined;
   private left = { at: 0, text: "" };
@@ -230,13 +232,18 @@ export class Shell {
       this.keyMap,
     );
     fill(this.root, summary, this.stripe, this.body, this.actions, this.handle, this.announcer);
-    for (const bar of [this.tools, this.actions]) rove(bar, signal);
+    // With the canvas these are the five stops of the Tab key.
+    rove([summary], signal);
+    rove([this.tools, this.graph.controls], signal);
+    rove([this.inspector.root], signal);
+    rove([this.actions, this.handle], signal);
   }
 
   private listen(): void {
     const { signal, root } = this;
     on(root, "keydown", signal, (event) => this.key(event));
     for (const name of ["keyup", "keypress", "contextmenu"]) on(root, name, signal, (event) => event.stopPropagation());
+    on(root, "dblclick", signal, (event) => this.graph.doubleClick(event));
     on(this.search, "input", signal, () => this.find());
     on(this.search, "keydown", signal, (event) => this.searchKey(event));
     this.drag(this.handle, (event, start) => this.setHeight(start.height + event.clientY - start.y));
@@ -309,11 +316,11 @@ export class Shell {
   }
 
   private tellVisible(): void {
-    const isShown = this.isOnScreen && !this.root.ownerDocument.hidden && this.root.isConnected;
-    const isDrawn = isShown && !this.state.isCollapsed;
+    const isSeen = this.isSeen();
+    const isDrawn = isSeen && !this.state.isCollapsed;
     this.source.setVisible(this.id, isDrawn && this.awake !== null);
     this.graph.setShown(isDrawn);
-    if (isShown) this.showSummary();
+    if (isSeen && this.isStale) this.restate();
   }
 
   // --- changes -------------------------------------------------------------------------------------------------
@@ -330,17 +337,24 @@ export class Shell {
       this.resized();
       this.graph.arrange();
       this.resized();
-    } else if (this.isDrawing()) this.graph.restate();
-    if (!this.isOnScreen && !changes.structure) return;
-    this.showEmpty();
-    this.showSummary();
-    this.inspector.update();
-    for (const each of this.confirmed) each.update();
-    this.showConnection();
+    }
+    this.restate();
   }
 
-  private isDrawing(): boolean {
-    return this.isOnScreen && !this.state.isCollapsed && !this.root.ownerDocument.hidden;
+  /** What the view says, said anew. Out of sight only what is cheap: the rest follows when somebody can see it. */
+  private restate(): void {
+    this.showSummary();
+    for (const each of this.confirmed) each.update();
+    this.isStale = !this.isSeen();
+    if (this.isStale) return;
+    this.showEmpty();
+    this.inspector.update();
+    this.showConnection();
+    this.graph.restate();
+  }
+
+  private isSeen(): boolean {
+    return this.isOnScreen && !this.root.ownerDocument.hidden && this.root.isConnected;
   }
 
   private connectionChanged(): void {
@@ -351,11 +365,7 @@ export class Shell {
     const text = isDetached ? this.detachedWords() : this.isNewer() ? say("connection.newer") : "";
     setText(this.stripe, text);
     set(this.stripe, { hidden: text === "" });
-    for (const each of this.confirmed) each.update();
-    this.inspector.update();
-    this.graph.restate();
-    this.showConnection();
-    this.showEmpty();
+    this.restate();
   }
 
   private isNewer(): boolean {
@@ -375,7 +385,10 @@ export class Shell {
       return;
     }
     this.outSince = 0;
-    if (!this.isOnScreen || this.root.ownerDocument.hidden) return;
+    if (!this.isSeen()) {
+      this.isStale = true;
+      return;
+    }
     this.showTimes();
     this.inspector.tick();
     this.showConnection();
@@ -434,7 +447,7 @@ export class Shell {
       this.bar,
       ...made.map((each) => {
         const part = element(`span.td-part.is-${STATUS_NAMES[each.status] ?? ""}` as "span");
-        part.style.width = `${each.width}px`;
+        part.style.width = `${(100 * each.width) / width}%`;
         return part;
       }),
     );
@@ -460,7 +473,7 @@ export class Shell {
     const isActive =
       !run.is_ended && this.source.connection.state !== "detached" && finished(counts) < this.store.total;
     if (!isActive) this.left = { at: 0, text: "" };
-    else if (Date.now() - this.left.at >= LEFT_MS || this.left.text === say("summary.left_unknown")) {
+    else if (Date.now() - this.left.at >= LEFT_MS) {
       this.left = { at: Date.now(), text: spent < 2 ? "" : timeLeftWords(timeLeft(this.store)) };
     }
     setText(this.leftText, this.left.text);
@@ -699,6 +712,7 @@ export class Shell {
       const made = element(
         "button.td-item",
         { type: "button", role, "aria-checked": isOn === null ? null : String(isOn), tabindex: -1 },
+        element("span.td-check", {}, isOn === true ? icon("check") : null),
         label,
       );
       on(made, "click", this.signal, () => {
@@ -759,6 +773,7 @@ export class Shell {
       ["b", say("keys.blocker")],
       ["/", say("keys.search")],
       ["Ctrl/⌘ C", say("keys.copy")],
+      ["Double-click", say("keys.isolate")],
       ["Esc", say("keys.close")],
       ["?", say("keys.map")],
     ];
@@ -867,7 +882,8 @@ export class Shell {
     else if (this.graph.selection.size > 0) {
       this.graph.select([]);
       this.graph.focusCanvas();
-    } else this.leave();
+    } else if (this.graph.isIsolated) this.graph.showAll();
+    else this.leave();
   }
 
   private leave(): void {
@@ -921,21 +937,4 @@ export class Shell {
       }
     }, SAVE_MS);
   }
-}
-
-/** One tab stop for a row of controls; arrows go between them. */
-function rove(row: HTMLElement, signal: AbortSignal): void {
-  const all = (): HTMLElement[] =>
-    [...row.querySelectorAll<HTMLElement>("button, input")].filter((each) => each.offsetParent !== null);
-  on(row, "focusin", signal, (event) => {
-    for (const each of all()) set(each, { tabindex: each === event.target ? 0 : -1 });
-  });
-  on(row, "keydown", signal, (event) => {
-    const step = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
-    if (step === 0 || event.target instanceof HTMLInputElement) return;
-    const items = all();
-    const at = items.indexOf(event.target as HTMLElement);
-    items[(at + step + items.length) % items.length]?.focus();
-    event.preventDefault();
-  });
 }
