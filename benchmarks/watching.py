@@ -88,15 +88,17 @@ class Client:
             elif message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
                 return "".join(printed)
 
-    def listen(self, seconds: float) -> None:
-        """Count for a while, until nothing has come for that long."""
+    def listen(self, seconds: float, until: str = "") -> None:
+        """Count until nothing has come for that long, and a message of that kind has."""
         import queue
 
+        deadline = time.monotonic() + 60
         while True:
             try:
                 self._count(self._client.get_iopub_msg(timeout=seconds))
             except queue.Empty:
-                return
+                if not until or until in self.traffic.kinds or time.monotonic() > deadline:
+                    return
 
     def ask(self, model: str, kind: str) -> None:
         request = {"id": f"{kind}{time.time()}", "kind": kind}
@@ -138,7 +140,7 @@ def first_picture(page: Client, nodes: int) -> tuple[float, float, int, int]:
     page.take()
     begun = time.monotonic()
     page.ask(model, "open")
-    page.listen(0.5)
+    page.listen(0.5, until="picture")
     seen = page.take()
     first = seen.kinds.index("picture")
     return float(took), seen.times[first] - begun, seen.sizes[first], sum(seen.sizes) - seen.sizes[first]
