@@ -141,7 +141,7 @@ class Lab:
             f"--port={self.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={self.token}",
             f"--ServerApp.root_dir={self.root}", "--ServerApp.terminals_enabled=False",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=",
-            "--expose-app-in-browser",
+            "--expose-app-in-browser", "--JupyterNotebookApp.expose_app_in_browser=True",
         ]  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
