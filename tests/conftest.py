@@ -14,6 +14,7 @@ import contextlib
 import gc
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -23,6 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+# A shell starts its background jobs with interrupts ignored, and children inherit that; tests send real ones.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 BROWSER_SECONDS = 120
 SLOW_SECONDS = 300
