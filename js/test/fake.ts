@@ -47,7 +47,10 @@ export function packRecords(records: readonly ({ index: number } & FakeState)[])
 }
 
 /** Longest-path ranks, fan-outs of eight or more stacked, slots by the mean of the parents. */
-export function arrange(nodes: readonly FakeNode[]): { marks: Marks; edges: MarkEdges; markOf: Uint32Array } {
+export function arrange(
+  nodes: readonly FakeNode[],
+  foldFrom = 8,
+): { marks: Marks; edges: MarkEdges; markOf: Uint32Array } {
   const rank = nodes.map(() => 0);
   nodes.forEach((node, index) => {
     for (const parent of node.parents) rank[index] = Math.max(rank[index] ?? 0, (rank[parent] ?? 0) + 1);
@@ -76,7 +79,7 @@ export function arrange(nodes: readonly FakeNode[]): { marks: Marks; edges: Mark
     const key = `${rank[index]}|${node.group}`;
     if (done.has(key)) return;
     const members = groups.get(key) ?? [];
-    if (members.length < 8) add("card", node.name, [index]);
+    if (members.length < foldFrom) add("card", node.name, [index]);
     else {
       done.add(key);
       add("stack", node.group, members);
@@ -141,6 +144,7 @@ export class FakeKernel implements CommModel {
   readonly nodes: FakeNode[];
   readonly states: FakeState[];
   title = "ingest-2024";
+  foldFrom = 8;
   traits: Record<string, unknown> = { graph_id: "graph-1", auto_update: true };
   isAnswering = true;
   revision = 1;
@@ -235,7 +239,7 @@ export class FakeKernel implements CommModel {
   }
 
   picture(): Picture & { markOf: Uint32Array } {
-    const { marks, edges, markOf } = arrange(this.nodes);
+    const { marks, edges, markOf } = arrange(this.nodes, this.foldFrom);
     return {
       type: "picture",
       protocol: 1,

@@ -11,6 +11,9 @@ const OUT = join(HERE, "..", "..", "build", "harness");
 const LAB = `
 body { margin: 16px; font: 13px system-ui, "DejaVu Sans"; background: var(--jp-layout-color1); }
 body[data-jp-theme-light="true"] { --jp-layout-color1: #ffffff; --jp-ui-font-color0: rgba(0,0,0,1); --jp-border-color2: #e0e0e0; }
+.jp-OutputArea-output dt { display: block; font-weight: bold; float: left; width: 20%; }
+.jp-OutputArea-output dd { display: block; float: left; width: 80%; }
+.jp-OutputArea-output :is(code, kbd, samp, pre) { font-family: monospace; font-size: 13px; }
 body[data-jp-theme-light="false"] { --jp-layout-color1: #212121; --jp-ui-font-color0: rgba(255,255,255,1); --jp-border-color2: #424242; }
 `;
 
@@ -24,5 +27,5 @@ const { outputFiles } = await build({
   charset: "utf8",
 });
 const page = `<!doctype html><html><head><meta charset="utf-8"><title>harness</title><style>${LAB}</style><style>${await styles()}</style></head>
-<body><div id="host"></div><script type="module">${outputFiles[0].text.replaceAll("</script", "<\\/script")}</script></body></html>`;
+<body><div id="host" class="jp-OutputArea-output"></div><script type="module">${outputFiles[0].text.replaceAll("</script", "<\\/script")}</script></body></html>`;
 writeFileSync(join(OUT, "index.html"), page);

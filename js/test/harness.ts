@@ -3,6 +3,8 @@ import widget from "../src/entry_widget.ts";
 import { NO_SLOT, Status } from "../src/protocol.ts";
 import { FakeKernel, type FakeNode } from "./fake.ts";
 
+const query = new URLSearchParams(location.search);
+
 function graph(size: number): FakeNode[] {
   const nodes: FakeNode[] = [];
   const add = (name: string, group: string, parents: number[]): number => nodes.push({ name, group, parents }) - 1;
@@ -51,6 +53,14 @@ function graph(size: number): FakeNode[] {
         `g${at}`,
         [...new Set(parents)],
       );
+    }
+  } else if (query.get("cards")) {
+    // 40 ranks of 50 functions: 2,000 marks with five nodes each, and as many edges again.
+    for (let at = 0; at < size; at++) {
+      const mark = Math.floor(at / 5);
+      const rank = Math.floor(mark / 50);
+      const parent = (rank - 1) * 50 + ((mark * 7) % 50);
+      add(`step-${mark}-${at % 5}`, `step-${mark}`, rank === 0 ? [] : [5 * parent + (at % 5)]);
     }
   } else {
     const list = add("list", "list", []);
@@ -109,8 +119,8 @@ function play(kernel: FakeKernel, state: string): void {
   if (share === 1) kernel.endedAt = kernel.startedAt + 41;
 }
 
-const query = new URLSearchParams(location.search);
 const kernel = new FakeKernel(graph(Number(query.get("n") ?? 60)));
+if (query.get("cards")) kernel.foldFrom = 2;
 kernel.canStop = query.get("stop") === "1";
 play(kernel, query.get("state") ?? "mixed");
 kernel.acted = () =>

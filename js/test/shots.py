@@ -38,6 +38,7 @@ SHOTS: dict[str, tuple[str, int, Any]] = {
     "n12-confirm": ("n=12&state=running&stop=1", 1300, lambda page: page.locator("[data-action=cancel_graph]").click()),
     "n12-menu": ("n=12&state=running&theme=dark", 1300, lambda page: page.locator("[aria-haspopup=menu]").click()),
     "n12-keys": ("n=12&state=mixed", 1300, lambda page: (page.locator(".td-viewport").focus(), page.keyboard.press("?"))),
+    "n12-busy": ("n=12&state=failed", 1300, lambda page: (page.evaluate("kernel.isAnswering = false"), page.locator("[data-action=retry_failed]").click(), page.wait_for_timeout(1300))),
     "n12-detached": ("n=12&state=running", 1300, lambda page: page.evaluate("kernel.emit('comm:close')")),
     "n1000-stack": ("n=1000&state=mixed", 1300, lambda page: (page.locator(".td-viewport").focus(), page.keyboard.press("Home"), page.keyboard.press("ArrowRight"), page.keyboard.press("Enter"), page.wait_for_timeout(600))),
     "n1000-stack-dark": ("n=1000&state=mixed&theme=dark", 1300, lambda page: (page.locator(".td-viewport").focus(), page.keyboard.press("Home"), page.keyboard.press("ArrowRight"), page.keyboard.press("Enter"), page.wait_for_timeout(600))),

@@ -330,9 +330,11 @@ export class GraphView {
   /** No empty side while there is something beyond the other one. */
   private withoutEmptySides({ x, y, k }: Camera, all: Box): Camera {
     const margin = FRAME_MARGIN / k;
-    const clamp = (at: number, room: number, from: number, size: number): number =>
-      size + 2 * margin <= room ? at : Math.max(from - margin, Math.min(from + size + margin - room, at));
-    return { k, x: clamp(x, this.width / k, all.x, all.width), y: clamp(y, this.height / k, all.y, all.height) };
+    const settle = (at: number, room: number, from: number, size: number): number =>
+      size + 2 * margin <= room
+        ? from + size / 2 - room / 2
+        : Math.max(from - margin, Math.min(from + size + margin - room, at));
+    return { k, x: settle(x, this.width / k, all.x, all.width), y: settle(y, this.height / k, all.y, all.height) };
   }
 
   private corner(box: Box, k: number): Camera {
@@ -457,8 +459,8 @@ export class GraphView {
   draw(): void {
     if (!this.isShown || !this.places || this.width === 0 || this.height === 0 || this.signal.aborted) return;
     const ratio = Math.min(3, this.root.ownerDocument.defaultView?.devicePixelRatio ?? 1);
-    const scene = buildScene(this.input());
     if (fitBitmap(this.edgeCanvas, this.width, this.height, ratio)) this.areEdgesStale = true;
+    const scene = buildScene(this.input());
     fitBitmap(this.markCanvas, this.width, this.height, ratio);
     if (this.areEdgesStale) {
       begin(this.edgeBrush.context, ratio);
@@ -488,7 +490,8 @@ export class GraphView {
       focused: this.isKeyboardFocused() ? this.focused : -1,
       lit: this.lit,
       touched: this.touched,
-      hasEdges: this.state.hasEdges,
+      // A status change leaves the layer of the edges as it is.
+      hasEdges: this.state.hasEdges && this.areEdgesStale,
       errorOf: (node) => this.details.errorOf(node),
     };
   }
@@ -568,12 +571,14 @@ export class GraphView {
     if (!context) return;
     begin(context, ratio);
     const mini = this.miniCamera();
-    const rest = [...URGENCY].reverse();
-    for (const status of rest) {
+    const byStatus: number[][] = Array.from({ length: STATUS_COUNT }, () => []);
+    for (let mark = 0; mark < this.store.markCount; mark++) {
+      byStatus[worst(this.store.markCounts, mark * STATUS_COUNT)]?.push(mark);
+    }
+    for (const status of [...URGENCY].reverse()) {
       context.fillStyle = this.theme.status[status]?.mark ?? this.theme.edge;
       context.globalAlpha = status === Status.NOT_STARTED ? 0.45 : 1;
-      for (let mark = 0; mark < this.store.markCount; mark++) {
-        if (worst(this.store.markCounts, mark * STATUS_COUNT) !== status) continue;
+      for (const mark of byStatus[status] ?? []) {
         const wide = Math.max(1.5, (places.width[mark] ?? 0) * mini.k);
         const high = Math.max(1.5, (places.height[mark] ?? 0) * mini.k);
         context.fillRect(

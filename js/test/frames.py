@@ -1,0 +1,80 @@
+"""What a frame costs: ``python js/test/frames.py`` after ``npm run harness``. Prints, asserts nothing.
+
+500 changes a frame go into the store and onto the canvas; the figure is the page's own time from the patch to the
+pixel: applying it, drawing, and a one-pixel read that waits for the raster. `requestAnimationFrame` intervals read
+16.7 ms whatever one does.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from statistics import median
+
+from playwright.sync_api import sync_playwright
+
+OUT = Path(__file__).resolve().parents[2] / "build" / "harness"
+FRAMES = 60
+CHANGES = 500
+MEASURE = """async ([frames, changes]) => {
+    const times = { patch: [], draw: [], pixel: [], all: [] };
+    const callbacks = [];
+    const real = window.requestAnimationFrame;
+    window.requestAnimationFrame = callback => callbacks.push(callback);
+    const canvases = [...document.querySelectorAll('canvas.td-layer')];
+    const total = kernel.nodes.length;
+    let at = 0;
+    for (let frame = 0; frame < frames; frame++) {
+        const list = [];
+        for (let n = 0; n < changes; n++) {
+            at = (at + 7) % total;
+            const isRunning = kernel.states[at].status === 2;
+            const now = Date.now() / 1000 - kernel.startedAt;
+            list.push(isRunning ? { index: at, status: 3, ended: now }
+                : { index: at, status: 2, attempt: 1, slot: 0, started: now, ended: NaN });
+        }
+        const began = performance.now();
+        kernel.patch(list);
+        const patched = performance.now();
+        while (callbacks.length) callbacks.shift()(performance.now());
+        const drawn = performance.now();
+        for (const canvas of canvases) canvas.getContext('2d').getImageData(0, 0, 1, 1);
+        const read = performance.now();
+        times.patch.push(patched - began);
+        times.draw.push(drawn - patched);
+        times.pixel.push(read - drawn);
+        times.all.push(read - began);
+        await new Promise(done => setTimeout(done, 5));
+    }
+    window.requestAnimationFrame = real;
+    const graph = document.querySelector('.td-graph');
+    return { times, level: graph.dataset.level, drawn: graph.dataset.drawn };
+}"""
+
+
+def main() -> None:
+    """One line for each graph."""
+    say = sys.stdout.write
+    say(f"{'graph':<22}{'level':>6}{'drawn':>7}{'patch':>8}{'draw':>8}{'pixel':>8}{'median':>8}{'p95':>8} ms\n")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--disable-gpu"])
+        for query in ("n=60", "n=300", "n=1000", "n=10000", "n=10000&cards=1", "n=10000&cards=1&fit=1"):
+            page = browser.new_page(viewport={"width": 1300, "height": 900})
+            page.goto(f"file://{OUT}/index.html?{query}&state=running")
+            page.wait_for_selector(".td-graph[data-drawn]")
+            page.wait_for_timeout(1_000)
+            if "fit" in query:
+                page.locator(".td-tools button").first.click()
+                page.wait_for_timeout(500)
+            found = page.evaluate(MEASURE, [FRAMES, CHANGES])
+            times = {key: sorted(values) for key, values in found["times"].items()}
+            row = [median(times[key]) for key in ("patch", "draw", "pixel", "all")]
+            row.append(times["all"][int(0.95 * FRAMES)])
+            say(f"{query:<22}{found['level']:>6}{found['drawn']:>7}" + "".join(f"{each:8.1f}" for each in row) + "\n")
+            page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
