@@ -278,10 +278,12 @@ def test_names_and_errors_are_text_wherever_they_stand(open_notebook: OpenNotebo
     assert any(title.startswith("two⏎lines") and "\n" not in title for title in titles)
     assert any("<img src=x" in error for error in errors)
 
+    nb.page.keyboard.press("Escape")
+    expect(view.locator(".td-inspector")).to_be_hidden()
+    nb.page.keyboard.press("0")
+    nb.wait_for_frames()
     box = view.locator(".td-viewport").bounding_box()
     assert box
-    nb.page.keyboard.press("Escape")
-    nb.page.keyboard.press("0")
     tooltips = []
     for share in [n / 32 for n in range(1, 32)]:
         nb.page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + share * box["height"])
