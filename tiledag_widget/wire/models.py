@@ -515,7 +515,7 @@ def from_json(cls: type[T], data: Any, where: str = "") -> T:
     if not isinstance(data, Mapping):
         raise InvalidBody(f"{where or 'the body'} must be an object, got {_kind(data)}", where)
     found: dict[str, Any] = {}
-    for one in _fields(typing.cast("type[Any]", cls)):
+    for one in _fields(typing.cast("typing.Hashable", cls)):
         value = data.get(one.key)
         if value is None:  # null and absent are one and the same
             if one.required:
@@ -546,7 +546,7 @@ class _Field:
 
 
 @functools.cache
-def _fields(cls: type[Any]) -> tuple[_Field, ...]:
+def _fields(cls: Any) -> tuple[_Field, ...]:
     hints = typing.get_type_hints(cls)
     return tuple(
         _Field(
