@@ -155,6 +155,11 @@ def decode_stored(data: bytes, content_type: str | None, decoder: Any = None) ->
     return decoder.decode(data)
 
 
+def remote_traceback(text: str) -> BaseException:
+    """What to give an exception as its cause, so that a traceback printed here shows what happened there."""
+    return pickles.RemoteTraceback(text)
+
+
 def _arrow_bytes(value: Any) -> bytes:
     import pyarrow
 
