@@ -368,13 +368,15 @@ class Api:
     def post_sql(self, request: Request, namespace: str) -> Reply | Later:
         """Runs a query; replies with its rows."""
         call = _body_as(models.SqlCall, request)
+        uris = self._array_uris()
+        made = self._new_array(call.output_uri, uris)
         job = {
             "kind": "sql",
             "query": call.query,
             "init_commands": call.init_commands or (),
             "parameters": call.parameters or (),
             "output_uri": call.output_uri,
-            "array_uris": self._array_uris(),
+            "array_uris": uris,
             "result_format": str(call.result_format),
         }
         details = {
@@ -383,7 +385,27 @@ class Api:
             "sql_parameters": call.parameters,
             "result_format": str(call.result_format),
         }
-        return self._submit(request, call, namespace, call.name, "SQL", job, details)
+        later = self._submit(request, call, namespace, call.name, "SQL", job, details)
+        if made is None:
+            return later
+
+        def then(done: Done) -> Reply:
+            if done.status == "COMPLETED":
+                self.add_array(*made)
+            return later.then(done)
+
+        return replace(later, then=then)
+
+    def _new_array(self, uri: str | None, uris: dict[str, str]) -> tuple[str, str, str] | None:
+        """Namespace, name and place of an array that a query makes under a name not registered yet."""
+        if uri is None or not uri.startswith("tiledb://"):
+            return None
+        namespace, _, name = uri.removeprefix("tiledb://").partition("/")
+        key = f"{namespace.lower()}/{name}"
+        if not namespace or not name or "/" in name or key in uris:
+            return None
+        uris[key] = str(self._store.folder / "arrays" / uuid.uuid4().hex)
+        return namespace, name, uris[key]
 
     def _submit(
         self,
@@ -769,6 +791,8 @@ def _guarded(made: Callable[[], Reply | Later]) -> Reply | Later:
         return error_reply(400, str(error) or "The request cannot be read.")
     except StoreError as error:
         return error_reply(507, str(error))
+    except OSError as error:
+        return error_reply(507, f"The server's folder cannot be used: {error}")
     except Exception as error:
         import logging
 

@@ -82,6 +82,15 @@ class Done:
     result: Path
 
 
+@dataclass(frozen=True, slots=True)
+class _Early:
+    """Why a task was ended by us."""
+
+    status: str
+    kind: str
+    message: str
+
+
 @dataclass(slots=True)
 class _Running:
     """A task from its request to its end; what changes in it is guarded by the scheduler's lock."""
@@ -90,7 +99,7 @@ class _Running:
     order: Order
     future: Future[Done]
     folder: Path
-    stopped_because: str | None = None
+    early: _Early | None = None
     worker: Worker | None = None
     began: float = 0.0
     most_memory: int = 0
@@ -98,6 +107,9 @@ class _Running:
 
     def is_run_by(self, worker: Worker) -> bool:
         return self.worker is worker
+
+
+_STOPPED = _Early("CANCELLED", "StoppedError", "It was stopped.")
 
 
 class Scheduler:
@@ -194,13 +206,13 @@ class Scheduler:
             task.id, task.status, task.status_message, task.mime, task.error_type, task.traceback, folder / "result"
         )
 
-    def stop(self, task: str, because: str = "It was stopped.") -> bool:
+    def stop(self, task: str) -> bool:
         """Ends a task, waiting or running; False when there is no such task now."""
         with self._lock:
             running = self._by_id.get(task)
             if running is None or running.ended:
                 return False
-            self._end_early(running, because)
+            self._end_early(running, _STOPPED)
             return True
 
     def is_idle(self) -> bool:
@@ -269,13 +281,14 @@ class Scheduler:
             del self._by_key[key]
 
     def _carried_out(self, running: _Running) -> tuple[Done, int | None]:
-        if running.stopped_because is not None:
-            return self._failed(running, "CANCELLED", running.stopped_because, "StoppedError"), None
+        before = running.early
+        if before is not None:
+            return self._failed(running, before), None
         running.folder.mkdir(parents=True, exist_ok=True)
         try:
             worker = self._workers.lease()
         except WorkerDied as error:
-            return self._failed(running, "FAILED", str(error), "WorkerDied"), None
+            return self._failed(running, _Early("FAILED", "WorkerDied", str(error))), None
         self._store.task_started(running.id, running.order.graph)
         name = running.order.name or running.id
         try:
@@ -284,7 +297,7 @@ class Scheduler:
             with self._lock:
                 running.worker = worker
                 running.began = time.monotonic()
-                if running.stopped_because is not None:  # between the look above and here
+                if running.early is not before:  # between the look above and here
                     worker.kill()
                 self._watch_limits()
             outcome = worker.call(name, parcel)
@@ -296,22 +309,20 @@ class Scheduler:
 
     def _done_by(self, running: _Running, outcome: Outcome) -> Done:
         if outcome.end is End.KILLED:
-            because = running.stopped_because or "It was stopped."
-            stopped = because.startswith("It was stopped")
-            status, kind = ("CANCELLED", "StoppedError") if stopped else ("FAILED", "TimeoutError")
-            return self._failed(running, status, because, "MemoryError" if "memory" in because else kind)
+            return self._failed(running, running.early or _STOPPED)
         if outcome.end is End.DIED:
-            return self._failed(running, "FAILED", str(outcome.exception()), "WorkerDied")
+            return self._failed(running, _Early("FAILED", "WorkerDied", str(outcome.exception())))
         reply = _reply_in(running.folder)
         if reply is None:
-            text = f"Task {running.order.name or running.id!r}: the worker process left no reply; its disk may be full."
-            return self._failed(running, "FAILED", text, "WorkerDied")
+            text = f"Task {running.order.name or running.id!r}: the worker left no reply; its disk may be full."
+            return self._failed(running, _Early("FAILED", "WorkerDied", text))
         status = "COMPLETED" if reply.get("ok") is True else "FAILED"
-        message, mime, kind, trace = (_text_in(reply, key) for key in ("message", "mime", "error_type", "traceback"))
+        message, mime = _text_in(reply, "message"), _text_in(reply, "mime")
+        kind, trace = _text_in(reply, "error_type"), _text_in(reply, "traceback")
         return Done(running.id, status, message, mime, kind, trace, running.folder / "result")
 
-    def _failed(self, running: _Running, status: str, message: str, kind: str) -> Done:
-        return Done(running.id, status, message, None, kind, None, running.folder / "result")
+    def _failed(self, running: _Running, why: _Early) -> Done:
+        return Done(running.id, why.status, why.message, None, why.kind, None, running.folder / "result")
 
     # --- limits ----------------------------------------------------------------------------------------------
 
@@ -331,7 +342,8 @@ class Scheduler:
                 for task in running:
                     timeout = task.order.timeout
                     if timeout is not None and moment - task.began > timeout:
-                        self._end_early(task, f"It took longer than its timeout of {timeout:g} s and was ended.")
+                        words = f"It took longer than its timeout of {timeout:g} s and was ended."
+                        self._end_early(task, _Early("FAILED", "TimeoutError", words))
                 wait = min([LOOK_EVERY_S, *(_time_left(task, moment) for task in running)]) if running else None
                 pids = [(task, task.worker.pid, task.worker) for task in running if task.worker is not None]
             for task, pid, worker in pids:
@@ -342,18 +354,18 @@ class Scheduler:
                     task.most_memory = max(task.most_memory, used)
                     limit = task.order.memory_limit
                     if used > limit:
-                        self._end_early(
-                            task,
+                        words = (
                             f"It used {used / 2**30:.1f} GiB of memory, more than the {limit / 2**30:.1f} GiB of its "
-                            "resource class, and was ended.",
+                            "resource class, and was ended."
                         )
+                        self._end_early(task, _Early("FAILED", "MemoryError", words))
             with self._lock:
                 if not self._closed:
                     self._changed.wait(wait)
 
-    def _end_early(self, running: _Running, because: str) -> None:
-        if running.stopped_because is None:
-            running.stopped_because = because
+    def _end_early(self, running: _Running, why: _Early) -> None:
+        if running.early is None:
+            running.early = why
         if running.worker is not None:
             running.worker.kill()
 
@@ -364,7 +376,7 @@ class Scheduler:
                 return
             self._closed = True
             for running in self._by_id.values():
-                self._end_early(running, "It was stopped: the server ended.")
+                self._end_early(running, _Early("CANCELLED", "StoppedError", "The server ended."))
             self._changed.notify_all()
             threads = list(self._threads)
             limits = self._limits

@@ -325,10 +325,14 @@ class Store:
             raise _told(error) from error
         finally:
             with self._lock:
-                if self._closed or len(self._readers) >= 8:
-                    connection.close()
-                else:
+                is_kept = self._keeps_readers() and len(self._readers) < 8
+                if is_kept:
                     self._readers.append(connection)
+            if not is_kept:
+                connection.close()
+
+    def _keeps_readers(self) -> bool:
+        return not self._closed
 
     def rows(self, text: str, values: Sequence[Any] = ()) -> list[Row]:
         """All rows of a query."""

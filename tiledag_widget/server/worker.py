@@ -121,9 +121,9 @@ def _arguments(job: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def _run_query(job: Mapping[str, Any]) -> Any:
-    from . import sql
+    from .sql import run
 
-    return sql.run(job)
+    return run(job)
 
 
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {"udf": _call_udf, "sql": _run_query}
@@ -155,14 +155,14 @@ class _Arrays:
         self._read: dict[ArrayDetails, Any] = {}
 
     def data_of(self, details: ArrayDetails) -> Any:
-        from . import arrays
+        from .arrays import read
 
         try:
             known = self._read.get(details)
         except TypeError:  # bounds that cannot be hashed
-            return arrays.read(self._uris, details)
+            return read(self._uris, details)
         if known is None:
-            known = self._read[details] = arrays.read(self._uris, details)
+            known = self._read[details] = read(self._uris, details)
         return known
 
 
