@@ -257,7 +257,6 @@ def test_local_mode_is_submit_local_in_every_mode() -> None:
     assert (node.mode, node.result()) == (Mode.LOCAL, 8)
 
 
-@pytest.mark.parametrize("mode", [Mode.REALTIME, Mode.BATCH])
 @pytest.mark.parametrize(
     ("method", "args"),
     [
@@ -267,9 +266,9 @@ def test_local_mode_is_submit_local_in_every_mode() -> None:
         ("submit_array_udf", ("tiledb://ns/array", double)),
     ],
 )
-def test_what_needs_a_server_says_so_and_how_to_go_on(mode: Mode, method: str, args: tuple[Any, ...]) -> None:
+def test_what_a_batch_graph_cannot_run_yet_says_so_and_how_to_go_on(method: str, args: tuple[Any, ...]) -> None:
     """A person would not know why the node cannot be made, or what to do."""
-    dag = DAG(mode=mode)
+    dag = DAG(mode=Mode.BATCH)
 
     with pytest.raises(ServerNeeded, match=rf"{method}: .* needs a task-graph server.*TILEDB_REST_HOST"):
         getattr(dag, method)(*args)
@@ -303,12 +302,27 @@ def test_a_batch_graph_takes_no_nodes_of_other_modes() -> None:
         dag.compute()
 
 
-def test_logs_need_a_server_but_a_graph_without_a_log_has_none() -> None:
-    """A person would get an empty list and believe that nothing ran."""
-    with pytest.raises(ServerNeeded, match="list_logs"):
-        list_logs(search="x", per_page=5)
-    with pytest.raises(ServerNeeded, match="server_logs"):
-        server_logs(uuid.uuid4())
+@pytest.mark.parametrize(
+    ("method", "args"),
+    [
+        ("submit_udf", (double, 1)),
+        ("submit_udf", ("ns/registered", 1)),
+        ("submit_sql", ("select 1",)),
+        ("submit_array_udf", ("tiledb://ns/array", double)),
+    ],
+)
+def test_a_server_node_can_be_made_without_a_server(method: str, args: tuple[Any, ...]) -> None:
+    """Building a graph makes no call; the server is looked for when the node runs."""
+    dag = DAG()
+
+    node = getattr(dag, method)(*args)
+
+    assert (node.mode, node.status, node.task_id()) == (Mode.REALTIME, Status.NOT_STARTED, None)
+    assert list(dag.nodes.values()) == [node]
+
+
+def test_a_graph_without_a_log_has_no_record() -> None:
+    """A person would get the record of something else."""
     with pytest.raises(TypeError, match="DAG, a log or an id"):
         server_logs(3)
     assert server_logs(DAG()) is None

@@ -289,7 +289,7 @@ def choose(executor: Any, use_processes: bool) -> Executor:
 
 
 def shutdown() -> None:
-    """End the worker processes and idle threads that graphs share, now instead of some seconds after their last use.
+    """End the worker processes, connections and idle threads that graphs share, instead of some time after their use.
 
     A node that runs in a worker process fails; later graphs start new ones.
     """
@@ -300,6 +300,12 @@ def shutdown() -> None:
     workers = sys.modules.get(f"{__package__}.workers")
     if workers is not None:
         workers.shared_workers().shutdown()
+    client = sys.modules.get("tiledag_widget.wire.client")
+    if client is not None:
+        client.close()
+    launch = sys.modules.get("tiledag_widget.server.launch")
+    if launch is not None:
+        launch.let_go()
     threads.end_idle()
 
 
