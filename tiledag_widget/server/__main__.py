@@ -43,6 +43,7 @@ class Options:
     workers: int | None = None
     samples: bool = False
     idle: float | None = None
+    memory_limit: float | None = None
     ready_fd: int | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -59,6 +60,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any that is free)")
     parser.add_argument("--data-dir", type=Path, help="folder of records and results (default: TILEDAG_DATA_DIR)")
     parser.add_argument("--workers", type=int, help="tasks that run at a time (default: one per core, at least 2)")
+    parser.add_argument("--memory-limit", type=float, help="GiB for a task of the standard resource class (default: 2)")
     parser.add_argument("--samples", action="store_true", help="register the quickstart arrays of TileDB's tutorials")
     parser.add_argument("--tls-cert", type=Path, help="certificate, needed off loopback")
     parser.add_argument("--tls-key", type=Path, help="its key")
@@ -75,6 +77,7 @@ def options_from(found: argparse.Namespace) -> Options:
         port=found.port,
         workers=found.workers,
         samples=found.samples,
+        memory_limit=found.memory_limit,
         idle=found.idle,
         ready_fd=found.ready_fd,
         tls_cert=found.tls_cert,
@@ -118,7 +121,7 @@ def run(options: Options) -> None:
     try:
         from . import http
         from .api import Api, Leases
-        from .scheduler import Scheduler
+        from .scheduler import MEMORY_LIMITS, Scheduler
     except ImportError as error:
         raise CannotServe(f"The server needs more packages ({error}): pip install 'tiledag-widget[server]'") from error
     tls = _tls_of(options)
@@ -150,7 +153,10 @@ def run(options: Options) -> None:
                 function()
 
         leases = Leases()
-        api = Api(store, scheduler, token=token, leases=leases, stop=stop, version=_version())
+        limits = dict(MEMORY_LIMITS)
+        if options.memory_limit is not None:
+            limits["standard"] = int(options.memory_limit * 2**30)
+        api = Api(store, scheduler, token=token, leases=leases, stop=stop, version=_version(), memory_limits=limits)
         if options.samples:
             _make_samples(api, scheduler, options.folder / "samples")
 

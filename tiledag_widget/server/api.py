@@ -164,6 +164,7 @@ class Api:
         stop: Callable[[], None] | None = None,
         version: str = "",
         user: str | None = None,
+        memory_limits: Mapping[str, int] = MEMORY_LIMITS,
     ) -> None:
         self._store = store
         self._scheduler = scheduler
@@ -171,6 +172,7 @@ class Api:
         self._leases = leases or Leases()
         self._stop = stop
         self._version = version
+        self._memory_limits = memory_limits
         self._user = user or user_name()
         self._instance = uuid.uuid4().hex
         self.routes: Sequence[Route] = self._all_routes()
@@ -427,7 +429,7 @@ class Api:
             job=job,
             details=details,
             timeout=_timeout_of(call.timeout),
-            memory_limit=_memory_limit_of(call.resource_class),
+            memory_limit=self._memory_limit_of(call.resource_class),
             stored=bool(call.store_results),
             graph=str(graph) if graph is not None else None,
             node=str(node) if node is not None and graph is not None else None,
@@ -435,6 +437,12 @@ class Api:
         )
         wants_body = not call.dont_download_results
         return Later(self._scheduler.submit(order), lambda done: _reply_with(done, wants_body))
+
+    def _memory_limit_of(self, resource_class: str | None) -> int:
+        name = resource_class or "standard"
+        if name not in self._memory_limits:
+            raise _Refused(400, f"resource_class is {name!r}, expected one of: {', '.join(self._memory_limits)}")
+        return self._memory_limits[name]
 
     # --- tasks -----------------------------------------------------------------------------------------------
 
@@ -859,13 +867,6 @@ def _timeout_of(timeout: float | None) -> float:
     if not 0 < timeout < 1e9:
         raise _Refused(400, f"timeout is {timeout}; expected a number of seconds above 0.")
     return timeout
-
-
-def _memory_limit_of(resource_class: str | None) -> int:
-    name = resource_class or "standard"
-    if name not in MEMORY_LIMITS:
-        raise _Refused(400, f"resource_class is {name!r}, expected one of: {', '.join(MEMORY_LIMITS)}")
-    return MEMORY_LIMITS[name]
 
 
 def _page_of(request: Request) -> tuple[int, int]:

@@ -500,10 +500,11 @@ class Store:
     def prune(self, older_than: str) -> int:
         """Forgets the runs and tasks that were asked for before a moment, with their files; the number of tasks."""
         ended = "created < ? AND status NOT IN ('QUEUED', 'RUNNING')"
+        at_work = "SELECT graph FROM task WHERE status IN ('QUEUED', 'RUNNING') AND graph IS NOT NULL"
         ids = [row[0] for row in self.rows(f"SELECT id FROM task WHERE {ended}", (older_than,))]
         self.execute(
             (f"DELETE FROM task WHERE {ended}", (older_than,)),
-            ("DELETE FROM log WHERE created < ?", (older_than,)),
+            (f"DELETE FROM log WHERE created < ? AND id NOT IN ({at_work})", (older_than,)),
         )
         for task in ids:
             shutil.rmtree(self.folder_of(task), ignore_errors=True)

@@ -28,7 +28,7 @@ PICKLE_MIME = codec.MIME_OF["python_pickle"]
 
 def warm_up() -> None:
     """Imports what the first task would wait for."""
-    import cloudpickle  # noqa: F401
+    pickles.dumps_wire(run_job)
 
 
 def run_job(text: str) -> None:
