@@ -181,7 +181,8 @@ class LoopbackServer:
         try:
             value = function(*args, **kwargs)
         except Exception as raised:
-            return error(422, str(raised), exception_type=f"builtins.{type(raised).__name__}", traceback="Trace\n  here")
+            kind = f"builtins.{type(raised).__name__}"
+            return error(422, str(raised), exception_type=kind, traceback="Trace\n  here")
         return self.finish(request, value, body["result_format"])
 
     def finish(self, request: Request, value: Any, result_format: str) -> Answer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-import uuid
 import warnings
 from concurrent.futures import CancelledError
 from fractions import Fraction
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tiledag_widget import DAG, Mode, Node, ParentFailedError, ServerNeeded, Status, list_logs, running, server_logs
+from tiledag_widget import DAG, Mode, Node, ParentFailedError, ServerNeeded, Status, running, server_logs
 from tiledag_widget.testing import ManualExecutor
 
 from .helpers import Gate

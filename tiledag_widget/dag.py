@@ -21,14 +21,15 @@ from .core.states import CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILE
 from .errors import ParentFailedError, ServerNeeded
 from .naming import NodesByName, full_name
 from .node import Node, call_callback, check_timeout
-from .run import executors, remote
+from .run import executors
+from .run.arguments import SERVER_OPTIONS
 from .run.driver import Driver, running_drivers
-from .server_node import ServerNode
 
 if TYPE_CHECKING:
     import networkx
 
     from .core.snapshot import GraphSource
+    from .run.remote import RemoteRun
 
 __all__ = [
     "DAG",
@@ -119,7 +120,7 @@ class DAG:
         self._suffixes: dict[str, int] = {}
         self._source: GraphSource | None = None
         self._widget: Any = None
-        self._remote: remote.RemoteRun | None = None
+        self._remote: RemoteRun | None = None
         self._build_lock = threading.RLock()
 
     # --- identity ---------------------------------------------------------------------------------------
@@ -147,7 +148,9 @@ class DAG:
     def namespace(self) -> str | None:
         """Whom server nodes are charged to: as given, else the server is asked. None where there is no server."""
         if self._namespace is None and self.mode is not Mode.LOCAL:
-            self._namespace = remote.default_namespace()
+            from .run.remote import default_namespace
+
+            self._namespace = default_namespace()
         return self._namespace
 
     @namespace.setter
@@ -346,8 +349,11 @@ class DAG:
         self, kind: str, label: str, fallback_name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Node[Any]:
         """Add a node that runs on the server. Options for the server among the keyword arguments are kept from it."""
+        from .run.remote import Work
+        from .server_node import ServerNode
+
         name = kwargs.pop("name", None)
-        options = {key: kwargs.pop(key) for key in remote.OPTIONS.intersection(kwargs)}
+        options = {key: kwargs.pop(key) for key in SERVER_OPTIONS.intersection(kwargs)}
         unused = [key for key in ("retry_strategy", "deadline") if options.get(key)]
         if unused:
             warnings.warn(
@@ -355,18 +361,20 @@ class DAG:
                 UserWarning,
                 stacklevel=3,
             )
-        work = remote.Work(kind, label, function, options)
+        work = Work(kind, label, function, options)
         self._remote_run()
         with self._build_lock:  # from the look for a free name to its use
             if name is None:
                 name = self._unused_name(fallback_name)
             return self._join(ServerNode(work, *args, name=name, dag=self, **kwargs), name)
 
-    def _remote_run(self) -> remote.RemoteRun:
+    def _remote_run(self) -> RemoteRun:
         if self._remote is None:
+            from .run.remote import RemoteRun
+
             with self._build_lock:
                 if self._remote is None:
-                    self._remote = remote.RemoteRun(self, Node)
+                    self._remote = RemoteRun(self, Node)
                     with self._driver.lock:  # what becomes of nodes is reported
                         self._driver.expect_callbacks()
         return self._remote
@@ -723,13 +731,13 @@ def _checked_workers(max_workers: int | None, executor: Any) -> int:
 
 def _without_server_options(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments without those meant for a server, unless the function has a parameter of that name."""
-    if remote.OPTIONS.isdisjoint(kwargs):
+    if SERVER_OPTIONS.isdisjoint(kwargs):
         return kwargs
     try:
         own = signature(function).parameters.keys()
     except (TypeError, ValueError):
         own = {}.keys()
-    return {key: value for key, value in kwargs.items() if key not in remote.OPTIONS or key in own}
+    return {key: value for key, value in kwargs.items() if key not in SERVER_OPTIONS or key in own}
 
 
 def _server_needed(method: str, what: str, may_run_here: bool = False) -> ServerNeeded:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .wire.models import TaskGraphLog, TaskGraphLogsData
+if TYPE_CHECKING:
+    from .wire.models import TaskGraphLog, TaskGraphLogsData
 
 FLUSH_SECONDS = 10.0
 """How long a look at the record of a graph of this process waits for its last reports to be sent."""

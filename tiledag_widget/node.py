@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from .core.states import BAD, CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, TERMINAL, Mode, Status
 from .errors import CycleError, ParentFailedError, StoppedError
 from .run import arguments
-from .run.remote import RemoteResult
 
 if TYPE_CHECKING:
     from .dag import DAG
@@ -458,7 +457,7 @@ class Node(Generic[T]):
 
     def _value_of(self, node: Node[Any]) -> Any:
         value = (self._foreign or {}).get(id(node), node._value)
-        return value.value() if isinstance(value, RemoteResult) else value
+        return value.value() if node._is_remote else value  # what a server node has is a `RemoteResult`
 
     def _accept(self, value: Any) -> None:
         self._value = value

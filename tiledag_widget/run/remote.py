@@ -63,25 +63,6 @@ MOST_REPORTS: Final = 100_000
 FLUSH_AT_EXIT: Final = 5.0
 NAME_LIMIT: Final = 255
 
-OPTIONS: Final = frozenset(
-    {
-        "access_credentials_name",
-        "deadline",
-        "http_compressor",
-        "image_name",
-        "include_source_lines",
-        "namespace",
-        "result_format",
-        "result_format_version",
-        "retry_strategy",
-        "store_results",
-        "stored_param_uuids",
-        "task_name",
-        "timeout",
-    }
-)
-"""Keyword arguments of ``submit_udf`` and its kind that speak to the server, not to the function."""
-
 
 class RemoteNode(Protocol):
     """What is asked of a server node here."""
@@ -109,7 +90,7 @@ class Work:
         kind: ``"udf"``, ``"array"`` or ``"sql"``.
         label: How views name it.
         function: For ``udf``: the function, or the name of a registered one.
-        options: Those of `OPTIONS` that were given.
+        options: Those of `arguments.SERVER_OPTIONS` that were given.
     """
 
     kind: str
@@ -721,7 +702,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=reports.forget)
 
 __all__ = [
-    "OPTIONS",
     "RemoteResult",
     "RemoteRun",
     "Work",

@@ -28,7 +28,6 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from ..errors import NotPicklable, RemoteError
-from .models import Decoder, PandasDecoder, StoredParam
 
 __all__ = [
     "Parcel",
@@ -273,12 +272,13 @@ def _may_be_a_real_interrupt(error: BaseException) -> bool:
 
 _VENDORED: Final = "tiledb.cloud._vendor.cloudpickle"
 _IN_FAST: Final = frozenset({"_function_setstate", "_class_setstate"})
-_STAND_INS: Final[Mapping[tuple[str, str], type]] = {
-    ("tiledb.cloud._results.stored_params", "StoredParam"): StoredParam,
-    ("tiledb.cloud._results.decoders", "Decoder"): Decoder,
-    ("tiledb.cloud._results.decoders", "PandasDecoder"): PandasDecoder,
+_STAND_INS: Final = {
+    ("tiledb.cloud._results.stored_params", "StoredParam"),
+    ("tiledb.cloud._results.decoders", "Decoder"),
+    ("tiledb.cloud._results.decoders", "PandasDecoder"),
 }
-_PATHS_OF_STAND_INS: Final = {(cls.__module__, cls.__qualname__): path for path, cls in _STAND_INS.items()}
+_STAND_INS_MODULE: Final = f"{__package__}.models"
+"""Imported only when one of them is met: worker processes of local nodes never need it."""
 
 
 def dumps_wire(obj: object) -> bytes:
@@ -338,9 +338,8 @@ _OURS: Final = re.compile(rb"cloudpickle|tiledag_widget\.wire\.models")
 
 class _WireUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        stand_in = _STAND_INS.get((module, name))
-        if stand_in is not None:
-            return stand_in
+        if (module, name) in _STAND_INS:
+            return super().find_class(_STAND_INS_MODULE, name)
         if module == _VENDORED or module.startswith(_VENDORED + "."):
             module = module.removeprefix("tiledb.cloud._vendor.")
             try:
@@ -388,7 +387,9 @@ def _with_names_of_the_contract(data: bytes) -> bytes:
 def _path_in_the_contract(module: str, name: str) -> tuple[str, str] | None:
     if module == "cloudpickle" or module.startswith("cloudpickle."):
         return f"{_VENDORED}.{'cloudpickle_fast' if name in _IN_FAST else 'cloudpickle'}", name
-    return _PATHS_OF_STAND_INS.get((module, name))
+    if module == _STAND_INS_MODULE:
+        return next(((theirs, known) for theirs, known in _STAND_INS if known == name), None)
+    return None
 
 
 def _pushed(text: str) -> bytes:
