@@ -118,7 +118,7 @@ def test_a_failure_says_what_and_where(server: Server) -> None:
     """The user needs the traceback of the worker, not that of the client."""
 
     def fails() -> None:
-        {}["nothing here"]
+        dict[str, int]()["nothing here"]
 
     answer = server.call(fails)
     body = answer.json()
@@ -137,7 +137,7 @@ ENDS: dict[str, Any] = {
     "interrupt": lambda: (_ for _ in ()).throw(KeyboardInterrupt()),
     "crash": lambda: os._exit(3),
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "cannot be pickled": lambda: (i for i in ()),
+    "cannot be pickled": lambda: __import__("threading").Lock(),
     "cannot be JSON": lambda: object(),
 }
 

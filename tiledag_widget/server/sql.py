@@ -43,7 +43,7 @@ def run(job: Mapping[str, Any]) -> Any:
             raise ValueError(f"the query must be one statement, got {len(statements)}; put others into init_commands")
         table = session.execute(statements[0], job["parameters"])
     except duckdb.Error as error:
-        raise ValueError(f"the query failed: {error}") from error
+        raise ValueError(f"the query failed: {error}") from None
     finally:
         session.close()
     if job["output_uri"]:
@@ -55,7 +55,7 @@ def _parsed(text: str) -> list[_Statement]:
     try:
         found = [one for one in sqlglot.parse(text, read="mysql") if one is not None]
     except SqlglotError as error:
-        raise ValueError(_words_for(error, text)) from error
+        raise ValueError(_words_for(error, text)) from None
     labels = _labels(text) if len(found) == 1 else None
     return [_Statement(one, labels) for one in found]
 
