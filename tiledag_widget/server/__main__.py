@@ -31,6 +31,8 @@ __all__ = ["Options", "arguments_of", "main", "run"]
 
 SAMPLES = ("quickstart_dense", "quickstart_sparse")
 OTHER_STARTS_S = 20.0
+SWITCH_S = 0.001
+"""Tasks are short relays between threads; with Python's 5 ms one busy thread holds up all the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ def run(options: Options) -> None:
     except ImportError as error:
         raise CannotServe(f"The server needs more packages ({error}): pip install 'tiledag-widget[server]'") from error
     tls = _tls_of(options)
+    sys.setswitchinterval(SWITCH_S)
     options.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as stack:
         lock = _lock_of(options.folder)

@@ -77,6 +77,8 @@ class Later:
     then: Callable[[Any], Reply]
     patience: float | None = None
     otherwise: Callable[[], Reply] | None = None
+    blocks: bool = False
+    """Whether `then` reads or writes records, so that it must not run where sockets are served."""
 
 
 class _Refused(Exception):
@@ -396,7 +398,7 @@ class Api:
                 self.add_array(*made)
             return later.then(done)
 
-        return replace(later, then=then)
+        return replace(later, then=then, blocks=True)
 
     def _new_array(self, uri: str | None, uris: dict[str, str]) -> tuple[str, str, str] | None:
         """Namespace, name and place of an array that a query makes under a name not registered yet."""

@@ -93,7 +93,10 @@ class App:
             reply = await loop.run_in_executor(self._threads, self._api.handle, request)
             if isinstance(reply, Later):
                 done = await _end_of(reply.future, reply.patience)
-                reply = await loop.run_in_executor(self._threads, self._api.finish, reply, done)
+                if reply.blocks:
+                    reply = await loop.run_in_executor(self._threads, self._api.finish, reply, done)
+                else:
+                    reply = self._api.finish(reply, done)
         except RuntimeError:  # the threads have ended
             return error_reply(503, "The server is ending.")
         return reply
@@ -245,6 +248,7 @@ def serve(
         ws="none",
         server_header=False,
         date_header=False,
+        proxy_headers=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=1,
         backlog=512,

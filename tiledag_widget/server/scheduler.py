@@ -16,6 +16,7 @@ running tasks, ended by `close()`.
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import threading
@@ -128,6 +129,7 @@ class Scheduler:
         self._by_key: dict[Key, _Running] = {}
         self._by_id: dict[str, _Running] = {}
         self._limits: threading.Thread | None = None
+        self._next_look = math.inf
         self._closed = False
 
     # --- asking ----------------------------------------------------------------------------------------------
@@ -299,7 +301,7 @@ class Scheduler:
                 running.began = time.monotonic()
                 if running.early is not before:  # between the look above and here
                     worker.kill()
-                self._watch_limits()
+                self._watch_limits(running)
             outcome = worker.call(name, parcel)
         finally:
             with self._lock:
@@ -326,42 +328,53 @@ class Scheduler:
 
     # --- limits ----------------------------------------------------------------------------------------------
 
-    def _watch_limits(self) -> None:
-        self._changed.notify()
+    def _watch_limits(self, running: _Running) -> None:
+        """Sees to it that somebody looks at a task that begins now; called with the lock held."""
         if self._limits is None:
             self._limits = threading.Thread(target=self._keep_limits, name="tiledag-limits", daemon=True)
             self._limits.start()
+        # Waking the thread for each of many short tasks would cost more than they do.
+        timeout = running.order.timeout
+        first = min(LOOK_EVERY_S, timeout if timeout is not None else LOOK_EVERY_S)
+        if running.began + first < self._next_look:
+            self._changed.notify()
 
     def _keep_limits(self) -> None:
-        while True:
-            with self._lock:
-                if self._closed:
-                    return
-                running = [task for task in self._by_id.values() if task.worker is not None]
+        with self._lock:
+            while not self._closed:
                 moment = time.monotonic()
+                running = [task for task in self._by_id.values() if task.worker is not None]
                 for task in running:
                     timeout = task.order.timeout
                     if timeout is not None and moment - task.began > timeout:
                         words = f"It took longer than its timeout of {timeout:g} s and was ended."
                         self._end_early(task, _Early("FAILED", "TimeoutError", words))
+                # A task that has just begun is looked at next time.
+                old = [task for task in running if moment - task.began > LOOK_EVERY_S / 2]
+                looked_at = [(task, task.worker, task.worker.pid) for task in old if task.worker is not None]
+                self._lock.release()
+                try:
+                    used = [(task, worker, _resident_bytes(pid)) for task, worker, pid in looked_at]
+                finally:
+                    self._lock.acquire()
+                for task, worker, size in used:
+                    if task.is_run_by(worker):
+                        self._check_memory(task, size)
+                # Others may have begun while the lock was free.
+                running = [task for task in self._by_id.values() if task.worker is not None]
                 wait = min([LOOK_EVERY_S, *(_time_left(task, moment) for task in running)]) if running else None
-                pids = [(task, task.worker.pid, task.worker) for task in running if task.worker is not None]
-            for task, pid, worker in pids:
-                used = _resident_bytes(pid)
-                with self._lock:
-                    if self._by_id.get(task.id) is not task or not task.is_run_by(worker):
-                        continue
-                    task.most_memory = max(task.most_memory, used)
-                    limit = task.order.memory_limit
-                    if used > limit:
-                        words = (
-                            f"It used {used / 2**30:.1f} GiB of memory, more than the {limit / 2**30:.1f} GiB of its "
-                            "resource class, and was ended."
-                        )
-                        self._end_early(task, _Early("FAILED", "MemoryError", words))
-            with self._lock:
-                if not self._closed:
-                    self._changed.wait(wait)
+                self._next_look = math.inf if wait is None else time.monotonic() + wait
+                self._changed.wait(wait)
+
+    def _check_memory(self, task: _Running, used: int) -> None:
+        task.most_memory = max(task.most_memory, used)
+        limit = task.order.memory_limit
+        if used > limit:
+            words = (
+                f"It used {used / 2**30:.1f} GiB of memory, more than the {limit / 2**30:.1f} GiB of its "
+                "resource class, and was ended."
+            )
+            self._end_early(task, _Early("FAILED", "MemoryError", words))
 
     def _end_early(self, running: _Running, why: _Early) -> None:
         if running.early is None:
@@ -395,7 +408,28 @@ def _time_left(task: _Running, moment: float) -> float:
 
 
 def _resident_bytes(pid: int) -> int:
-    """Of a process and its children; 0 when it has gone."""
+    """Of a process and its descendants; 0 when it has gone."""
+    if not os.path.exists(f"/proc/{os.getpid()}/task/{os.getpid()}/children"):
+        return _resident_bytes_by_psutil(pid)
+    total, pending = 0, [pid]
+    while pending:
+        process = pending.pop()
+        try:
+            with open(f"/proc/{process}/statm", "rb") as file:
+                total += int(file.read().split()[1]) * _PAGE
+            for task in os.listdir(f"/proc/{process}/task"):
+                with open(f"/proc/{process}/task/{task}/children", "rb") as file:
+                    pending += map(int, file.read().split())
+        except (OSError, IndexError):
+            continue  # it has gone meanwhile
+    return total
+
+
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+def _resident_bytes_by_psutil(pid: int) -> int:
+    """Slower: it looks at all processes of the machine to find the children."""
     import psutil
 
     total = 0
