@@ -558,16 +558,14 @@ class DAG:
         self._driver.cancel(None)
 
     def stop(self) -> bool:
-        """End the running functions too, where the executor can; those nodes become Cancelled.
+        """End the running functions too, where they run in processes or on a server of ours; they become Cancelled.
 
         Returns:
-            False where functions run in threads, which nothing can stop: then this is `cancel`.
+            False where something runs on in threads, which nothing can stop: then this is `cancel`.
         """
         self.cancel()
-        if not self._driver.executor.can_stop:
-            return False
-        self._driver.stop(self._indices(RUNNING))
-        return True
+        left = [index for index in self._indices(RUNNING) if not self._nodes[index].stop()]
+        return self._driver.executor.can_stop or not [index for index in left if not self._nodes[index].done()]
 
     def retry_all(self) -> None:
         """Run every Failed and Cancelled node again, and what they block when they complete."""

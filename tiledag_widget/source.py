@@ -136,9 +136,11 @@ class DagSource:
         return self._driver.cancel(None)
 
     def stop(self, nodes: Sequence[int]) -> int:
-        if not self._driver.executor.can_stop:
+        remote = [self._dag._nodes[index] for index in nodes if self._dag._nodes[index]._is_remote]
+        if not self._driver.executor.can_stop and len(remote) < len(nodes):
             raise RuntimeError("Functions that run in threads cannot be stopped. Use DAG(use_processes=True).")
-        return self._driver.stop(nodes)
+        here = [index for index in nodes if not self._dag._nodes[index]._is_remote]
+        return sum(node.stop() for node in remote) + (self._driver.stop(here) if here else 0)
 
 
 def _function_name(node: Any) -> str:

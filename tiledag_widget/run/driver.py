@@ -59,12 +59,11 @@ from ..core.states import (
     Stop,
 )
 from ..errors import ForkedError, IllegalTransition, StoppedError, WorkerDied
-from .executors import Call, Executor, Skipped, Threads
+from .executors import Call, Executor, Skipped
 from .progress import current
 from .threads import threads
 
 _log = logging.getLogger("tiledag_widget.run")
-_ON_THE_LANE: Final = Threads()
 GRAPH: Final = -1
 """Stands for the whole graph where a node's index could."""
 
@@ -400,7 +399,7 @@ class Driver:
         call.holder = task
         try:
             call.function, call.args, call.kwargs = task._prepare()
-            value = (_ON_THE_LANE if task._is_remote else self.executor).run(call)
+            value = call.run_here() if task._is_remote else self.executor.run(call)
         except Skipped:
             return
         except BaseException as error:

@@ -30,7 +30,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..core.states import CANCELLED, COMPLETED, FAILED, TERMINAL, Mode
+from ..core.states import CANCELLED, COMPLETED, FAILED, RUNNING, TERMINAL, Mode
 from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, StoppedError
 from ..wire.models import (
     LOG_STATUS_OF,
@@ -59,6 +59,8 @@ _log = logging.getLogger("tiledag_widget.run")
 _MISSING: Final = object()
 FAILURE_LASTS: Final = 5.0
 """Seconds for which the nodes of a graph do not try again to find a server that could not be had."""
+STOP_LOOKS: Final = 40
+STOP_WAIT: Final = 0.25
 MOST_REPORTS: Final = 100_000
 FLUSH_AT_EXIT: Final = 5.0
 NAME_LIMIT: Final = 255
@@ -361,13 +363,18 @@ class RemoteRun:
         begun = self._begun
         if begun is None or begun.log_id is None:
             return
-        log_id = begun.log_id
+        client, namespace, log_id, driver = begun.client, begun.namespace, begun.log_id, self._graph._driver
 
         def stop() -> None:
-            log = begun.client.log(begun.namespace, log_id)
-            for one in log.nodes or ():
-                if one.client_node_uuid == str(node.id) and one.executions:
-                    begun.client.stop_task(str(one.executions[-1].id))
+            for _ in range(STOP_LOOKS):  # the call may be on its way: then the server knows no task of it yet
+                if driver.machine.status[node._index] != RUNNING:
+                    return
+                for one in client.log(namespace, log_id).nodes or ():
+                    last = one.executions[-1] if one.executions else None
+                    if one.client_node_uuid == str(node.id) and last is not None and last.status == "RUNNING":
+                        client.stop_task(str(last.id))
+                        return
+                client.sleep(STOP_WAIT)
 
         reports.post(stop)
 
