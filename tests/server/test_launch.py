@@ -119,14 +119,14 @@ def test_a_lease_keeps_it_until_it_is_given_back() -> None:
 
     leases.renew("kernel")
     clock[0] = 14
-    held = leases.clients(), leases.idle_seconds()
+    held = [leases.clients(), leases.idle_seconds()]
     clock[0] = 16
-    lost = leases.clients(), leases.idle_seconds()
+    lost = [leases.clients(), leases.idle_seconds()]
     leases.renew("kernel")
     leases.end("kernel")
 
-    assert held == (1, 0)
-    assert lost == (0, 16)
+    assert held == [1, 0]
+    assert lost == [0, 16]
     assert leases.clients() == 0
 
 

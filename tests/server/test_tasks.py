@@ -195,6 +195,30 @@ def test_what_is_printed_is_kept_in_order_also_by_c_code_and_children(server: Se
     assert server.ask("GET", f"/v1/task/{task}").json()["logs"] == text
 
 
+def test_a_function_that_spoils_its_process_spoils_it_for_no_other(server: Server) -> None:
+    """Workers are used again; what one function closes or breaks must not fail the next ones."""
+
+    def closes() -> int:
+        import os
+        import sys
+
+        sys.stdout.close()
+        os.close(1)
+        sys.stderr = None
+        return 1
+
+    def breaks() -> int:
+        from tiledag_widget.server import worker
+
+        worker.json = None  # type: ignore[attr-defined]
+        return 1
+
+    assert server.call(closes).value() == 1
+    assert server.call(breaks).status == 422
+    after = Calls(8, lambda: server.call(lambda: print("x")))  # noqa: T201
+    assert [answer.status for answer in after.join()] == [200] * 8
+
+
 def test_output_can_be_read_while_the_function_runs_and_it_can_be_stopped(server: Server, tmp_path: Path) -> None:
     """A user looks at a long node and ends it."""
 

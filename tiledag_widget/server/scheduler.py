@@ -286,9 +286,12 @@ class Scheduler:
         before = running.early
         if before is not None:
             return self._failed(running, before), None
-        running.folder.mkdir(parents=True, exist_ok=True)
         try:
+            running.folder.mkdir(parents=True, exist_ok=True)
             worker = self._workers.lease()
+        except OSError as error:
+            words = f"The server's folder cannot be used: {error}"
+            return self._failed(running, _Early("FAILED", "OSError", words)), None
         except WorkerDied as error:
             return self._failed(running, _Early("FAILED", "WorkerDied", str(error))), None
         self._store.task_started(running.id, running.order.graph)
@@ -303,18 +306,20 @@ class Scheduler:
                     worker.kill()
                 self._watch_limits(running)
             outcome = worker.call(name, parcel)
+            reply = _reply_in(running.folder) if outcome.end is End.VALUE else None
+            if reply is None:
+                worker.kill()  # who knows what the function has done to the process: no other task may get it
         finally:
             with self._lock:
                 running.worker = None
             self._workers.release(worker)
-        return self._done_by(running, outcome), running.most_memory or None
+        return self._done_by(running, outcome, reply), running.most_memory or None
 
-    def _done_by(self, running: _Running, outcome: Outcome) -> Done:
+    def _done_by(self, running: _Running, outcome: Outcome, reply: Mapping[str, Any] | None) -> Done:
         if outcome.end is End.KILLED:
             return self._failed(running, running.early or _STOPPED)
         if outcome.end is End.DIED:
             return self._failed(running, _Early("FAILED", "WorkerDied", str(outcome.exception())))
-        reply = _reply_in(running.folder)
         if reply is None:
             text = f"Task {running.order.name or running.id!r}: the worker left no reply; its disk may be full."
             return self._failed(running, _Early("FAILED", "WorkerDied", text))

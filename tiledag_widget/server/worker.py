@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ..run.arguments import replace, replace_stored_params
 from ..wire import codec, pickles
@@ -178,15 +178,15 @@ def _captured(path: Path) -> Iterator[None]:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     kept = [os.dup(1), os.dup(2)]
     streams = sys.stdout, sys.stderr
-    for stream in streams:
-        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
     os.dup2(file, 1)
     os.dup2(file, 2)
     os.close(file)
+    # New ones for each task: a function may close or replace its own.
+    sys.stdout, sys.stderr = ours = _stream_to(1), _stream_to(2)
     try:
         yield
     finally:
-        for stream in {*streams, sys.stdout, sys.stderr}:
+        for stream in {*streams, *ours, sys.stdout, sys.stderr}:
             try:
                 stream.flush()
             except BaseException:  # closed, or replaced by something of the function's own
@@ -195,3 +195,7 @@ def _captured(path: Path) -> Iterator[None]:
         for number, descriptor in zip((1, 2), kept, strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
+
+
+def _stream_to(descriptor: int) -> TextIO:
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
