@@ -80,16 +80,20 @@ def test_what_was_acknowledged_is_there_after_opening_again(tmp_path: Path) -> N
 def test_what_ran_when_the_server_ended_has_failed(tmp_path: Path) -> None:
     """Else its node would read Running for ever."""
     first = Store(tmp_path)
-    task = add_task(first)
-    first.task_started(task, None).result()
+    log = first.add_log("me", "me", "run", [])
+    task = add_task(first, graph=log.id, node="n")
+    first.task_started(task, log.id).result()
     first.close()
 
     second = Store(tmp_path)
-    found = second.task(task)
+    found, run = second.task(task), second.log(log.id)
+    second.task_started(task, log.id).result()
+    again = second.log(log.id)
     second.close()
 
     assert found is not None
     assert (found.status, found.status_message) == ("FAILED", "The server ended while this task ran.")
+    assert [one.status for one in (run, again) if one is not None] == ["abandoned", "running"]
 
 
 def test_a_write_that_fails_takes_no_other_with_it(store: Store) -> None:

@@ -225,6 +225,10 @@ class Store:
             "UPDATE task SET status = 'FAILED', status_message = ?, ended = ? WHERE status IN ('QUEUED', 'RUNNING')",
             (SERVER_ENDED, now()),
         )
+        # A client that is still there makes it running again with its next task, or says how it ended.
+        connection.execute(
+            "UPDATE log SET status = 'abandoned', ended = ? WHERE status IN ('submitted', 'running')", (now(),)
+        )
 
     def close(self) -> None:
         """Writes what was asked for, then closes the file. May be called twice."""
