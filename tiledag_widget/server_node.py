@@ -58,3 +58,11 @@ class ServerNode(Node[T]):
             return False
         run.stop(self)
         return True
+
+    def output(self) -> str:
+        """What the function printed on the embedded server, also while it runs; empty on other servers.
+
+        Raises:
+            ServerUnreachable: The server does not answer.
+        """
+        return self._graph._remote_run().output(self)

@@ -12,6 +12,7 @@ import pytest
 
 from tiledag_widget import DAG, ParentFailedError, Status, StoppedError, list_logs, server_logs
 from tiledag_widget.errors import ServerError, ServerUnreachable
+from tiledag_widget.server_node import ServerNode
 
 for needed in ("uvicorn", "tiledb", "duckdb", "sqlglot", "pyarrow", "pandas", "psutil"):
     pytest.importorskip(needed)
@@ -147,6 +148,32 @@ def test_a_running_function_can_be_stopped() -> None:
 
     assert isinstance(node.error, StoppedError)
     assert node.status is Status.CANCELLED
+
+
+def test_what_a_function_prints_can_be_read_while_it_runs(embedded: Path) -> None:
+    """A person would wait for the end to see that it went wrong at the begin."""
+    flag = str(embedded / "may-end")
+
+    def talk() -> int:
+        import pathlib
+        import time
+
+        print("half way", flush=True)  # noqa: T201  # that is what the test is about
+        while not pathlib.Path(flag).exists():
+            time.sleep(0.02)
+        return 1
+
+    dag = DAG()
+    node = dag.submit(talk)
+    assert isinstance(node, ServerNode)
+    dag.compute()
+    wait_until(lambda: "half way" in node.output())
+    assert node.running()
+
+    Path(flag).touch()
+
+    assert node.result(SECONDS) == 1
+    assert node.output() == "half way\n"
 
 
 def test_a_killed_server_is_told_and_the_next_graph_starts_another() -> None:

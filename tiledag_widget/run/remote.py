@@ -378,6 +378,24 @@ class RemoteRun:
 
         reports.post(stop)
 
+    def output(self, node: RemoteNode) -> str:
+        """What the latest attempt at a node has printed so far; empty where the server does not tell."""
+        begun = self._begun
+        if begun is None or begun.log_id is None or not begun.client.is_ours():
+            return ""
+        nodes = begun.client.log(begun.namespace, begun.log_id).nodes or ()
+        tasks = [one.executions[-1].id for one in nodes if one.client_node_uuid == str(node.id) and one.executions]
+        if not tasks or tasks[0] is None:
+            return ""
+        pieces: list[str] = []
+        position = 0
+        while True:
+            text, after = begun.client.output(tasks[0], position)
+            if after <= position:
+                return "".join(pieces)
+            pieces.append(text)
+            position = after
+
     # --- reports ------------------------------------------------------------------------------------------
 
     def node_ended(self, index: int) -> None:

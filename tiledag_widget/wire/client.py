@@ -333,15 +333,12 @@ class Client:
         """A page of tasks; for the query see the contract, 2.4."""
         return from_json(ArrayTaskData, self._json("GET", "/v1/tasks", query=query), "tasks")
 
-    def output(self, task_id: uuid.UUID | str, after: int = 0) -> str:
-        """What a task printed, from a position on. Our own server only; empty elsewhere."""
-        if not self.is_ours():
-            return ""
-        reply = self.call("GET", f"/tiledag/v1/tasks/{_q(task_id)}/output", query={"after": after})
-        if "json" in reply.headers.get("Content-Type", ""):
-            found = json.loads(reply.content)
-            return str(found.get("output", found.get("text", ""))) if isinstance(found, dict) else str(found)
-        return reply.text
+    def output(self, task_id: uuid.UUID | str, after: int = 0) -> tuple[str, int]:
+        """What a task printed from a byte position on, and the position after it. Our own server only."""
+        found = self._json("GET", f"/tiledag/v1/tasks/{_q(task_id)}/output", query={"after": after})
+        if not isinstance(found, dict):
+            raise InvalidBody(f"{self.url} answered a question for output with {type(found).__name__}")
+        return str(found.get("text", "")), int(found.get("position", after))
 
     def stop_task(self, task_id: uuid.UUID | str) -> None:
         """End a running task. Our own server only."""
