@@ -189,7 +189,7 @@ def _start(folder: Path) -> Connection:
     try:
         package_folder = str(Path(__file__).resolve().parent.parent.parent)
         code = (
-            f"import sys; sys.path[:] = {[package_folder, *map(str, sys.path)]!r}; "
+            f"import sys; sys.path[:] = {[package_folder, *map(os.path.abspath, sys.path)]!r}; "
             "from tiledag_widget.server.__main__ import main; del sys.path[0]; sys.exit(main(sys.argv[1:]))"
         )
         options = ["--data-dir", str(folder), "--idle", idle or str(IDLE_S), "--ready-fd", str(theirs)]
@@ -201,6 +201,7 @@ def _start(folder: Path) -> Connection:
                 stderr=log,
                 pass_fds=[theirs],
                 start_new_session=True,
+                cwd=folder,  # it outlives us, and must not keep our folder busy
                 env=_environment(),
             )
         os.close(theirs)
