@@ -5,10 +5,10 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-import uuid
 import warnings
 from concurrent.futures import CancelledError
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -274,7 +274,6 @@ def test_local_mode_is_submit_local_in_every_mode() -> None:
     assert (node.mode, node.result()) == (Mode.LOCAL, 8)
 
 
-@pytest.mark.parametrize("mode", [Mode.REALTIME, Mode.BATCH])
 @pytest.mark.parametrize(
     ("method", "args"),
     [
@@ -284,9 +283,9 @@ def test_local_mode_is_submit_local_in_every_mode() -> None:
         ("submit_array_udf", ("tiledb://ns/array", double)),
     ],
 )
-def test_what_needs_a_server_says_so_and_how_to_go_on(mode: Mode, method: str, args: tuple[Any, ...]) -> None:
+def test_what_a_batch_graph_cannot_run_yet_says_so_and_how_to_go_on(method: str, args: tuple[Any, ...]) -> None:
     """A person would not know why the node cannot be made, or what to do."""
-    dag = DAG(mode=mode)
+    dag = DAG(mode=Mode.BATCH)
 
     with pytest.raises(ServerNeeded, match=rf"{method}: .* needs a task-graph server.*TILEDB_REST_HOST"):
         getattr(dag, method)(*args)
@@ -320,12 +319,55 @@ def test_a_batch_graph_takes_no_nodes_of_other_modes() -> None:
         dag.compute()
 
 
-def test_logs_need_a_server_but_a_graph_without_a_log_has_none() -> None:
-    """A person would get an empty list and believe that nothing ran."""
-    with pytest.raises(ServerNeeded, match="list_logs"):
-        list_logs(search="x", per_page=5)
-    with pytest.raises(ServerNeeded, match="server_logs"):
-        server_logs(uuid.uuid4())
+@pytest.mark.parametrize(
+    ("method", "args"),
+    [
+        ("submit_udf", (double, 1)),
+        ("submit_udf", ("ns/registered", 1)),
+        ("submit_sql", ("select 1",)),
+        ("submit_array_udf", ("tiledb://ns/array", double)),
+    ],
+)
+def test_a_realtime_graph_that_knows_no_server_says_how_to_get_one(
+    method: str, args: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A person would not know why the node cannot be made, or what to do."""
+    for name in ("TILEDAG_SERVER", "TILEDB_REST_HOST", "TILEDB_REST_TOKEN", "TILEDB_REST_USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    dag = DAG()
+
+    with pytest.raises(ServerNeeded, match=rf"{method}: .* needs a task-graph server.*TILEDB_REST_HOST"):
+        getattr(dag, method)(*args)
+    with pytest.raises(ServerNeeded, match="TILEDB_REST_HOST"):
+        list_logs(search="x")
+    assert not dag.nodes
+
+
+@pytest.mark.parametrize(
+    ("method", "args"),
+    [
+        ("submit_udf", (double, 1)),
+        ("submit_udf", ("ns/registered", 1)),
+        ("submit_sql", ("select 1",)),
+        ("submit_array_udf", ("tiledb://ns/array", double)),
+    ],
+)
+def test_a_server_node_can_be_made_before_its_server_runs(
+    method: str, args: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Building a graph makes no call; the server is looked for when the node runs."""
+    monkeypatch.setenv("TILEDAG_SERVER", "embedded")
+    dag = DAG()
+
+    node = getattr(dag, method)(*args)
+
+    assert (node.mode, node.status, node.task_id()) == (Mode.REALTIME, Status.NOT_STARTED, None)
+    assert list(dag.nodes.values()) == [node]
+
+
+def test_a_graph_without_a_log_has_no_record() -> None:
+    """A person would get the record of something else."""
     with pytest.raises(TypeError, match="DAG, a log or an id"):
         server_logs(3)
     assert server_logs(DAG()) is None

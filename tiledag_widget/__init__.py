@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import dag as dag
+    from .account import login
     from .core.states import Mode, Status
     from .dag import DAG, MIN_BATCH_RESOURCES, Node, running
     from .errors import (
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
         NotPicklable,
         ParentFailedError,
         RemoteError,
+        ServerError,
         ServerNeeded,
+        ServerUnreachable,
         StoppedError,
         TiledagError,
         WorkerDied,
@@ -45,10 +48,13 @@ _HOMES = {
     "NotPicklable": "errors",
     "ParentFailedError": "errors",
     "RemoteError": "errors",
+    "ServerError": "errors",
     "ServerNeeded": "errors",
+    "ServerUnreachable": "errors",
     "StoppedError": "errors",
     "TiledagError": "errors",
     "WorkerDied": "errors",
+    "login": "account",
     "list_logs": "logs",
     "server_logs": "logs",
     "progress": "run.progress",
@@ -65,13 +71,16 @@ __all__ = [
     "NotPicklable",
     "ParentFailedError",
     "RemoteError",
+    "ServerError",
     "ServerNeeded",
+    "ServerUnreachable",
     "Status",
     "StoppedError",
     "TiledagError",
     "WorkerDied",
     "dag",
     "list_logs",
+    "login",
     "progress",
     "replace_stored_params",
     "running",

@@ -22,12 +22,14 @@ from .errors import ParentFailedError, ServerNeeded
 from .naming import NodesByName, full_name
 from .node import Node, call_callback, check_timeout
 from .run import executors
+from .run.arguments import SERVER_OPTIONS
 from .run.driver import Driver, running_drivers
 
 if TYPE_CHECKING:
     import networkx
 
     from .core.snapshot import GraphSource
+    from .run.remote import RemoteRun
 
 __all__ = [
     "DAG",
@@ -43,24 +45,6 @@ __all__ = [
 
 MIN_BATCH_RESOURCES: Final[Mapping[str, str]] = MappingProxyType({"cpu": "1", "memory": "2Gi"})
 """The least that a node of a BATCH graph can ask for."""
-
-_SERVER_OPTIONS: Final = frozenset(
-    {
-        "access_credentials_name",
-        "deadline",
-        "http_compressor",
-        "image_name",
-        "include_source_lines",
-        "namespace",
-        "result_format",
-        "result_format_version",
-        "retry_strategy",
-        "store_results",
-        "task_name",
-        "timeout",
-    }
-)
-"""Options of ``submit`` that speak to the server; a trial run here has no use for them."""
 
 
 class DAG:
@@ -116,7 +100,7 @@ class DAG:
             raise TypeError(f"mode must be a Mode such as Mode.LOCAL, got {mode!r}")
         self.id = uuid.uuid4()
         self.name = name
-        self.namespace = namespace
+        self._namespace = namespace
         self.mode = mode
         self.retry_strategy = retry_strategy
         self.workflow_retry_strategy = workflow_retry_strategy
@@ -136,6 +120,7 @@ class DAG:
         self._suffixes: dict[str, int] = {}
         self._source: GraphSource | None = None
         self._widget: Any = None
+        self._remote: RemoteRun | None = None
         self._build_lock = threading.RLock()
 
     # --- identity ---------------------------------------------------------------------------------------
@@ -158,6 +143,19 @@ class DAG:
         raise TypeError(f"{self!r} cannot be sent to another process")
 
     # --- properties -------------------------------------------------------------------------------------
+
+    @property
+    def namespace(self) -> str | None:
+        """Whom server nodes are charged to: as given, else the server is asked. None where there is no server."""
+        if self._namespace is None and self.mode is not Mode.LOCAL:
+            from .run.remote import default_namespace
+
+            self._namespace = default_namespace()
+        return self._namespace
+
+    @namespace.setter
+    def namespace(self, to: str | None) -> None:
+        self._namespace = to
 
     @property
     def max_workers(self) -> int:
@@ -269,14 +267,19 @@ class DAG:
             **kwargs: Keyword arguments and options for the server. ``local_mode=True`` is `submit_local`.
 
         Raises:
-            ServerNeeded: The graph is not LOCAL, and there is no server.
+            ServerNeeded: The graph is BATCH, and this version does not run those.
         """
         if "local_mode" in kwargs:
             local = kwargs.pop("local_mode") or kwargs.get("mode") is Mode.LOCAL
             if local:
                 kwargs.pop("mode", None)
                 return self.submit_local(cast("Callable[..., Any]", func), *args, **kwargs)
-        if self.mode is not Mode.LOCAL:
+        if self.mode is Mode.REALTIME:
+            kwargs.pop("mode", None)
+            if not callable(func) and not isinstance(func, str):
+                raise TypeError(f"submit_udf takes a function or the name of a registered one, got {func!r}")
+            return self._submit_to_server("udf", full_name(func), full_name(func), func, args, kwargs)
+        if self.mode is Mode.BATCH:
             self._check_mode(kwargs)
             raise _server_needed("submit_udf", f"function {full_name(func)}", may_run_here=True)
         if not callable(func):
@@ -305,25 +308,80 @@ class DAG:
         raise _server_needed("submit_udf_stage", f"stage {full_name(func)}")
 
     def submit_array_udf(self, func: Any, *args: Any, **kwargs: Any) -> Node[Any]:
-        """Add a function over TileDB arrays, which runs on the task-graph server.
+        """Add a function over a TileDB array, which runs on the task-graph server.
+
+        Args:
+            func: Address of the array: ``tiledb://namespace/name``, a path, or what TileDB can open otherwise.
+            *args: The function (or the name of a registered one), the ranges and so on, as TileDB's client has them.
+            **kwargs: ``ranges``, ``attrs``, ``layout``, options for the server, and what the function gets by name.
 
         Raises:
-            ServerNeeded: There is no server.
+            ServerNeeded: The graph is LOCAL, or BATCH, which this version does not run.
         """
         self._check_mode(kwargs)
-        raise _server_needed("submit_array_udf", f"array {func!r}" if isinstance(func, str) else full_name(func))
+        label = f"array {func!r}" if isinstance(func, str) else full_name(func)
+        if self.mode is not Mode.REALTIME:
+            raise _server_needed("submit_array_udf", label)
+        kwargs.pop("mode", None)
+        return self._submit_to_server("array", label, full_name(func), None, (func, *args), kwargs)
 
     def submit_sql(self, *args: Any, **kwargs: Any) -> Node[Any]:
-        """Add an SQL query, which runs on the task-graph server.
+        """Add an SQL query, which runs on the task-graph server. Its result is a DataFrame.
+
+        Args:
+            *args: The query, in the dialect of MariaDB; arrays are named in backticks.
+            **kwargs: ``parameters`` for its ``?``, ``init_commands``, ``output_uri``, ``raw_results=True`` for an
+                Arrow table (or with ``result_format="json"`` a list), and options for the server.
 
         Raises:
             TypeError: No query is given.
-            ServerNeeded: There is no server.
+            ServerNeeded: The graph is LOCAL, or BATCH, which this version does not run.
         """
         if not args and "sql" not in kwargs:
             raise TypeError("submit_sql needs the query as its first argument")
         self._check_mode(kwargs)
-        raise _server_needed("submit_sql", "SQL query")
+        if self.mode is not Mode.REALTIME:
+            raise _server_needed("submit_sql", "SQL query")
+        kwargs.pop("mode", None)
+        return self._submit_to_server("sql", "SQL query", "SQL query", None, args, kwargs)
+
+    def _submit_to_server(
+        self, kind: str, label: str, fallback_name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Node[Any]:
+        """Add a node that runs on the server. Options for the server among the keyword arguments are kept from it."""
+        from .run.remote import Work
+        from .server_node import ServerNode
+        from .settings import server_settings
+
+        if not server_settings().is_chosen:
+            method = {"udf": "submit_udf", "array": "submit_array_udf", "sql": "submit_sql"}[kind]
+            raise _server_needed(method, label, may_run_here=kind == "udf")
+        name = kwargs.pop("name", None)
+        options = {key: kwargs.pop(key) for key in SERVER_OPTIONS.intersection(kwargs)}
+        unused = [key for key in ("retry_strategy", "deadline") if options.get(key)]
+        if unused:
+            warnings.warn(
+                f"{', '.join(unused)}: used by BATCH graphs only; a {self.mode.name} graph ignores it",
+                UserWarning,
+                stacklevel=3,
+            )
+        work = Work(kind, label, function, options)
+        self._remote_run()
+        with self._build_lock:  # from the look for a free name to its use
+            if name is None:
+                name = self._unused_name(fallback_name)
+            return self._join(ServerNode(work, *args, name=name, dag=self, **kwargs), name)
+
+    def _remote_run(self) -> RemoteRun:
+        if self._remote is None:
+            from .run.remote import RemoteRun
+
+            with self._build_lock:
+                if self._remote is None:
+                    self._remote = RemoteRun(self, Node)
+                    with self._driver.lock:  # what becomes of nodes is reported
+                        self._driver.expect_callbacks()
+        return self._remote
 
     def add_node(
         self, func_exec: Callable[..., Any], *args: Any, name: str | None = None, local_mode: bool = True, **kwargs: Any
@@ -434,7 +492,14 @@ class DAG:
     # --- running ----------------------------------------------------------------------------------------
 
     def initial_setup(self) -> uuid.UUID | None:
-        """Register the graph with the server's log, once. Returns its id there, or None for a purely local graph."""
+        """Put the graph on the server's record, once. Returns its id there, or None for a purely local graph.
+
+        Raises:
+            ServerNeeded: There is no server.
+            ServerUnreachable: It does not answer.
+        """
+        if self._remote is not None:
+            self._remote.begin()
         return self.server_graph_uuid
 
     def compute(self) -> None:
@@ -497,16 +562,14 @@ class DAG:
         self._driver.cancel(None)
 
     def stop(self) -> bool:
-        """End the running functions too, where the executor can; those nodes become Cancelled.
+        """End the running functions too, where they run in processes or on a server of ours; they become Cancelled.
 
         Returns:
-            False where functions run in threads, which nothing can stop: then this is `cancel`.
+            False where something runs on in threads, which nothing can stop: then this is `cancel`.
         """
         self.cancel()
-        if not self._driver.executor.can_stop:
-            return False
-        self._driver.stop(self._indices(RUNNING))
-        return True
+        left = [index for index in self._indices(RUNNING) if not self._nodes[index].stop()]
+        return self._driver.executor.can_stop or not [index for index in left if not self._nodes[index].done()]
 
     def retry_all(self) -> None:
         """Run every Failed and Cancelled node again, and what they block when they complete."""
@@ -638,8 +701,12 @@ class _Callbacks:
         for callback, since in self.done:
             if serial > since:
                 call_callback(callback, self.dag, "done callback of a graph")
+        if self.dag._remote is not None:
+            self.dag._remote.graph_ended()
 
     def node_ended(self, node: int, serial: int) -> None:
+        if self.dag._remote is not None:
+            self.dag._remote.node_ended(node)
         subject = self.dag._nodes[node]
         for callback, since in subject._callbacks:
             if serial > since:
@@ -672,21 +739,22 @@ def _checked_workers(max_workers: int | None, executor: Any) -> int:
 
 def _without_server_options(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments without those meant for a server, unless the function has a parameter of that name."""
-    if _SERVER_OPTIONS.isdisjoint(kwargs):
+    if SERVER_OPTIONS.isdisjoint(kwargs):
         return kwargs
     try:
         own = signature(function).parameters.keys()
     except (TypeError, ValueError):
         own = {}.keys()
-    return {key: value for key, value in kwargs.items() if key not in _SERVER_OPTIONS or key in own}
+    return {key: value for key, value in kwargs.items() if key not in SERVER_OPTIONS or key in own}
 
 
 def _server_needed(method: str, what: str, may_run_here: bool = False) -> ServerNeeded:
     here = " To run it here, use submit_local, or DAG(mode=Mode.LOCAL)." if may_run_here else ""
     return ServerNeeded(
-        f"{method}: {what} needs a task-graph server, and this version of tiledag-widget has none yet.{here} "
-        "Versions with a server will start one by themselves, or use the account named by TILEDB_REST_HOST and "
-        "TILEDB_REST_TOKEN."
+        f"{method}: {what} needs a task-graph server, and a REALTIME graph that knows of one.{here} To use a TileDB "
+        "Cloud account or a `tiledag serve` of yours, set TILEDB_REST_HOST and TILEDB_REST_TOKEN, or call "
+        "tiledag_widget.login. To have one started here, `pip install 'tiledag-widget[server]'` and set "
+        "TILEDAG_SERVER=embedded. BATCH graphs come with a later version."
     )
 
 

@@ -10,6 +10,9 @@
     │   ├── ServerNeeded (RuntimeError)  your call: the node runs on a task-graph server only
     │   ├── WorkerDied (RuntimeError)    the outside: a worker process ended before its node did
     │   ├── RemoteError (RuntimeError)   your function: its exception could not be brought over whole
+    │   │   └── ServerError              your function, or your call: the task-graph server answered with an error
+    │   ├── ServerUnreachable (RuntimeError, ConnectionError)  the outside: the server does not answer
+    │   ├── InvalidBody (ValueError)     your call, or the other side: a message does not fit the contract
     │   └── ForkedError (RuntimeError)   your call: a graph was used in a forked child
     └── concurrent.futures.CancelledError
         ├── ParentFailedError            a parent failed, was cancelled or was itself blocked
@@ -27,10 +30,13 @@ __all__ = [
     "CycleError",
     "ForkedError",
     "IllegalTransition",
+    "InvalidBody",
     "NotPicklable",
     "ParentFailedError",
     "RemoteError",
+    "ServerError",
     "ServerNeeded",
+    "ServerUnreachable",
     "StoppedError",
     "TiledagError",
     "WorkerDied",
@@ -116,6 +122,57 @@ class RemoteError(TiledagError, RuntimeError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.args[0], self.type_name, self.traceback_text)
+
+
+class ServerError(RemoteError):
+    """The task-graph server answered with an error.
+
+    Args:
+        message: What it said.
+        http_status: Status of the reply.
+        body: The reply as sent.
+        type_name: Class of the exception that a function raised there; empty where the server did not say.
+        traceback_text: Its formatted traceback; empty where the server did not say.
+        task_id: Of the task that failed, if one was started.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        http_status: int = 0,
+        body: str = "",
+        type_name: str = "",
+        traceback_text: str = "",
+        task_id: str | None = None,
+    ) -> None:
+        super().__init__(message, type_name, traceback_text)
+        self.http_status = http_status
+        self.body = body
+        self.task_id = task_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        state = (self.args[0], self.http_status, self.body, self.type_name, self.traceback_text, self.task_id)
+        return type(self), state
+
+
+class ServerUnreachable(TiledagError, RuntimeError, ConnectionError):
+    """The task-graph server does not answer, or ended in the middle of a call."""
+
+
+class InvalidBody(TiledagError, ValueError):
+    """A message does not fit the contract.
+
+    Args:
+        message: Text that names the place, what was found and what was expected.
+        where: Path of the culprit, such as ``arguments_json[0].value``.
+    """
+
+    def __init__(self, message: str, where: str = "") -> None:
+        super().__init__(message)
+        self.where = where
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.where)
 
 
 class ForkedError(TiledagError, RuntimeError):

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .errors import ServerNeeded
+if TYPE_CHECKING:
+    from .wire.models import TaskGraphLog, TaskGraphLogsData
 
-_WAY_OUT = (
-    "needs a task-graph server, and this version of tiledag-widget has none yet. Versions with a server will start "
-    "one by themselves, or use the account named by TILEDB_REST_HOST and TILEDB_REST_TOKEN."
-)
+FLUSH_SECONDS = 10.0
+"""How long a look at the record of a graph of this process waits for its last reports to be sent."""
 
 
 def list_logs(
@@ -22,28 +21,51 @@ def list_logs(
     end_time: datetime | None = None,
     page: int = 1,
     per_page: int = 10,
-) -> Any:
-    """A page of the runs that the server has on record, newest first.
+) -> TaskGraphLogsData:
+    """A page of the runs that the server has on record, newest first, without their nodes.
+
+    Args:
+        namespace: Whose runs; all that you may see if None.
+        created_by: The user who ran them.
+        search: Part of their name.
+        start_time: Not before.
+        end_time: Not after.
+        page: From 1.
+        per_page: How many.
 
     Raises:
         ServerNeeded: There is no server.
+        ServerError: It refuses.
+        ServerUnreachable: It does not answer.
     """
-    raise ServerNeeded(f"list_logs {_WAY_OUT}")
+    from .wire import client
+
+    return client.current().logs(namespace, created_by, search, start_time, end_time, page, per_page)
 
 
-def server_logs(dag_or_id: Any, namespace: str | None = None) -> Any:
-    """The record of one run, or None for a graph that has none.
+def server_logs(dag_or_id: Any, namespace: str | None = None) -> TaskGraphLog | None:
+    """The record of one run with its nodes and their executions, or None for a graph that has none.
 
     Args:
         dag_or_id: A graph, a log, or the id of one.
-        namespace: Whose record it is.
+        namespace: Whose record it is; that of the graph, or where calls of yours are charged, if None.
 
     Raises:
         ServerNeeded: There is no server.
+        ServerError: It has no such record, or refuses.
+        ServerUnreachable: It does not answer.
     """
-    identity = getattr(dag_or_id, "server_graph_uuid", dag_or_id)
+    of_graph = hasattr(dag_or_id, "server_graph_uuid")
+    identity = dag_or_id.server_graph_uuid if of_graph else getattr(dag_or_id, "uuid", dag_or_id)
     if identity is None:
         return None
-    if not isinstance(identity, (str, uuid.UUID)) and not hasattr(identity, "uuid"):
+    if not isinstance(identity, (str, uuid.UUID)):
         raise TypeError(f"server_logs takes a DAG, a log or an id, got {type(dag_or_id).__name__}")
-    raise ServerNeeded(f"server_logs {_WAY_OUT}")
+    from .run.remote import reports
+    from .wire import client
+
+    if of_graph:
+        reports.flush(FLUSH_SECONDS)
+    server = client.current()
+    whose = namespace or getattr(dag_or_id, "namespace", None) or server.namespace("run_job")
+    return server.log(whose, identity)

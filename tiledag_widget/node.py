@@ -50,6 +50,7 @@ class Node(Generic[T]):
     """
 
     # Most nodes never touch these; on the class they cost nothing.
+    _is_remote: bool = False
     _index: int = _NOT_JOINED
     _standalone: int = NOT_STARTED
     _value: Any = _MISSING
@@ -127,6 +128,8 @@ class Node(Generic[T]):
         for parent in parents:
             if parent.dag is self.dag:
                 own[id(parent)] = parent
+                if parent._is_remote and self._foreign is None:
+                    self._foreign = {}  # its result may be on the server: arguments are replaced by `_value_of`
             else:
                 self._take_over(parent)
         self._parents = tuple(own.values())
@@ -453,7 +456,8 @@ class Node(Generic[T]):
         return function, args, kwargs
 
     def _value_of(self, node: Node[Any]) -> Any:
-        return (self._foreign or {}).get(id(node), node._value)
+        value = (self._foreign or {}).get(id(node), node._value)
+        return value.value() if node._is_remote else value  # what a server node has is a `RemoteResult`
 
     def _accept(self, value: Any) -> None:
         self._value = value

@@ -94,7 +94,7 @@ class DagSource:
         return NodeFacts(
             index=index,
             name=node.name,
-            function=full_name(node._function) if node._function is not None else "",
+            function=_function_name(node),
             mode=str(node.mode),
             resource_class=node._resource_class or "",
             status=status,
@@ -121,7 +121,7 @@ class DagSource:
         node = self._dag._nodes[index]
         if node.status is not Status.COMPLETED:
             raise LookupError(f"node {node.name!r} is {node.status} and has no result")
-        return node._value
+        return node.result()
 
     def retry(self, nodes: Sequence[int], descendants: bool = False) -> int:
         return self._driver.retry(nodes, descendants)
@@ -136,15 +136,23 @@ class DagSource:
         return self._driver.cancel(None)
 
     def stop(self, nodes: Sequence[int]) -> int:
-        if not self._driver.executor.can_stop:
+        remote = [self._dag._nodes[index] for index in nodes if self._dag._nodes[index]._is_remote]
+        if not self._driver.executor.can_stop and len(remote) < len(nodes):
             raise RuntimeError("Functions that run in threads cannot be stopped. Use DAG(use_processes=True).")
-        return self._driver.stop(nodes)
+        here = [index for index in nodes if not self._dag._nodes[index]._is_remote]
+        return sum(node.stop() for node in remote) + (self._driver.stop(here) if here else 0)
+
+
+def _function_name(node: Any) -> str:
+    if node._is_remote:
+        return str(node.work.label)
+    return full_name(node._function) if node._function is not None else ""
 
 
 def _group_name(node: Any) -> str:
     function = node._function
     if function is None:
-        return str(node.name)
+        return str(node.work.label if node._is_remote else node.name)
     return str(getattr(function, "__name__", None) or full_name(function))
 
 

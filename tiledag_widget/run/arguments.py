@@ -10,15 +10,35 @@ from __future__ import annotations
 import copy
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
-from ..wire.models import StoredParam
+if TYPE_CHECKING:
+    from ..wire.models import StoredParam
 
 T = TypeVar("T")
 Replace = Callable[[Any], Any]
 
 _CONTAINERS: Final = (list, tuple, dict)
 _ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None), complex})
+
+SERVER_OPTIONS: Final = frozenset(
+    {
+        "access_credentials_name",
+        "deadline",
+        "http_compressor",
+        "image_name",
+        "include_source_lines",
+        "namespace",
+        "result_format",
+        "result_format_version",
+        "retry_strategy",
+        "store_results",
+        "stored_param_uuids",
+        "task_name",
+        "timeout",
+    }
+)
+"""Keyword arguments of ``submit_udf`` and its kind that speak to the server, not to the function."""
 
 
 class ParamLoader(Protocol):
@@ -95,6 +115,8 @@ def replace_stored_params(tree: T, loader: ParamLoader) -> T:
     Raises:
         KeyError: As raised by the loader for a parameter that it does not have.
     """
+    from ..wire.models import StoredParam
+
     return replace(tree, StoredParam, loader.load)
 
 

@@ -77,6 +77,8 @@ class Task(Protocol):
 
     name: str
     _progress: tuple[float, float] | None
+    _is_remote: bool
+    """Its function waits for a server: it is called on the lane, whatever the executor."""
 
     def _prepare(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """The function and its arguments, with nodes replaced by their values. May raise anything."""
@@ -397,7 +399,10 @@ class Driver:
             except BaseException as error:
                 gate.inside = False
                 task._reject(error)
-                event = Failed(node, attempt, zero + monotonic())
+                if node in machine.stopping and isinstance(error, StoppedError):
+                    event = Aborted(node, attempt, zero + monotonic())
+                else:
+                    event = Failed(node, attempt, zero + monotonic())
 
     def _lane(self, slot: int) -> None:
         """A lane that hands each node to the executor and waits for its outcome."""
@@ -423,7 +428,7 @@ class Driver:
         call.holder = task
         try:
             call.function, call.args, call.kwargs = task._prepare()
-            value = self.executor.run(call)
+            value = call.run_here() if task._is_remote else self.executor.run(call)
         except Skipped:
             return
         except BaseException as error:

@@ -53,6 +53,13 @@ class Call:
         self._kill: Callable[[], None] | None = None
         self._lock = threading.Lock()
 
+    def run_here(self) -> Any:
+        """Call the function on this thread: what every executor's ``run`` comes to in the end."""
+        if not self.begin():
+            raise Skipped
+        assert self.function is not None
+        return self.function(*self.args, **self.kwargs)
+
     def stop(self) -> None:
         """End the attempt: now, or as soon as the executor has said how."""
         with self._lock:  # held over the kill: a worker that was given back meanwhile runs somebody else's call
@@ -100,10 +107,7 @@ class Threads:
     can_stop = False
 
     def run(self, call: Call) -> Any:
-        if not call.begin():
-            raise Skipped
-        assert call.function is not None
-        return call.function(*call.args, **call.kwargs)
+        return call.run_here()
 
 
 class Inline(Threads):
@@ -289,7 +293,7 @@ def choose(executor: Any, use_processes: bool) -> Executor:
 
 
 def shutdown() -> None:
-    """End the worker processes and idle threads that graphs share, now instead of some seconds after their last use.
+    """End the worker processes, connections and idle threads that graphs share, instead of some time after their use.
 
     A node that runs in a worker process fails; later graphs start new ones.
     """
@@ -300,6 +304,12 @@ def shutdown() -> None:
     workers = sys.modules.get(f"{__package__}.workers")
     if workers is not None:
         workers.shared_workers().shutdown()
+    client = sys.modules.get("tiledag_widget.wire.client")
+    if client is not None:
+        client.close()
+    launch = sys.modules.get("tiledag_widget.server.launch")
+    if launch is not None:
+        launch.let_go()
     threads.end_idle()
 
 

@@ -10,10 +10,12 @@ Loading a pickle runs code: load only what your own kernel or its workers made.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import io
 import linecache
 import pickle
+import pickletools
 import re
 import signal
 import sys
@@ -23,7 +25,7 @@ import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from ..errors import NotPicklable, RemoteError
 
@@ -33,10 +35,13 @@ __all__ = [
     "capture_exception",
     "dumps",
     "dumps_call",
+    "dumps_for_server",
     "dumps_result",
+    "dumps_wire",
     "loads",
     "loads_call",
     "loads_result",
+    "loads_wire",
     "restore_exception",
     "traceback_text_of",
 ]
@@ -258,6 +263,138 @@ def _may_be_a_real_interrupt(error: BaseException) -> bool:
         and threading.current_thread() is threading.main_thread()
         and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     )
+
+
+# --- pickles of the REST contract ---------------------------------------------------------------------------
+# TileDB's client carries its own cloudpickle, and has no PyPI one. What goes over the wire therefore names the
+# vendored modules, in protocol 4, and what comes from there is read with those names mapped back. Three classes of
+# that client stand inside pickles too; stand-ins of ours take their place in both directions.
+
+_VENDORED: Final = "tiledb.cloud._vendor.cloudpickle"
+_IN_FAST: Final = frozenset({"_function_setstate", "_class_setstate"})
+_STAND_INS: Final = {
+    ("tiledb.cloud._results.stored_params", "StoredParam"),
+    ("tiledb.cloud._results.decoders", "Decoder"),
+    ("tiledb.cloud._results.decoders", "PandasDecoder"),
+}
+_STAND_INS_MODULE: Final = f"{__package__}.models"
+"""Imported only when one of them is met: worker processes of local nodes never need it."""
+
+
+def dumps_wire(obj: object) -> bytes:
+    """The pickled form of `obj` as the contract has it: both our reader and TileDB's client understand it.
+
+    Raises:
+        BaseException: whatever pickling raised; see `dumps_for_server` for a message with a path.
+    """
+    file = io.BytesIO()
+    _wire_pickler()(file, protocol=4).dump(obj)
+    data = file.getvalue()
+    return _with_names_of_the_contract(data) if _OURS.search(data) else data
+
+
+def loads_wire(data: Buffer) -> Any:
+    """The object in a pickle of the contract, from our writer or from TileDB's client. Runs code that it names."""
+    return _WireUnpickler(io.BytesIO(data)).load()
+
+
+def dumps_for_server(node_name: str, where: str, obj: object) -> bytes:
+    """`dumps_wire` for a part of a call to a server; ``where`` is its path, such as ``args[0]``.
+
+    Raises:
+        NotPicklable: names the node, the path of the culprit, its type and a way out.
+    """
+    try:
+        return dumps_wire(obj)
+    except BaseException as error:
+        if _may_be_a_real_interrupt(error):
+            raise
+        place, reason, way_out = _explain(_Parts.of([(where, obj)]), error)
+        raise NotPicklable(
+            f"Node {node_name!r}: {place} cannot be sent to the server: {reason}. "
+            f"{way_out}, or run this node here with submit_local.",
+            place,
+        ) from error
+
+
+@functools.cache
+def _wire_pickler() -> Any:
+    import cloudpickle
+
+    class WirePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle carries no types
+        """Leaves out what the vendored cloudpickle 2.2.1 cannot read."""
+
+        def reducer_override(self, obj: Any) -> Any:
+            if type(obj) is _FIELD_KIND:  # 3.x has a helper for these that 2.2.1 lacks
+                return getattr, (dataclasses, obj.name)
+            return super().reducer_override(obj)
+
+    return WirePickler
+
+
+_FIELD_KIND: Final[Any] = type(getattr(dataclasses, "_FIELD", None))
+_OURS: Final = re.compile(rb"cloudpickle|tiledag_widget\.wire\.models")
+
+
+class _WireUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _STAND_INS:
+            return super().find_class(_STAND_INS_MODULE, name)
+        if module == _VENDORED or module.startswith(_VENDORED + "."):
+            module = module.removeprefix("tiledb.cloud._vendor.")
+            try:
+                return super().find_class(module, name)
+            except (ImportError, AttributeError):
+                return super().find_class("cloudpickle.cloudpickle", name)
+        return super().find_class(module, name)
+
+
+def _with_names_of_the_contract(data: bytes) -> bytes:
+    """The same pickle with cloudpickle's modules and our stand-ins named as TileDB's client names them.
+
+    Before each STACK_GLOBAL that names one of ours the two strings are popped and the others pushed; memo numbers
+    stay as they are. Frames go, since their lengths would no longer fit.
+    """
+    out = bytearray()
+    strings: list[str] = []
+    """What the last opcodes pushed, as far as they are texts."""
+    memo: dict[int, str] = {}
+    memoized = 0
+    spans = list(pickletools.genops(data))
+    ends = [position for _, _, position in spans[1:]] + [len(data)]
+    for (opcode, argument, start), end in zip(spans, ends, strict=True):
+        name = opcode.name
+        if name == "FRAME":
+            continue
+        if name == "MEMOIZE":
+            if strings:
+                memo[memoized] = strings[-1]
+            memoized += 1
+        elif name in ("SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"):
+            strings.append(str(argument))
+        elif name in ("BINGET", "LONG_BINGET") and argument in memo:
+            strings.append(memo[int(str(argument))])
+        else:
+            if name == "STACK_GLOBAL" and len(strings) >= 2:
+                path = _path_in_the_contract(*strings[-2:])
+                if path is not None:
+                    out += pickle.POP * 2 + _pushed(path[0]) + _pushed(path[1])
+            strings.clear()
+        out += data[start:end]
+    return bytes(out)
+
+
+def _path_in_the_contract(module: str, name: str) -> tuple[str, str] | None:
+    if module == "cloudpickle" or module.startswith("cloudpickle."):
+        return f"{_VENDORED}.{'cloudpickle_fast' if name in _IN_FAST else 'cloudpickle'}", name
+    if module == _STAND_INS_MODULE:
+        return next(((theirs, known) for theirs, known in _STAND_INS if known == name), None)
+    return None
+
+
+def _pushed(text: str) -> bytes:
+    data = text.encode()
+    return pickle.SHORT_BINUNICODE + bytes([len(data)]) + data
 
 
 # --- the culprit --------------------------------------------------------------------------------------------

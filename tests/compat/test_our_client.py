@@ -1,0 +1,204 @@
+"""Our client on the embedded server, as a notebook uses both: nothing recorded, nothing faked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tiledag_widget import DAG, ParentFailedError, Status, StoppedError, list_logs, server_logs
+from tiledag_widget.errors import ServerError, ServerUnreachable
+from tiledag_widget.server_node import ServerNode
+
+for needed in ("uvicorn", "tiledb", "duckdb", "sqlglot", "pyarrow", "pandas", "psutil"):
+    pytest.importorskip(needed)
+
+pytestmark = pytest.mark.slow
+SECONDS = 60
+
+
+@pytest.fixture(scope="module", autouse=True)
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder and a home of its own, so that nobody's server or account is touched."""
+    from tiledag_widget.server import launch
+
+    folder = tmp_path_factory.mktemp("embedded")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("TILEDB_REST_", "TILEDAG_")):
+                patch.delenv(name)
+        patch.setenv("HOME", str(folder))
+        patch.setenv("TILEDAG_DATA_DIR", str(folder / "data"))
+        patch.setenv("TILEDAG_SERVER", "embedded")
+        launch.ensure(hold=False)
+        yield folder
+        launch.let_go()
+        launch.stop()
+
+
+def wait_until(is_so: Callable[[], bool]) -> None:
+    end = time.monotonic() + SECONDS
+    while not is_so():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)
+
+
+def is_running_there(dag: DAG) -> bool:
+    if dag.server_graph_uuid is None:
+        return False
+    log = server_logs(dag)
+    return log is not None and any(one.status == "RUNNING" for one in log.nodes or ())
+
+
+def test_a_mixed_graph_runs_and_its_record_tells_the_same() -> None:
+    """Results, statuses and the log of one run must agree."""
+    dag = DAG(name="mixed")
+    rows = dag.submit(lambda: list(range(1000)), name="rows")
+    total = dag.submit(sum, rows, name="total")
+    here = dag.submit_local(lambda x: x + 1, total, name="here")
+    bad = dag.submit(lambda: 1 / 0, name="bad")
+    below = dag.submit(lambda x: x, bad, name="below")
+
+    dag.compute()
+    with pytest.raises(ServerError, match="division by zero") as caught:
+        dag.wait(SECONDS)
+
+    assert here.result() == 499501
+    assert rows.result() == list(range(1000))
+    assert caught.value.type_name.endswith("ZeroDivisionError")
+    assert "1 / 0" in caught.value.traceback_text
+    assert isinstance(below.error, ParentFailedError)
+    log = server_logs(dag)
+    assert log is not None
+    assert (log.name, log.status) == ("mixed", "failed")
+    statuses = {one.name: one.status for one in log.nodes or ()}
+    assert [statuses[name] for name in ("rows", "total", "here")] == ["COMPLETED"] * 3
+    assert (statuses["bad"], statuses["below"]) == ("FAILED", "QUEUED")
+    assert rows.task_id() is not None
+    assert "mixed" in [one.name for one in list_logs(search="mixed").task_graph_logs or ()]
+
+
+def test_a_retry_runs_the_node_anew_on_the_record_of_the_first_run(embedded: Path) -> None:
+    """The reply of the failed attempt must not be given again."""
+    flag = str(embedded / "flag")
+
+    def once_bad() -> str:
+        import pathlib
+
+        if not pathlib.Path(flag).exists():
+            pathlib.Path(flag).touch()
+            raise ValueError("not yet")
+        return "now"
+
+    dag = DAG(name="retried")
+    node = dag.submit(once_bad)
+    dag.compute()
+    with pytest.raises(ServerError, match="not yet"):
+        dag.wait(SECONDS)
+
+    node.retry()
+    dag.wait(SECONDS)
+
+    assert node.result() == "now"
+    log = server_logs(dag)
+    assert log is not None
+    assert log.status == "succeeded"
+    assert [one.status for one in (log.nodes or ())[0].executions or ()] == ["FAILED", "COMPLETED"]
+
+
+@pytest.mark.leaks("TileDB's thread pool lasts as long as the process")
+def test_arrays_and_queries_run_and_feed_functions(embedded: Path) -> None:
+    """The three kinds of server nodes in one graph."""
+    import numpy
+    import tiledb
+
+    path = str(embedded / "array")
+    tiledb.from_numpy(path, numpy.arange(16).reshape(4, 4)).close()
+    dag = DAG(name="arrays")
+    cells = dag.submit_array_udf(
+        path, lambda data, factor: int(next(iter(data.values())).sum() * factor), [(0, 1), (0, 1)], attrs=[""], factor=2
+    )
+    frame = dag.submit_sql("select ? + 1 as x", parameters=[cells])
+    size = dag.submit(lambda f, c: [type(f).__name__, int(f["x"][0]), c], frame, cells)
+    raw = dag.submit_sql("select 1 as b, 2 as a", result_format="json", raw_results=True)
+    broken = dag.submit_sql("selec 1 from")
+
+    dag.compute()
+    with pytest.raises(ServerError, match="line 1"):
+        dag.wait(SECONDS)
+
+    assert cells.result() == 20
+    assert size.result() == ["DataFrame", 21, 20]
+    assert raw.result() == [{"a": 2, "b": 1}]
+    assert broken.status is Status.FAILED
+
+
+def test_a_running_function_can_be_stopped() -> None:
+    """A wrong query would run to its time limit."""
+    dag = DAG()
+    node = dag.submit(lambda: __import__("time").sleep(600))
+    dag.compute()
+    wait_until(lambda: is_running_there(dag))
+
+    assert node.stop()
+    dag.wait(SECONDS)
+
+    assert isinstance(node.error, StoppedError)
+    assert node.status is Status.CANCELLED
+
+
+def test_what_a_function_prints_can_be_read_while_it_runs(embedded: Path) -> None:
+    """A person would wait for the end to see that it went wrong at the begin."""
+    flag = str(embedded / "may-end")
+
+    def talk() -> int:
+        import pathlib
+        import time
+
+        print("half way", flush=True)  # noqa: T201  # that is what the test is about
+        while not pathlib.Path(flag).exists():
+            time.sleep(0.02)
+        return 1
+
+    dag = DAG()
+    node = dag.submit(talk)
+    assert isinstance(node, ServerNode)
+    dag.compute()
+    wait_until(lambda: "half way" in node.output())
+    assert node.running()
+
+    Path(flag).touch()
+
+    assert node.result(SECONDS) == 1
+    assert node.output() == "half way\n"
+
+
+def test_a_killed_server_is_told_and_the_next_graph_starts_another() -> None:
+    """Nothing that was acknowledged may be lost, and nobody has to restart the kernel."""
+    from tiledag_widget.server import launch
+
+    with DAG(name="before") as before:
+        kept = before.submit(lambda: [1, {2}])
+        before.submit(lambda x: x, kept)
+    dag = DAG()
+    node = dag.submit(lambda: __import__("time").sleep(600))
+    dag.compute()
+    wait_until(lambda: is_running_there(dag))
+    found = launch.find()
+    assert found is not None
+
+    os.kill(found.pid, signal.SIGKILL)
+
+    with pytest.raises(ServerUnreachable, match="the next compute"):
+        node.result(SECONDS)
+    with DAG() as after:
+        again = after.submit(lambda x: x + 1, 1)
+    assert again.result() == 2
+    assert kept.result() == [1, {2}]
+    assert "before" in [one.name for one in list_logs(search="before").task_graph_logs or ()]
+    launch.let_go()
+    assert launch.stop()

@@ -1,0 +1,197 @@
+"""Arrays and queries on a real server with TileDB's quickstart arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow
+import pytest
+
+from tests.server.running import Answer, Server, running_server
+from tiledag_widget.wire import codec
+from tiledag_widget.wire.models import ArrayDetails, ArrayRanges
+
+pytestmark = pytest.mark.slow
+
+DENSE = "tiledb://TileDB-Inc/quickstart_dense"
+SPARSE = "tiledb://tiledb-inc/quickstart_sparse"  # namespaces have no case
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("server") / "data", "--samples") as running:
+        yield running
+
+
+def plain(data: Any) -> Any:
+    return {name: values.tolist() for name, values in data.items()}
+
+
+plain.__module__ = "__main__"
+
+
+def on_array(server: Server, uri: str, ranges: Any = (), layout: str | None = None, buffers: Any = None) -> Answer:
+    """A function on one array, in the style of `submit_array_udf`."""
+    details = ArrayDetails(uri, ArrayRanges(tuple(map(tuple, ranges)), layout), buffers)
+    body = codec.to_tagged(details)["udf_array_details"]
+    return server.call(plain, details, arrays=[body])
+
+
+CASES: list[tuple[str, Any, str | None, Any, dict[str, Any]]] = [
+    (DENSE, [[1, 2], [2, 3]], None, ("a",), {"a": [[2, 3], [6, 7]]}),
+    (DENSE, [[1, 1, 4, 4], [2, 2, 4, 4]], "row-major", ("a",), {"a": [[2, 4], [14, 16]]}),
+    (DENSE, [[1, 2], [1, 3]], "col-major", ("a",), {"a": [[1, 5], [2, 6], [3, 7]]}),
+    (DENSE, [[1, 2], [2, 3]], "unordered", ("a",), {"a": [[2, 3], [6, 7]]}),
+    (DENSE, [[], [4, 4]], None, ("rows",), {"rows": [[1], [2], [3], [4]]}),
+    (DENSE, [[2, 2]], None, None, {"a": [[5, 6, 7, 8]], "rows": [[2] * 4], "cols": [[1, 2, 3, 4]]}),
+    (SPARSE, [], None, None, {"a": [1, 3, 2], "rows": [1, 2, 2], "cols": [1, 3, 4]}),
+    (SPARSE, [[2, 2], []], None, ("a",), {"a": [3, 2]}),
+    (SPARSE, [[3, 4], []], None, ("cols", "a"), {"a": [], "cols": []}),
+    (SPARSE, [[], []], "col-major", ("a",), {"a": [1, 3, 2]}),
+]
+
+
+@pytest.mark.parametrize(("uri", "ranges", "layout", "buffers", "expected"), CASES)
+def test_a_function_gets_the_selected_cells(
+    server: Server, uri: str, ranges: Any, layout: str | None, buffers: Any, expected: dict[str, Any]
+) -> None:
+    """Ranges, buffers and layouts as TileDB Cloud reads them."""
+    answer = on_array(server, uri, ranges, layout, buffers)
+
+    assert answer.status == 200, answer.body
+    assert answer.value() == expected
+
+
+@pytest.mark.parametrize(
+    ("uri", "ranges", "layout", "buffers", "words"),
+    [
+        ("tiledb://nobody/nothing", [], None, None, "tiledag arrays add nobody/nothing"),
+        ("/no/such/folder", [], None, None, "cannot be opened"),
+        (DENSE, [], None, ("b",), "has no 'b'; it has a, rows, cols"),
+        (DENSE, [[1]], None, None, "pairs of bounds"),
+        (DENSE, [[], [], []], None, None, "3 ranges for the 2 dimensions"),
+        (DENSE, [], "spiral", None, "unknown layout 'spiral'"),
+    ],
+)
+def test_what_is_wrong_with_an_array_is_named(
+    server: Server, uri: str, ranges: Any, layout: str | None, buffers: Any, words: str
+) -> None:
+    """A typing error in a name should not cost an hour."""
+    answer = on_array(server, uri, ranges, layout, buffers)
+
+    assert answer.status == 422
+    assert words in answer.json()["message"]
+
+
+def test_several_arrays_come_as_a_list_and_arguments_by_name_in_the_old_form(server: Server) -> None:
+    """`exec_multi_array_udf` sends no arguments_json."""
+    arrays = [
+        {"uri": DENSE, "ranges": {"ranges": [[1, 1], [1, 2]]}, "buffers": ["a"]},
+        {"uri": SPARSE, "ranges": {"ranges": []}, "buffers": ["a"]},
+    ]
+    argument = codec.dump_old_argument("n", {"more": 5})
+
+    def both(data: Any, more: int) -> Any:
+        return [values["a"].tolist() for values in data] + [more]
+
+    assert server.call(both, arrays=arrays, arguments_json=None, argument=argument).value() == [[[1, 2]], [1, 3, 2], 5]
+
+
+def test_an_array_may_stand_anywhere_among_the_arguments_and_several_times(server: Server) -> None:
+    """`taskgraphs` sends every function this way, also those without arrays."""
+    details = ArrayDetails(SPARSE, None, ("a",))
+
+    def deep(x: Any, y: Any) -> Any:
+        return x["k"][0] is y, y["a"].tolist()
+
+    assert server.call(deep, {"k": [details]}, details, arrays=[]).value() == (True, [1, 3, 2])
+    assert server.call(lambda x: x, 3, arrays=[]).value() == 3
+
+
+def test_an_array_by_its_path(server: Server) -> None:
+    """Nobody has to register what lies on his own disk."""
+    answer = on_array(server, str(server.folder / "samples" / "quickstart_sparse"), [], None, ("a",))
+
+    assert answer.value() == {"a": [1, 3, 2]}
+
+
+QUERIES: list[tuple[str, dict[str, Any], Any]] = [
+    (f"select sum(a) as sum from `{SPARSE}`", {}, [{"sum": 6}]),
+    (f"select sum(a) s from `{SPARSE}` where (`rows`, `cols`) in ((1,1), (2,4))", {}, [{"s": 3}]),
+    (f"select AVG(`a`) * 100 from `{DENSE}` where `rows` = 1 and 2 < cols", {}, [{"AVG(`a`) * 100": 350}]),
+    (f"select * from `{DENSE}` where `rows` between 2 and 2 and cols >= 4", {}, [{"a": 8, "cols": 4, "rows": 2}]),
+    (f"select a from `{DENSE}` where `rows` in (4) order by a desc limit 1", {}, [{"a": 16}]),
+    (f"select a from `{DENSE}` where `rows` > 10", {}, []),
+    (
+        f"select a from `{DENSE}` where `rows` = 1 or `rows` = 4 order by a limit 5",
+        {},
+        [{"a": n} for n in (1, 2, 3, 4, 13)],
+    ),
+    (f"select count(*) as n from `{DENSE}` x join `{SPARSE}` y on x.a = y.a", {}, [{"n": 3}]),
+    (f"select `{SPARSE}`.a from `{SPARSE}` order by 1 limit 1", {}, [{"a": 1}]),
+    ("select 2 * ? as doubleit, ? as t", {"parameters": [4, "x' --"]}, [{"doubleit": 8, "t": "x' --"}]),
+    ("select @a + 1 as b, @c as c", {"init_commands": ["SET @A = 1", "set @c = 'x'"]}, [{"b": 2, "c": "x"}]),
+    ("select y from t", {"init_commands": ["CREATE TEMPORARY TABLE t AS SELECT 3 AS y"]}, [{"y": 3}]),
+    ("select 1.5 as f, 4.0 as i, 7 / 2 as d, NULL as n", {}, [{"d": 3.5, "f": 1.5, "i": 4, "n": None}]),
+    ("select ifnull(null, 'x') as a, concat('a', 'b') as b, if(1 > 2, 3, 4) as c", {}, [{"a": "x", "b": "ab", "c": 4}]),
+    ("set @a = 1", {}, []),
+]
+
+
+@pytest.mark.parametrize(("query", "fields", "rows"), QUERIES)
+def test_a_query_gives_its_rows(server: Server, query: str, fields: dict[str, Any], rows: Any) -> None:
+    """MariaDB's words, DuckDB's speed; JSON as the service writes it: keys sorted, 400 and not 400.0."""
+    answer = server.sql(query, **fields)
+
+    assert answer.status == 200, answer.body
+    assert answer.json() == rows
+    assert [list(row) for row in answer.json()] == [sorted(row) for row in rows]
+
+
+def test_rows_as_arrow_have_a_schema_even_if_there_are_none(server: Server) -> None:
+    """The official client cannot read an empty body."""
+    rows = server.sql(f"select a, `rows` from `{DENSE}` where a > 14", result_format="arrow").value()
+    none = server.sql(f"select a from `{DENSE}` where a > 100", result_format="arrow").value()
+    statement = server.sql("set @a = 1", result_format="arrow")
+
+    assert isinstance(rows, pyarrow.Table)
+    assert rows.to_pydict() == {"a": [15, 16], "rows": [4, 4]}
+    assert none.schema.names == ["a"]
+    assert statement.body
+    assert statement.value().num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("select a\nfrm from where", "line 2, column 14"),
+        ("select nope from `" + DENSE + "`", "nope"),
+        ("select 1; select 2", "one statement"),
+        ("select a from `tiledb://x/y`", "unknown array 'tiledb://x/y'"),
+    ],
+)
+def test_what_is_wrong_with_a_query_is_shown(server: Server, query: str, words: str) -> None:
+    """With its place where it cannot be parsed."""
+    answer = server.sql(query)
+
+    assert answer.status == 422
+    assert words in answer.json()["message"]
+
+
+def test_rows_can_be_written_to_an_array_that_is_then_known(server: Server) -> None:
+    """A result too large to come back."""
+    first = server.sql(f"select a * 2 as b from `{DENSE}` where a > 14", output_uri="tiledb://me/doubled")
+    second = server.sql("select sum(b) as s from `tiledb://me/doubled`")
+
+    assert first.status == 200, first.body
+    assert second.json() == [{"s": 62}]
+
+
+def test_a_query_leaves_its_words_in_the_task(server: Server) -> None:
+    """The log browser shows them."""
+    answer = server.sql("select ? as x", name="asked", parameters=[1], init_commands=["set @q = 1"])
+    task = server.ask("GET", f"/v1/task/{answer.headers['x-tiledb-cloud-task-id']}").json()
+
+    assert (task["name"], task["type"], task["sql_query"]) == ("asked", "SQL", "select ? as x")
+    assert (task["sql_parameters"], task["sql_init_commands"]) == ([1], ["set @q = 1"])

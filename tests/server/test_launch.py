@@ -1,0 +1,173 @@
+"""Starting, finding and stopping the embedded server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.server.running import ROOT, environment, running_server, wait_until
+from tiledag_widget.errors import ServerNeeded, ServerUnreachable
+from tiledag_widget.server import launch
+from tiledag_widget.server.api import Leases
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A data folder whose server is ended afterwards."""
+    place = tmp_path / "data"
+    monkeypatch.setenv("TILEDAG_DATA_DIR", str(place))
+    yield place
+    launch.let_go()
+    launch.stop(place)
+    for process in list(launch._started):
+        process.wait(30)
+        launch._started.remove(process)
+
+
+def test_it_is_started_once_and_then_found(folder: Path) -> None:
+    """All kernels of a user share one server."""
+    assert launch.find() is None
+
+    first = launch.ensure()
+    second = launch.ensure()
+
+    assert first == second
+    assert launch.ask(first, "GET", "/tiledag/v1/info")[1]["clients"] == 1
+    assert first.token not in repr(first)
+
+
+def test_many_processes_at_once_get_one_server(folder: Path) -> None:
+    """A notebook that runs all its kernels at once must not start a server for each."""
+    code = (
+        "from tiledag_widget.server import launch; c = launch.ensure();"
+        "print(c.url, c.pid, launch.ask(c, 'GET', '/v1/user')[0])"
+    )
+    env = {**environment(), "TILEDAG_DATA_DIR": str(folder)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=env, cwd=ROOT) for _ in range(6)
+    ]
+    said = {process.communicate(timeout=120)[0] for process in processes}
+
+    assert len(said) == 1
+    assert said.pop().split()[-1] == b"200"
+    assert [process.returncode for process in processes] == [0] * 6
+
+
+def test_threads_of_one_process_get_one_server(folder: Path) -> None:
+    """Two graphs that start at the same moment."""
+    found: list[launch.Connection] = []
+    threads = [threading.Thread(target=lambda: found.append(launch.ensure())) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(set(found)) == 1
+    assert len(found) == 5
+
+
+def test_after_its_death_another_one_is_started(folder: Path) -> None:
+    """The next compute() must work."""
+    first = launch.ensure()
+    os.kill(first.pid, signal.SIGKILL)
+    launch._started[-1].wait(30)
+
+    second = launch.ensure()
+
+    assert second != first
+    assert launch.ask(second, "GET", "/v1/user")[0] == 200
+
+
+def test_stop_ends_it_and_leaves_no_process_and_no_token(folder: Path) -> None:
+    """`tiledag stop` is what a user types before a backup."""
+    found = launch.ensure(hold=False)
+    family = [psutil.Process(found.pid), *psutil.Process(found.pid).children(recursive=True)]
+
+    stopped = [launch.stop(), launch.stop()]
+
+    launch._started[-1].wait(30)
+    wait_until(lambda: not any(member.is_running() and member.status() != "zombie" for member in family))
+    assert stopped == [True, False]
+    assert launch.find() is None
+    assert sorted(path.name for path in folder.iterdir() if path.suffix in (".json", "") and path.is_file()) == []
+
+
+def test_it_ends_by_itself_when_nobody_uses_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A laptop should not carry a server for ever."""
+    monkeypatch.setenv("TILEDAG_IDLE_S", "0.5")
+    launch.ensure(hold=False)
+
+    assert launch._started[-1].wait(60) == 0
+    assert launch.find() is None
+
+
+def test_a_lease_keeps_it_until_it_is_given_back() -> None:
+    """A kernel that waits for its user still needs the server; one that has died does not."""
+    clock = [0.0]
+    leases = Leases(lambda: clock[0])
+
+    leases.renew("kernel")
+    clock[0] = 14
+    held = [leases.clients(), leases.idle_seconds()]
+    clock[0] = 16
+    lost = [leases.clients(), leases.idle_seconds()]
+    leases.renew("kernel")
+    leases.end("kernel")
+
+    assert held == [1, 0]
+    assert lost == [0, 16]
+    assert leases.clients() == 0
+
+
+def test_what_the_server_needs_is_named_if_it_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways out: install the extra, or name a host."""
+    monkeypatch.setattr(launch, "NEEDED", ("uvicorn", "no_such_package"))
+
+    with pytest.raises(ServerNeeded, match=r"no_such_package.*tiledag-widget\[server\].*TILEDB_REST_HOST"):
+        launch.ensure()
+
+
+def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
+    """Its log is not where a user looks first."""
+    folder.mkdir()
+    (folder / "records.sqlite").write_bytes(b"this is no database" * 100)
+
+    with pytest.raises(ServerUnreachable, match="Move it away"):
+        launch.ensure()
+
+
+def test_the_command_serves_says_and_stops(folder: Path) -> None:
+    """`tiledag` on the command line."""
+
+    def tiledag(*words: str) -> tuple[int, str]:
+        env = {**environment(), "TILEDAG_DATA_DIR": str(folder)}
+        command = [sys.executable, "-m", "tiledag_widget.cli", *words]
+        done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert tiledag("status") == (3, "no server runs\n")
+    with running_server(folder) as server:
+        code, text = tiledag("status")
+        assert (code, json.loads(text)["url"]) == (0, server.url)
+        assert tiledag("arrays", "add", "us/flights", "/data/flights")[0] == 0
+        assert tiledag("arrays", "list") == (0, "tiledb://us/flights  /data/flights\n")
+        assert tiledag("arrays", "remove", "us/flights")[0] == 0
+        code, text = tiledag("arrays", "remove", "us/flights")
+        assert (code, "no array us/flights" in text) == (1, True)
+        log = server.new_log()
+        assert log in tiledag("logs")[1]
+        assert tiledag("stop") == (0, "stopped\n")
+        assert server.process is not None
+        assert server.process.wait(30) == 0
+    assert tiledag("stop") == (0, "no server runs\n")

@@ -1,0 +1,146 @@
+"""The command `tiledag`: serve, stop, status, logs, arrays."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from .errors import TiledagError
+from .server import __main__ as server
+from .server import launch
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the exit code."""
+    found = _parser().parse_args(arguments)
+    if found.data_dir is not None:
+        os.environ["TILEDAG_DATA_DIR"] = str(found.data_dir.expanduser().absolute())
+    try:
+        code: int = found.run(found)
+    except (TiledagError, OSError) as error:
+        sys.stderr.write(f"tiledag: {error}\n")
+        return 1
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tiledag", description="The embedded task-graph server of tiledag-widget.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the server here until it is stopped")
+    server.arguments_of(serve)
+    serve.set_defaults(run=lambda found: server.serve(server.options_from(found)))
+
+    where = argparse.ArgumentParser(add_help=False)
+    where.add_argument("--data-dir", type=Path, help="folder of the server (default: TILEDAG_DATA_DIR)")
+    stop = commands.add_parser("stop", parents=[where], help="end the running server")
+    stop.set_defaults(run=_stop)
+    status = commands.add_parser("status", parents=[where], help="say whether a server runs, and where")
+    status.set_defaults(run=_status)
+
+    logs = commands.add_parser("logs", parents=[where], help="list the recorded runs, newest first")
+    logs.add_argument("--search", help="part of a run's name")
+    logs.add_argument("--page", type=int, default=1)
+    logs.add_argument("--per-page", type=int, default=20)
+    logs.add_argument("--prune", action="store_true", help="forget old runs, with their results")
+    logs.add_argument("--days", type=float, default=30, help="how old, for --prune (default: %(default)g)")
+    logs.set_defaults(run=_logs)
+
+    arrays = commands.add_parser("arrays", help="names of arrays: tiledb://NAMESPACE/NAME")
+    actions = arrays.add_subparsers(required=True, metavar="ACTION")
+    add = actions.add_parser("add", parents=[where], help="give an array a name")
+    add.add_argument("name", help="NAME or NAMESPACE/NAME")
+    add.add_argument("path", help="a folder, file:// or s3:// address")
+    add.set_defaults(run=_add_array)
+    actions.add_parser("list", parents=[where], help="list the names").set_defaults(run=_list_arrays)
+    remove = actions.add_parser("remove", parents=[where], help="take a name back; the array stays")
+    remove.add_argument("name", help="NAME or NAMESPACE/NAME")
+    remove.set_defaults(run=_remove_array)
+    return parser
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+class _Refused(TiledagError):
+    """The server answered with an error."""
+
+
+def _ask(method: str, path: str, body: Any = None) -> Any:
+    """What the running server answers; one is started if there is none."""
+    status, reply = launch.ask(launch.ensure(hold=False), method, path, body)
+    if status >= 400:
+        raise _Refused(reply.get("message") if isinstance(reply, dict) else f"the server answered {status}")
+    return reply
+
+
+def _stop(found: argparse.Namespace) -> int:
+    _say("stopped" if launch.stop() else "no server runs")
+    return 0
+
+
+def _status(found: argparse.Namespace) -> int:
+    server_found = launch.find()
+    if server_found is None:
+        _say("no server runs")
+        return 3
+    _, info = launch.ask(server_found, "GET", "/tiledag/v1/info")
+    words = {
+        "url": server_found.url,
+        "pid": server_found.pid,
+        **{key: info[key] for key in ("version", "clients", "idle")},
+    }
+    _say(json.dumps(words))
+    return 0
+
+
+def _logs(found: argparse.Namespace) -> int:
+    if found.prune:
+        _say(f"{_ask('POST', '/tiledag/v1/prune', {'days': found.days})['tasks']} tasks forgotten")
+        return 0
+    query = {"page": found.page, "per_page": found.per_page}
+    if found.search:
+        query["search"] = found.search
+    page = _ask("GET", f"/v1/taskgraphs/logs?{urlencode(query)}")
+    for log in page.get("task_graph_logs", ()):
+        _say(f"{log['uuid']}  {log['created_at'][:19]}  {log['status']:<10} {log.get('name') or ''}")
+    return 0
+
+
+def _name_of(text: str) -> tuple[str | None, str]:
+    namespace, slash, name = text.removeprefix("tiledb://").rpartition("/")
+    return (namespace if slash else None), name
+
+
+def _add_array(found: argparse.Namespace) -> int:
+    namespace, name = _name_of(found.name)
+    place = found.path if "://" in found.path else str(Path(found.path).expanduser().absolute())
+    made = _ask("POST", "/tiledag/v1/arrays", {"namespace": namespace, "name": name, "uri": place})
+    _say(f"tiledb://{made['namespace']}/{made['name']}  {made['uri']}")
+    return 0
+
+
+def _list_arrays(found: argparse.Namespace) -> int:
+    for array in _ask("GET", "/tiledag/v1/arrays")["arrays"]:
+        _say(f"tiledb://{array['namespace']}/{array['name']}  {array['uri']}")
+    return 0
+
+
+def _remove_array(found: argparse.Namespace) -> int:
+    namespace, name = _name_of(found.name)
+    owner = namespace or _ask("GET", "/v1/user")["username"]
+    _ask("DELETE", f"/tiledag/v1/arrays/{quote(owner, safe='')}/{quote(name, safe='')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

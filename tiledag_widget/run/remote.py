@@ -1,0 +1,737 @@
+"""Server nodes: a graph's dealings with the task-graph server, and results that stay there until somebody needs them.
+
+**Guarantees**
+
+- A server node's call is made on the lane that runs the node, and holds it until the server answers.
+- Nothing is sent before the first server node begins: then the graph goes on record (its log), once. Without a log
+  the graph runs all the same; that is warned of.
+- Reports (what became of nodes that ran here, how the graph ended) are sent in the background, in the order of the
+  machine, and never slow or fail a run.
+- Between server nodes results go by reference; a result is downloaded at most once, when asked for or when a node that
+  runs here needs it.
+
+**Threads**: ``tiledag-reports`` from `run.threads`, while there is something to report.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import inspect
+import logging
+import os
+import platform
+import threading
+import time
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ..core.states import CANCELLED, COMPLETED, FAILED, RUNNING, TERMINAL, Mode
+from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, StoppedError
+from ..wire.models import (
+    LOG_STATUS_OF,
+    ArrayDetails,
+    ArrayRanges,
+    Decoder,
+    Layout,
+    LogStatus,
+    PandasDecoder,
+    ResultFormat,
+    SqlCall,
+    StoredParam,
+    TaskGraphLog,
+    TaskGraphNodeMetadata,
+    TaskStatus,
+    UdfCall,
+    is_retry_with_params,
+)
+from . import arguments
+from .threads import threads
+
+if TYPE_CHECKING:
+    from ..wire.client import Client, Reply
+
+_log = logging.getLogger("tiledag_widget.run")
+_MISSING: Final = object()
+FAILURE_LASTS: Final = 5.0
+"""Seconds for which the nodes of a graph do not try again to find a server that could not be had."""
+STOP_LOOKS: Final = 40
+STOP_WAIT: Final = 0.25
+MOST_REPORTS: Final = 100_000
+FLUSH_AT_EXIT: Final = 5.0
+NAME_LIMIT: Final = 255
+
+
+class RemoteNode(Protocol):
+    """What is asked of a server node here."""
+
+    work: Work
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    _name: str | None
+    _index: int
+    _resource_class: str | None
+    _download_results: bool | None
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def id(self) -> uuid.UUID: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a server node does.
+
+    Attributes:
+        kind: ``"udf"``, ``"array"`` or ``"sql"``.
+        label: How views name it.
+        function: For ``udf``: the function, or the name of a registered one.
+        options: Those of `arguments.SERVER_OPTIONS` that were given.
+    """
+
+    kind: str
+    label: str
+    function: Any = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+# --- a result on the server ---------------------------------------------------------------------------------
+
+
+class RemoteResult:
+    """What a server node returned: on the server, here, or both. Safe from any thread."""
+
+    __slots__ = ("_client", "_decoder", "_lock", "_value", "is_stored", "task_id")
+
+    def __init__(self, client: Client, task_id: uuid.UUID | None, decoder: Decoder, is_stored: bool) -> None:
+        self.task_id = task_id
+        self.is_stored = is_stored
+        self._client = client
+        self._decoder = decoder
+        self._lock = threading.Lock()
+        self._value: Any = _MISSING
+
+    def take(self, reply: Reply) -> None:
+        """The bytes came with the answer."""
+        from ..wire import codec
+
+        self._value = codec.decode_stored(reply.data, reply.content_type, self._decoder)
+
+    @property
+    def is_here(self) -> bool:
+        return self._value is not _MISSING
+
+    def reference_for(self, client: Client) -> StoredParam | None:
+        """What stands for the value in a call to that server, if it has it."""
+        if not self.is_stored or self.task_id is None or client.url != self._client.url:
+            return None
+        return StoredParam(self.task_id, self._decoder if isinstance(self._decoder, PandasDecoder) else None)
+
+    def value(self) -> Any:
+        """The value; downloads it if that has not happened.
+
+        Raises:
+            ServerError: The server does not have it any more.
+            ServerUnreachable: It cannot be asked.
+        """
+        if self._value is _MISSING:
+            with self._lock:
+                if self._value is _MISSING:
+                    self.take(self._fetch())
+        return self._value
+
+    def _fetch(self) -> Reply:
+        assert self.task_id is not None
+        try:
+            return self._client.task_result(self.task_id)
+        except ServerUnreachable:
+            if not self._client.is_embedded:
+                raise
+            from ..wire import client as wire_client
+
+            self._client = wire_client.current()  # a new server over the same records
+            return self._client.task_result(self.task_id)
+
+
+# --- a graph on the server ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A graph that has found its server.
+
+    Attributes:
+        client: Of that server.
+        namespace: Whom the log is under; None until somebody needs one.
+        log_id: Of the log; None if there is none.
+    """
+
+    client: Client
+    namespace: str
+    log_id: uuid.UUID | None
+
+
+class Graph(Protocol):
+    """What is asked of a graph here."""
+
+    name: str | None
+    _namespace: str | None
+    server_graph_uuid: uuid.UUID | None
+
+    @property
+    def _nodes(self) -> list[Any]: ...
+
+    @property
+    def _driver(self) -> Any: ...
+
+
+class RemoteRun:
+    """One graph's side of the conversation with the server. Safe from any thread."""
+
+    def __init__(self, graph: Graph, node_type: type[Any]) -> None:
+        self._graph = graph
+        self._node_type = node_type
+        self._lock = threading.Lock()
+        self._begun: Begun | None = None
+        self._failure: tuple[float, BaseException] | None = None
+        self._log_tried = False
+        self._reported: dict[int, int] = {}
+        """Attempt and status by node, as last reported."""
+        self._reports_lock = threading.Lock()
+
+    def begin(self) -> Begun:
+        """Find the server and put the graph on record, once.
+
+        Raises:
+            ServerNeeded: There is no server.
+            ServerError, ServerUnreachable: It does not take us.
+        """
+        begun = self._begun
+        if begun is not None:
+            return begun
+        with self._lock:
+            if self._begun is not None:
+                return self._begun
+            if self._failure is not None and time.monotonic() - self._failure[0] < FAILURE_LASTS:
+                raise self._failure[1]
+            try:
+                begun = self._begin()
+            except Exception as error:
+                self._failure = (time.monotonic(), error)
+                raise
+            self._begun, self._failure = begun, None
+        self._catch_up()
+        return begun
+
+    def _begin(self) -> Begun:
+        from ..wire import client as wire_client
+
+        graph = self._graph
+        client = wire_client.current()
+        client.is_ours()
+        namespace = graph._namespace = graph._namespace or client.namespace("run_job")
+        if not self._log_tried:
+            self._log_tried = True
+            try:
+                graph.server_graph_uuid = client.create_log(namespace, self._description(namespace))
+            except (ServerError, ServerUnreachable, InvalidBody) as error:
+                warnings.warn(f"the graph runs without a log on the server: {error}", UserWarning, stacklevel=2)
+        return Begun(client, namespace, graph.server_graph_uuid)
+
+    def _lost(self, begun: Begun) -> None:
+        """The server does not answer: whoever comes next looks for it again."""
+        with self._lock:
+            if self._begun is begun and begun.client.is_embedded:
+                self._begun = None
+
+    def _description(self, namespace: str) -> TaskGraphLog:
+        """The graph as its log has it, parents before children."""
+        graph = self._graph
+        with graph._driver.lock:
+            nodes = list(graph._nodes)
+            structure = graph._driver.machine.graph
+            parents = [tuple(structure.parents[index]) for index in range(len(nodes))]
+        described = []
+        for index in parents_first(parents):
+            node = nodes[index]
+            described.append(
+                TaskGraphNodeMetadata(
+                    client_node_uuid=str(node.id),
+                    name=node.name[:NAME_LIMIT],
+                    depends_on=tuple([str(nodes[parent].id) for parent in parents[index]]),
+                    run_location="client" if node.mode is Mode.LOCAL else "server",
+                )
+            )
+        return TaskGraphLog(name=graph.name, namespace=namespace, nodes=tuple(described))
+
+    # --- one node -----------------------------------------------------------------------------------------
+
+    def run(self, node: RemoteNode) -> RemoteResult:
+        """Run a node on the server; returns when it has ended there. What a lane calls as the node's function."""
+        begun = self.begin()
+        is_stored = bool(node.work.options.get("store_results", True))
+        is_wanted = self._is_wanted_here(node)
+        if not is_wanted and not is_stored:
+            raise ValueError(
+                f"Node {node.name!r}: its result is neither stored nor downloaded, so nobody could have it. "
+                "Leave store_results=True, or ask for it with _download_results=True."
+            )
+        try:
+            reply = self._submit(begun, node, is_stored, is_wanted)
+        except ServerUnreachable:
+            self._lost(begun)
+            raise
+        except ServerError as error:
+            if node._index in self._graph._driver.machine.stopping:
+                raise StoppedError(f"node {node.name!r} was stopped") from error
+            raise
+        if is_stored and reply.task_id is None:
+            raise ServerError(f"Node {node.name!r}: {begun.client.url} did not say under which id the result is stored")
+        result = RemoteResult(begun.client, reply.task_id, _decoder_of(node), is_stored)
+        if is_wanted:
+            result.take(reply)
+        return result
+
+    def _is_wanted_here(self, node: RemoteNode) -> bool:
+        """The download rule: the caller's word, else nobody's input or the input of something that runs here."""
+        if node._download_results is not None:
+            return node._download_results
+        nodes = self._graph._nodes
+        children = self._graph._driver.machine.graph.children[node._index]
+        return not children or any(nodes[child].mode is Mode.LOCAL for child in children)
+
+    def _submit(self, begun: Begun, node: RemoteNode, is_stored: bool, is_wanted: bool) -> Reply:
+        by_reference = node.work.kind != "sql"
+        try:
+            return self._submit_once(begun, node, is_stored, is_wanted, by_reference)
+        except ServerError as error:
+            if not (by_reference and is_retry_with_params(str(error))):
+                raise
+        # The function has not run: its stored parameters could not be loaded.
+        return self._submit_once(begun, node, is_stored, is_wanted, False)
+
+    def _submit_once(
+        self, begun: Begun, node: RemoteNode, is_stored: bool, is_wanted: bool, by_reference: bool
+    ) -> Reply:
+        stored: dict[str, None] = {}
+
+        def stand_in(parent: Any) -> Any:
+            foreign = getattr(node, "_foreign", None) or {}
+            value = foreign.get(id(parent), parent._value)
+            if not isinstance(value, RemoteResult):
+                return value
+            reference = value.reference_for(begun.client) if by_reference else None
+            if reference is None:
+                return value.value()
+            stored[str(reference.task_id)] = None
+            return reference
+
+        args, kwargs = arguments.replace((node.args, node.kwargs), self._node_type, stand_in)
+        options = node.work.options
+        common: dict[str, Any] = {
+            "store_results": is_stored,
+            "dont_download_results": not is_wanted,
+            "resource_class": node._resource_class,
+            "timeout": options.get("timeout"),
+            "task_graph_uuid": None if begun.log_id is None else str(begun.log_id),
+            "client_node_uuid": str(node.id),
+        }
+        namespace = options.get("namespace") or begun.namespace
+        name = options.get("task_name") or node._name
+        if node.work.kind == "sql":
+            sql = _sql_call(args, kwargs, options)
+            return begun.client.submit_sql(namespace, SqlCall(**sql, name=name, **common))
+        common["task_name"] = name
+        make = _array_call if node.work.kind == "array" else _udf_call
+        udf = make(node, begun.client, args, kwargs)
+        common["stored_param_uuids"] = tuple(stored)
+        return begun.client.submit_udf(namespace, UdfCall(**udf, **common))
+
+    def can_stop(self) -> bool:
+        """True if the server ends running functions when asked."""
+        begun = self._begun
+        return begun is not None and begun.log_id is not None and begun.client.is_ours()
+
+    def stop(self, node: RemoteNode) -> None:
+        """Have the server end the running call of a node; asked in the background."""
+        begun = self._begun
+        if begun is None or begun.log_id is None:
+            return
+        client, namespace, log_id, driver = begun.client, begun.namespace, begun.log_id, self._graph._driver
+
+        def stop() -> None:
+            for _ in range(STOP_LOOKS):  # the call may be on its way: then the server knows no task of it yet
+                if driver.machine.status[node._index] != RUNNING:
+                    return
+                for one in client.log(namespace, log_id).nodes or ():
+                    last = one.executions[-1] if one.executions else None
+                    if one.client_node_uuid == str(node.id) and last is not None and last.status == "RUNNING":
+                        client.stop_task(str(last.id))
+                        return
+                client.sleep(STOP_WAIT)
+
+        reports.post(stop)
+
+    def output(self, node: RemoteNode) -> str:
+        """What the latest attempt at a node has printed so far; empty where the server does not tell."""
+        begun = self._begun
+        if begun is None or begun.log_id is None or not begun.client.is_ours():
+            return ""
+        nodes = begun.client.log(begun.namespace, begun.log_id).nodes or ()
+        tasks = [one.executions[-1].id for one in nodes if one.client_node_uuid == str(node.id) and one.executions]
+        if not tasks or tasks[0] is None:
+            return ""
+        pieces: list[str] = []
+        position = 0
+        while True:
+            text, after = begun.client.output(tasks[0], position)
+            if after <= position:
+                return "".join(pieces)
+            pieces.append(text)
+            position = after
+
+    # --- reports ------------------------------------------------------------------------------------------
+
+    def node_ended(self, index: int) -> None:
+        """Called for each node that ends, in the machine's order."""
+        begun = self._begun
+        if begun is not None and begun.log_id is not None:
+            self._report(begun, begun.log_id, index)
+
+    def graph_ended(self) -> None:
+        """Called when the graph ends."""
+        begun = self._begun
+        if begun is None or begun.log_id is None:
+            return
+        status: LogStatus | None = LOG_STATUS_OF.get(self._graph._driver.status)
+        if status is not None:
+            client, namespace, log_id, outcome = begun.client, begun.namespace, begun.log_id, status
+            reports.post(lambda: client.update_log(namespace, log_id, outcome))
+
+    def _catch_up(self) -> None:
+        """What ended before the log was there."""
+        begun = self._begun
+        if begun is None or begun.log_id is None:
+            return
+        driver = self._graph._driver
+        with driver.lock:
+            ended = [index for index, code in enumerate(driver.machine.status) if code in TERMINAL]
+        for index in ended:
+            self._report(begun, begun.log_id, index)
+
+    def _report(self, begun: Begun, log_id: uuid.UUID, index: int) -> None:
+        driver, node = self._graph._driver, self._graph._nodes[index]
+        with driver.lock:
+            code, attempt = driver.machine.status[index], driver.machine.attempt[index]
+        status = _REPORT_OF.get(code)
+        if status is None or (node.mode is not Mode.LOCAL and status is not TaskStatus.CANCELLED):
+            return
+        with self._reports_lock:
+            mark = attempt * 16 + code
+            if self._reported.get(index) == mark:
+                return
+            self._reported[index] = mark
+        client, namespace, node_id = begun.client, begun.namespace, node.id
+        reports.post(lambda: client.report_node(namespace, log_id, node_id, status))
+
+
+_REPORT_OF: Final = {COMPLETED: TaskStatus.COMPLETED, FAILED: TaskStatus.FAILED, CANCELLED: TaskStatus.CANCELLED}
+
+
+class _Reports:
+    """Calls made in the background, one after another. What goes wrong is logged once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Condition()
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._is_working = False
+        self._told = False
+
+    def post(self, report: Callable[[], object]) -> None:
+        with self._lock:
+            if len(self._waiting) >= MOST_REPORTS:
+                return
+            self._waiting.append(report)
+            if self._is_working:
+                return
+            self._is_working = True
+        try:
+            threads.start(self._work, "tiledag-reports")
+        except RuntimeError:  # the system gives no thread
+            with self._lock:
+                self._is_working = False
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._is_working = False
+                    self._lock.notify_all()
+                    return
+                report = self._waiting.popleft()
+            try:
+                report()
+            except Exception as error:
+                level = logging.DEBUG if self._told else logging.WARNING
+                self._told = True
+                _log.log(level, "a report to the task-graph server failed, and the run goes on: %s", error)
+            del report
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until everything was sent. False when the time is over."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._is_working, timeout)
+
+    def forget(self) -> None:
+        """After a fork: the thread is not there in the child."""
+        self.__init__()  # type: ignore[misc]
+
+
+reports: Final = _Reports()
+
+
+# --- calls --------------------------------------------------------------------------------------------------
+
+
+def _decoder_of(node: RemoteNode) -> Decoder:
+    if node.work.kind == "sql":
+        wanted = str(_option(node, "result_format", ResultFormat.ARROW))
+        return Decoder(wanted) if node.kwargs.get("raw_results") else PandasDecoder(wanted)
+    default = ResultFormat.NATIVE if node.work.kind == "array" else ResultFormat.TILEDB_JSON
+    return Decoder(str(_option(node, "result_format", default)))
+
+
+def _option(node: RemoteNode, name: str, default: Any) -> Any:
+    value = node.work.options.get(name)
+    return default if value is None else value
+
+
+def _function_fields(node: RemoteNode, function: Any) -> dict[str, Any]:
+    """What tells the server which function, and what it needs."""
+    from ..wire import codec
+
+    options = node.work.options
+    fields: dict[str, Any] = {
+        "language": "python",
+        "version": platform.python_version(),
+        "image_name": options.get("image_name") or "default",
+        "access_credentials_name": options.get("access_credentials_name"),
+        "result_format": ResultFormat(_decoder_of(node).format),
+    }
+    if isinstance(function, str):
+        fields["udf_info_name"] = function
+        return fields
+    if not callable(function):
+        raise TypeError(f"Node {node.name!r}: a function or the name of a registered one is needed, got {function!r}")
+    fields["exec"] = codec.encode_function(function, node.name)
+    if options.get("include_source_lines", True):
+        fields["exec_raw"] = _source_of(function)
+    return fields
+
+
+def _udf_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    from ..wire import codec
+
+    fields = _function_fields(node, node.work.function)
+    arrays = arguments.find((tuple(args), dict(kwargs)), ArrayDetails)
+    if arrays:
+        fields["arrays"] = tuple(arrays)
+    fields["arguments_json"] = tuple(codec.dump_arguments(node.name, args, kwargs))
+    return fields
+
+
+def _array_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    from ..wire import codec
+
+    uri, function, ranges, attrs, layout, rest = _array_arguments(*args, **kwargs)
+    if not isinstance(uri, str):
+        raise TypeError(f"Node {node.name!r}: the address of an array must be a text, got {type(uri).__name__}")
+    details = ArrayDetails(
+        uri=_absolute(uri, client),
+        ranges=ArrayRanges(parse_ranges(ranges), _layout(layout)),
+        buffers=tuple(attrs or ()),
+        parameter_id=str(uuid.uuid4()),
+    )
+    fields = _function_fields(node, function)
+    fields["arrays"] = (details,)
+    fields["arguments_json"] = tuple(codec.dump_arguments(node.name, (details,), rest))
+    if rest:
+        fields["argument"] = codec.dump_old_argument(node.name, rest)
+    return fields
+
+
+def _array_arguments(
+    uri: Any,
+    func: Any = None,
+    ranges: Any = (),
+    name: str | None = None,
+    attrs: Any = (),
+    layout: str | None = None,
+    /,
+    **kwargs: Any,
+) -> tuple[Any, Any, Any, Any, Any, dict[str, Any]]:
+    """Arguments of ``submit_array_udf`` in the reference's order."""
+    func = kwargs.pop("func", func)
+    ranges = kwargs.pop("ranges", ranges)
+    attrs = kwargs.pop("attrs", attrs)
+    layout = kwargs.pop("layout", layout)
+    kwargs.pop("v2", None)
+    return uri, func if func is not None else name, ranges, attrs, layout, kwargs
+
+
+def _sql_call(args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("query", "output_uri")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    query = given.pop("sql", None) or given.get("query")
+    if not isinstance(query, str):
+        raise TypeError(f"the query must be a text, got {type(query).__name__}")
+    commands, parameters = given.get("init_commands"), given.get("parameters")
+    unknown = set(given) - {"query", "output_uri", "init_commands", "parameters", "raw_results"}
+    if unknown or len(args) > len(names):
+        raise TypeError(f"submit_sql does not know {', '.join(sorted(unknown)) or 'so many positional arguments'}")
+    return {
+        "query": query,
+        "output_uri": given.get("output_uri"),
+        "init_commands": None if commands is None else tuple(commands),
+        "parameters": None if parameters is None else tuple([_plain(value) for value in parameters]),
+        "result_format": ResultFormat(str(options.get("result_format") or "arrow")),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A parameter of a query as JSON has it: numpy's scalars are none."""
+    item = getattr(value, "item", None)
+    return item() if callable(item) and getattr(value, "shape", None) == () else value
+
+
+def _absolute(uri: str, client: Client) -> str:
+    from ..wire.client import is_loopback
+
+    if "://" in uri or not is_loopback(client.url):
+        return uri
+    return os.path.abspath(os.path.expanduser(uri))
+
+
+_LAYOUTS: Final = {
+    "R": Layout.ROW_MAJOR,
+    "C": Layout.COL_MAJOR,
+    "G": Layout.GLOBAL_ORDER,
+    "U": Layout.UNORDERED,
+}
+
+
+def _layout(given: str | None) -> str | None:
+    if given is None:
+        return None
+    return str(_LAYOUTS.get(given.upper()) or Layout(given))
+
+
+def parse_ranges(ranges: Any) -> tuple[tuple[Any, ...], ...]:
+    """Ranges as users write them, one item per dimension, as flat pairs.
+
+    A number is itself, a tuple or slice its two ends (inclusive), a list several of these, None everything.
+
+    Raises:
+        ValueError: An item is none of that; it is named.
+    """
+    return tuple([_parse_dimension(one, index) for index, one in enumerate(ranges or ())])
+
+
+def _parse_dimension(given: Any, index: int) -> tuple[Any, ...]:
+    if given is None:
+        return ()
+    if getattr(given, "ndim", 0):  # a numpy array is flat pairs already
+        return tuple(given.tolist())
+    if isinstance(given, list):
+        return tuple([end for one in given for end in _pair(one, index)])
+    return _pair(given, index)
+
+
+def _pair(given: Any, index: int) -> tuple[Any, ...]:
+    if given is None:
+        return ()
+    if isinstance(given, slice):
+        if given.step is not None:
+            raise ValueError(f"ranges[{index}]: a slice with a step cannot be asked for, got {given!r}")
+        return _cell(given.start), _cell(given.stop)
+    if isinstance(given, (tuple, list)):
+        if not given:
+            return ()
+        if len(given) != 2:
+            raise ValueError(f"ranges[{index}]: a pair of ends is expected, got {given!r}")
+        return _cell(given[0]), _cell(given[1])
+    if isinstance(given, (int, float)) or hasattr(given, "item"):
+        return _cell(given), _cell(given)
+    raise ValueError(f"ranges[{index}]: a number, a pair, a slice, a list of these or None is expected, got {given!r}")
+
+
+def _cell(value: Any) -> Any:
+    if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m"):
+        return value.astype("int64").item()
+    item = getattr(value, "item", None)
+    return item() if callable(item) else value
+
+
+def _source_of(function: Any) -> str | None:
+    code = getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)
+    return None if code is None else _source_of_code(code)
+
+
+@functools.lru_cache(maxsize=1000)
+def _source_of_code(code: Any) -> str | None:
+    try:
+        return inspect.getsource(code)
+    except (OSError, TypeError, SyntaxError, IndexError):
+        return None
+
+
+def parents_first(parents: Sequence[Sequence[int]]) -> list[int]:
+    """Indices sorted so that each comes after its parents; from the leaves, as the reference does."""
+    left = [0] * len(parents)
+    for own in parents:
+        for parent in own:
+            left[parent] += 1
+    order = [index for index in reversed(range(len(parents))) if not left[index]]
+    for index in order:  # grows while it is walked
+        for parent in parents[index]:
+            left[parent] -= 1
+            if not left[parent]:
+                order.append(parent)
+    order.reverse()
+    return order
+
+
+def default_namespace() -> str | None:
+    """Whom calls are charged to where nobody said; None where there is no server to tell."""
+    from ..wire import client as wire_client
+
+    try:
+        return wire_client.current().namespace("run_job")
+    except (ServerError, ServerNeeded, ServerUnreachable):
+        return None
+
+
+def _at_exit() -> None:
+    reports.flush(FLUSH_AT_EXIT)
+
+
+# Made when the first server node is: after that the driver registers its own hook anew, so its graphs end before this.
+atexit.register(_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=reports.forget)
+
+__all__ = [
+    "RemoteResult",
+    "RemoteRun",
+    "Work",
+    "default_namespace",
+    "parents_first",
+    "parse_ranges",
+    "reports",
+]

@@ -1,0 +1,294 @@
+"""Wires store, workers, scheduler, routes and sockets into one server process, and takes it apart in order.
+
+    python -m tiledag_widget.server --data-dir DIR
+
+**Threads** of its own: `tiledag-life`, which ends a server that nobody uses; `tiledag-warm-up`, until the first worker
+is ready. Both end with the server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import TiledagError
+from ..settings import data_folder
+from .security import Gate, new_token
+from .store import Store
+
+__all__ = ["Options", "arguments_of", "main", "run"]
+
+SAMPLES = ("quickstart_dense", "quickstart_sparse")
+OTHER_STARTS_S = 20.0
+SWITCH_S = 0.001
+"""Tasks are short relays between threads; with Python's 5 ms one busy thread holds up all the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a server is to run. `idle` None: until it is stopped."""
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    workers: int | None = None
+    samples: bool = False
+    idle: float | None = None
+    memory_limit: float | None = None
+    ready_fd: int | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    allow_hosts: tuple[str, ...] = ()
+
+
+class CannotServe(TiledagError):
+    """The server cannot start; the text says why and what to do."""
+
+
+def arguments_of(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `tiledag serve`."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any that is free)")
+    parser.add_argument("--data-dir", type=Path, help="folder of records and results (default: TILEDAG_DATA_DIR)")
+    parser.add_argument("--workers", type=int, help="tasks that run at a time (default: one per core, at least 2)")
+    parser.add_argument("--memory-limit", type=float, help="GiB for a task of the standard resource class (default: 2)")
+    parser.add_argument("--samples", action="store_true", help="register the quickstart arrays of TileDB's tutorials")
+    parser.add_argument("--tls-cert", type=Path, help="certificate, needed off loopback")
+    parser.add_argument("--tls-key", type=Path, help="its key")
+    parser.add_argument("--allow-host", action="append", default=[], help="name that clients use, needed off loopback")
+    parser.add_argument("--idle", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+
+
+def options_from(found: argparse.Namespace) -> Options:
+    """What the command line asks for."""
+    return Options(
+        folder=(found.data_dir or data_folder()).expanduser().absolute(),
+        host=found.host,
+        port=found.port,
+        workers=found.workers,
+        samples=found.samples,
+        memory_limit=found.memory_limit,
+        idle=found.idle,
+        ready_fd=found.ready_fd,
+        tls_cert=found.tls_cert,
+        tls_key=found.tls_key,
+        allow_hosts=tuple(found.allow_host),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a server as the command line says; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tiledag_widget.server", description="The task-graph server.")
+    arguments_of(parser)
+    return serve(options_from(parser.parse_args(arguments)))
+
+
+def serve(options: Options) -> int:
+    """Runs a server until it is stopped; says on standard error what keeps it from that."""
+    words = "%(asctime)s %(levelname)s %(name)s %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=words)
+    try:
+        run(options)
+    except (TiledagError, OSError) as error:
+        _say(str(error), sys.stderr)
+        return 1
+    return 0
+
+
+def _say(text: str, stream: Any = None) -> None:
+    stream = stream or sys.stdout
+    stream.write(text + "\n")
+    stream.flush()
+
+
+def run(options: Options) -> None:
+    """Runs a server until it is stopped. If one runs for this folder already, says so and returns.
+
+    Raises:
+        CannotServe: it cannot start; the text says why.
+        OSError: the port is taken, or the folder cannot be written.
+    """
+    try:
+        from . import http
+        from .api import Api, Leases
+        from .scheduler import MEMORY_LIMITS, Scheduler
+    except ImportError as error:
+        raise CannotServe(f"The server needs more packages ({error}): pip install 'tiledag-widget[server]'") from error
+    tls = _tls_of(options)
+    sys.setswitchinterval(SWITCH_S)
+    options.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with ExitStack() as stack:
+        lock = _lock_of(options.folder)
+        if lock is None:
+            _announce(options, _running_one(options.folder))
+            return
+        stack.callback(os.close, lock)
+        listener = http.bound_socket(options.host, options.port)
+        stack.callback(listener.close)
+        store = Store(options.folder)
+        stack.callback(store.close)
+        scheduler = Scheduler(store, slots=options.workers or max(2, os.cpu_count() or 2))
+        stack.callback(scheduler.close)
+        token, port = new_token(), listener.getsockname()[1]
+        names = ("localhost", "127.0.0.1", "[::1]", *options.allow_hosts)
+        scheme = "https" if tls else "http"
+        gate = Gate(token, port, names, scheme)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        host = options.allow_hosts[0] if options.allow_hosts else host
+        ended = threading.Event()
+        stop_now: list[Callable[[], None]] = []
+
+        def stop() -> None:
+            ended.set()
+            for function in stop_now:
+                function()
+
+        leases = Leases()
+        limits = dict(MEMORY_LIMITS)
+        if options.memory_limit is not None:
+            limits["standard"] = int(options.memory_limit * 2**30)
+        api = Api(store, scheduler, token=token, leases=leases, stop=stop, version=_version(), memory_limits=limits)
+        if options.samples:
+            _make_samples(api, scheduler, options.folder / "samples")
+
+        def ready(stop_server: Callable[[], None]) -> None:
+            stop_now.append(stop_server)
+            connection = {
+                "url": f"{scheme}://{host}:{port}",
+                "token_file": str(options.folder / "token"),
+                "pid": os.getpid(),
+            }
+            _write_private(options.folder / "token", token)
+            _write_private(options.folder / "connection.json", json.dumps({**connection, "token": token}))
+            stack.callback(_unlink, options.folder / "token")
+            stack.callback(_unlink, options.folder / "connection.json")
+            _announce(options, connection)
+            _in_background("tiledag-warm-up", scheduler.prepare)
+            if options.idle is not None:
+                idle = options.idle
+                _in_background("tiledag-life", lambda: _end_when_idle(idle, leases, scheduler.is_idle, ended, stop))
+
+        try:
+            http.serve(api, gate, listener, ready=ready, tls=tls)
+        finally:
+            ended.set()
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("tiledag-widget")
+    except PackageNotFoundError:
+        return "0"
+
+
+def _tls_of(options: Options) -> tuple[Path, Path] | None:
+    try:
+        is_loopback = options.host == "localhost" or ipaddress.ip_address(options.host).is_loopback
+    except ValueError:
+        is_loopback = False
+    given = options.tls_cert is not None, options.tls_key is not None
+    if not is_loopback and not (all(given) and options.allow_hosts):
+        raise CannotServe(
+            f"{options.host} can be reached by others: give --tls-cert, --tls-key and --allow-host NAME, "
+            "or listen on 127.0.0.1."
+        )
+    if any(given) and not all(given):
+        raise CannotServe("--tls-cert and --tls-key go together.")
+    return (options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None
+
+
+def _lock_of(folder: Path) -> int | None:
+    """A descriptor that holds the folder's lock as long as it is open; None if another process has it."""
+    file = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except ImportError:
+        os.close(file)
+        raise CannotServe("The embedded server runs on Linux and macOS.") from None
+    except OSError:
+        os.close(file)
+        return None
+    _unlink(folder / "connection.json")  # of a server that was killed
+    return file
+
+
+def _running_one(folder: Path) -> dict[str, Any]:
+    """What the server that has the folder announces; it may be about to start."""
+    deadline = time.monotonic() + OTHER_STARTS_S
+    while time.monotonic() < deadline:
+        try:
+            found = json.loads((folder / "connection.json").read_text())
+            return {key: found[key] for key in ("url", "token_file", "pid")}
+        except (OSError, ValueError, KeyError, TypeError):
+            time.sleep(0.05)
+    raise CannotServe(f"Another server holds {folder} and does not say where it is. Try `tiledag stop`.")
+
+
+def _announce(options: Options, connection: dict[str, Any]) -> None:
+    line = json.dumps(connection)
+    if options.ready_fd is None:
+        _say(line)
+        return
+    try:
+        with os.fdopen(options.ready_fd, "w") as pipe:
+            pipe.write(line + "\n")
+    except OSError:
+        pass  # who started this server has gone; others will find it
+
+
+def _write_private(path: Path, text: str) -> None:
+    """A whole file or none, readable by its owner alone."""
+    part = path.with_name(path.name + ".part")
+    _unlink(part)
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(part, path)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+def _in_background(name: str, function: Callable[[], Any]) -> None:
+    threading.Thread(target=function, name=name, daemon=True).start()
+
+
+def _end_when_idle(
+    idle: float, leases: Any, nothing_runs: Callable[[], bool], ended: threading.Event, stop: Callable[[], None]
+) -> None:
+    while True:
+        left = idle - leases.idle_seconds()
+        if left <= 0 and nothing_runs():
+            stop()
+            return
+        if ended.wait(min(max(left, 0.2), idle, 5.0)):
+            return
+
+
+def _make_samples(api: Any, scheduler: Any, folder: Path) -> None:
+    from .arrays import make_samples
+
+    if not scheduler.prepare(make_samples, str(folder)):
+        raise CannotServe("The sample arrays could not be made; the log says why. Is TileDB-Py installed?")
+    for name in SAMPLES:
+        api.add_array("TileDB-Inc", name, str(folder / name))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

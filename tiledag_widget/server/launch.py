@@ -1,0 +1,325 @@
+"""Starts, finds and stops the embedded server of this user and data folder; keeps it alive while it is used.
+
+**Guarantees**
+
+- `ensure`, `let_go` and `stop` may be called from any thread. However many processes call `ensure` at once, one
+  server starts.
+- The server is found by its connection file, readable by its owner alone, and by the lock it holds as long as it
+  lives; a file without a living server is ignored.
+
+**Threads**: `tiledag-lease`, a daemon, while this process has a lease; ended by `let_go()`, which is also called when
+the interpreter ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import http.client
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..errors import ServerNeeded, ServerUnreachable
+from ..settings import data_folder
+
+__all__ = ["Connection", "ensure", "find", "let_go", "stop"]
+
+IDLE_S = 600.0
+RENEW_S = 5.0
+START_S = 60.0
+ASK_S = 10.0
+
+NEEDED = ("uvicorn", "psutil", "pyarrow", "pandas", "tiledb", "duckdb", "sqlglot")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where a server is, and how to be let in."""
+
+    url: str
+    token: str = field(repr=False)
+    pid: int = 0
+
+
+def ensure(*, hold: bool = True) -> Connection:
+    """The running server of this user and data folder, started if there is none.
+
+    Args:
+        hold: Keep the server alive until `let_go()` or the end of this process.
+
+    Raises:
+        ServerNeeded: the packages of the server are not installed.
+        ServerUnreachable: it could not be started; the text says why.
+    """
+    folder = _folder()
+    found = find(folder)
+    if found is None:
+        found = _start_or_find(folder)
+    if hold:
+        _holder.hold(found)
+    return found
+
+
+def find(folder: Path | None = None) -> Connection | None:
+    """The running server of this user and data folder, or None."""
+    try:
+        known = json.loads(((folder or _folder()) / "connection.json").read_text(encoding="utf-8"))
+        found = Connection(str(known["url"]), str(known["token"]), int(known["pid"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    try:
+        status, _ = ask(found, "GET", "/tiledag/v1/info")
+    except OSError:
+        return None
+    return found if status == 200 else None
+
+
+def let_go() -> None:
+    """Gives the lease of this process back; the server may then end when it is idle."""
+    _holder.let_go()
+
+
+def stop(folder: Path | None = None, *, patience: float = 10.0) -> bool:
+    """Ends the running server of this user and data folder; False if there is none.
+
+    Raises:
+        ServerUnreachable: it did not end in time.
+    """
+    folder = folder or _folder()
+    found = find(folder)
+    if found is None:
+        return False
+    ask(found, "POST", "/tiledag/v1/stop")
+    deadline = time.monotonic() + patience
+    while _is_held(folder):
+        if time.monotonic() > deadline:
+            raise ServerUnreachable(f"The server (process {found.pid}) did not end within {patience:g} s.")
+        time.sleep(0.02)
+    return True
+
+
+def ask(connection: Connection, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+    """Status and JSON of one request to a server of ours.
+
+    Raises:
+        OSError: it does not answer.
+    """
+    place = urlsplit(connection.url)
+    kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
+    wire = kind(place.hostname or "", place.port, timeout=ASK_S)
+    try:
+        headers = {"X-TILEDB-REST-API-KEY": connection.token, "Content-Type": "application/json"}
+        wire.request(method, path, json.dumps(body) if body is not None else None, headers)
+        reply = wire.getresponse()
+        data = reply.read()
+        return reply.status, json.loads(data) if data else None
+    except (http.client.HTTPException, ValueError) as error:
+        raise ConnectionError(f"{connection.url} does not answer as a server of ours: {error}") from error
+    finally:
+        wire.close()
+
+
+# --- starting -----------------------------------------------------------------------------------------------
+
+
+def _folder() -> Path:
+    return data_folder().expanduser().absolute()
+
+
+def _start_or_find(folder: Path) -> Connection:
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ServerNeeded(
+            f"This needs a task-graph server, and the embedded one is not installed ({', '.join(missing)} missing): "
+            "pip install 'tiledag-widget[server]', or name a server by TILEDB_REST_HOST and TILEDB_REST_TOKEN."
+        )
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _one_at_a_time(folder):
+        found = find(folder)
+        return found if found is not None else _start(folder)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Of many processes that find no server, one starts it and the others wait for that."""
+    try:
+        import fcntl
+    except ImportError:
+        raise ServerNeeded("The embedded server runs on Linux and macOS; name one by TILEDB_REST_HOST.") from None
+    file = os.open(folder / "launch.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
+
+
+def _is_held(folder: Path) -> bool:
+    import fcntl
+
+    try:
+        file = os.open(folder / "server.lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+
+
+def _start(folder: Path) -> Connection:
+    """Starts a server in a session of its own and waits until it says where it is."""
+    idle = os.environ.get("TILEDAG_IDLE_S", "").strip()
+    ours, theirs = os.pipe()
+    try:
+        package_folder = str(Path(__file__).resolve().parent.parent.parent)
+        code = (
+            f"import sys; sys.path[:] = {[package_folder, *map(os.path.abspath, sys.path)]!r}; "
+            "from tiledag_widget.server.__main__ import main; del sys.path[0]; sys.exit(main(sys.argv[1:]))"
+        )
+        options = ["--data-dir", str(folder), "--idle", idle or str(IDLE_S), "--ready-fd", str(theirs)]
+        with open(os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[theirs],
+                start_new_session=True,
+                cwd=folder,  # it outlives us, and must not keep our folder busy
+                env=_environment(),
+            )
+        os.close(theirs)
+        theirs = -1
+        line = _line_from(ours, START_S)
+    finally:
+        os.close(ours)
+        if theirs >= 0:
+            os.close(theirs)
+    # It lives on without us: nobody waits for it, and its end is seen when it is asked for again.
+    _started.append(process)
+    found = find(folder) if line else None
+    if found is None:
+        raise ServerUnreachable(_why_not(folder, process))
+    return found
+
+
+_started: list[subprocess.Popen[bytes]] = []
+
+
+def _environment() -> dict[str, str]:
+    """Without what would let user code of one kernel see the settings of another."""
+    hidden = ("TILEDB_REST_TOKEN", "TILEDB_REST_PASSWORD")
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
+def _line_from(descriptor: int, patience: float) -> bytes:
+    import select
+
+    deadline = time.monotonic() + patience
+    data = b""
+    while not data.endswith(b"\n"):
+        readable, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        piece = os.read(descriptor, 65536) if readable else b""
+        if not piece:
+            break
+        data += piece
+    return data
+
+
+def _why_not(folder: Path, process: subprocess.Popen[bytes]) -> str:
+    try:
+        code = process.wait(1)
+        how = f"it ended with code {code}"
+    except subprocess.TimeoutExpired:
+        how = "it does not answer"
+    try:
+        words = (folder / "server.log").read_text(errors="replace").strip()[-2000:]
+    except OSError:
+        words = ""
+    return f"The embedded server could not be started: {how}.{' Its log says: ' + words if words else ''}"
+
+
+# --- keeping it ---------------------------------------------------------------------------------------------
+
+
+class _Holder:
+    """Renews the lease of this process in the background, as long as there is one."""
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: Connection | None = None
+        self._thread: threading.Thread | None = None
+        self._end = threading.Event()
+        self._client = ""
+
+    def hold(self, connection: Connection) -> None:
+        with self._lock:
+            is_new = self._connection != connection
+            if is_new:
+                self._connection = connection
+                self._client = self._client or f"{socket.gethostname()[:60]}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+            client = self._client
+            if self._thread is None:
+                self._end = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._renew, args=(self._end,), name="tiledag-lease", daemon=True
+                )
+                self._thread.start()
+        if is_new:
+            _renew_now(connection, client)
+
+    def _renew(self, end: threading.Event) -> None:
+        while not end.wait(RENEW_S):
+            with self._lock:
+                connection, client = self._connection, self._client
+            if connection is not None:
+                _renew_now(connection, client)
+
+    def let_go(self) -> None:
+        with self._lock:
+            connection, self._connection = self._connection, None
+            thread, self._thread = self._thread, None
+            client, self._client = self._client, ""
+            self._end.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(ASK_S)
+        if connection is not None:
+            try:
+                ask(connection, "DELETE", f"/tiledag/v1/leases/{client}")
+            except OSError:
+                pass  # it has ended, or the lease will
+        for process in list(_started):
+            if process.poll() is not None:
+                _started.remove(process)
+
+
+def _renew_now(connection: Connection, client: str) -> None:
+    try:
+        ask(connection, "POST", "/tiledag/v1/leases", {"client": client})
+    except OSError:
+        pass  # the next server call says so, with its reason
+
+
+_holder = _Holder()
+atexit.register(let_go)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_holder._forget)

@@ -1,0 +1,141 @@
+"""The server's routes and bodies as an OpenAPI document, made from the code that serves them."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any
+
+from ..wire import models
+
+__all__ = ["document"]
+
+
+def document(routes: Sequence[tuple[str, tuple[str, ...], Callable[..., Any]]], version: str) -> dict[str, Any]:
+    """The document for these routes: method, path and the function that serves them."""
+    paths: dict[str, dict[str, Any]] = {}
+    for method, pattern, handler in routes:
+        operation: dict[str, Any] = {
+            "operationId": handler.__name__,
+            "summary": (handler.__doc__ or "").strip().splitlines()[0] if handler.__doc__ else "",
+            "responses": {
+                "default": {
+                    "description": "An error.",
+                    "content": {"application/json": {"schema": _reference("ErrorBody")}},
+                },
+                **_REPLIES.get(handler.__name__, {"2XX": {"description": "Done."}}),
+            },
+        }
+        names = [part[1:-1] for part in pattern if part.startswith("{")]
+        if names:
+            operation["parameters"] = [
+                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+            ]
+        body = _BODIES.get(handler.__name__)
+        if body is not None:
+            content = {"application/json": {"schema": _reference(body)}}
+            operation["requestBody"] = {"required": True, "content": content}
+        paths.setdefault("/" + "/".join(pattern), {})[method.lower()] = operation
+    key = {"type": "apiKey", "in": "header", "name": "X-TILEDB-REST-API-KEY"}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "tiledag task-graph server", "version": version or "0"},
+        "paths": paths,
+        "components": {
+            "schemas": {name: _schema_of_class(cls) for name, cls in _classes().items()},
+            "securitySchemes": {"key": key, "basic": {"type": "http", "scheme": "basic"}},
+        },
+        "security": [{"key": []}, {"basic": []}],
+    }
+
+
+_BODIES = {
+    "post_generic_udf": "UdfCall",
+    "post_array_udf": "UdfCall",
+    "post_udf_on_array": "UdfCall",
+    "post_sql": "SqlCall",
+    "post_log": "TaskGraphLog",
+    "patch_log": "LogUpdate",
+    "post_report": "ClientNodeReport",
+    "post_udf": "UdfInfoUpdate",
+    "patch_udf": "UdfInfoUpdate",
+    "post_registered_graph": "RegisteredTaskGraph",
+    "patch_registered_graph": "RegisteredTaskGraph",
+}
+
+
+def _reference(name: str) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _reply(status: str, name: str) -> dict[str, Any]:
+    return {status: {"description": "Done.", "content": {"application/json": {"schema": _reference(name)}}}}
+
+
+_REPLIES = {
+    "get_user": _reply("200", "User"),
+    "get_user_named": _reply("200", "User"),
+    "get_session": _reply("200", "Token"),
+    "get_task": _reply("200", "ArrayTask"),
+    "get_tasks": _reply("200", "ArrayTaskData"),
+    "post_log": _reply("201", "TaskGraphLog"),
+    "get_log": _reply("200", "TaskGraphLog"),
+    "get_logs": _reply("200", "TaskGraphLogsData"),
+    "get_udf": _reply("200", "UdfInfo"),
+    "get_registered_graph": _reply("200", "RegisteredTaskGraph"),
+}
+
+
+def _classes() -> dict[str, Any]:
+    return {
+        name: cls
+        for name, cls in vars(models).items()
+        if isinstance(cls, type)
+        and cls.__module__ == models.__name__
+        and not name.startswith("_")
+        and (dataclasses.is_dataclass(cls) or issubclass(cls, Enum))
+    }
+
+
+def _schema_of_class(cls: Any) -> dict[str, Any]:
+    if issubclass(cls, Enum):
+        return {"type": "string", "enum": [member.value for member in cls]}
+    hints = typing.get_type_hints(cls)
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for one in dataclasses.fields(cls):
+        key = one.metadata.get("key", one.name)
+        properties[key] = _schema(hints[one.name])
+        if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
+            required.append(key)
+    schema: dict[str, Any] = {"type": "object", "properties": properties}
+    if required:
+        schema["required"] = required
+    return schema
+
+
+_SIMPLE: dict[Any, dict[str, Any]] = {
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+}
+
+
+def _schema(hint: Any) -> dict[str, Any]:
+    if hint in _SIMPLE:
+        return dict(_SIMPLE[hint])
+    origin, inside = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        (inner,) = [one for one in inside if one is not type(None)]
+        return {"anyOf": [_schema(inner), {"type": "null"}]} if inner is not Any else {}
+    if origin is tuple:
+        return {"type": "array", "items": _schema(inside[0])}
+    if origin is not None:
+        return {"type": "object", "additionalProperties": _schema(inside[1])}
+    if isinstance(hint, type) and hint.__name__ in _classes():
+        return _reference(hint.__name__)
+    return {}

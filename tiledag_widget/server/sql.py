@@ -1,0 +1,379 @@
+"""Queries in MariaDB's dialect over TileDB arrays, run by DuckDB; runs in worker processes.
+
+An array is a table named by its backticked address. Only the columns that a query names are read, and where a plain
+`select` bounds a dimension by numbers, only those cells; the condition is checked again by the engine.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow
+import sqlglot
+import tiledb
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from ..wire.models import ArrayDetails, ArrayRanges
+from .arrays import place_of, read
+
+__all__ = ["run"]
+
+
+def run(job: Mapping[str, Any]) -> Any:
+    """The rows of a query in the form that its result format needs.
+
+    Raises:
+        ValueError: the query cannot be parsed (the position is shown) or run.
+    """
+    session = _Session(job["array_uris"])
+    try:
+        for command in job["init_commands"]:
+            for statement in _parsed(command):
+                session.execute(statement, ())
+        statements = _parsed(job["query"])
+        if len(statements) != 1:
+            raise ValueError(f"the query must be one statement, got {len(statements)}; put others into init_commands")
+        table = session.execute(statements[0], job["parameters"])
+    except duckdb.Error as error:
+        raise ValueError(f"the query failed: {error}") from None
+    finally:
+        session.close()
+    if job["output_uri"]:
+        _write(table, place_of(job["array_uris"], job["output_uri"]))
+    return _as_rows(table) if job["result_format"] == "json" else table
+
+
+def _parsed(text: str) -> list[_Statement]:
+    try:
+        found = [one for one in sqlglot.parse(text, read="mysql") if one is not None]
+    except SqlglotError as error:
+        raise ValueError(_words_for(error, text)) from None
+    labels = _labels(text) if len(found) == 1 else None
+    return [_Statement(one, labels) for one in found]
+
+
+def _words_for(error: SqlglotError, text: str) -> str:
+    places = getattr(error, "errors", None)
+    if not places:
+        return f"the SQL cannot be parsed: {error}"
+    line, column = places[0]["line"] or 1, places[0]["col"] or 1
+    lines = text.splitlines() or [""]
+    shown = lines[min(line, len(lines)) - 1]
+    return (
+        f"the SQL cannot be parsed at line {line}, column {column}: "
+        f"{places[0]['description'].split('<Token')[0].strip()}"
+        f"\n{shown}\n{' ' * max(0, column - 1)}^"
+    )
+
+
+class _Statement:
+    """One parsed statement, and the words by which MariaDB names the columns without an alias."""
+
+    def __init__(self, tree: Any, labels: Sequence[str] | None) -> None:
+        self.tree = tree
+        self.labels = labels
+
+
+def _labels(text: str) -> list[str] | None:
+    """The text of each item between the first SELECT and its FROM; MariaDB names columns by it."""
+    tokens = sqlglot.tokenize(text, read="mysql")
+    if not tokens or tokens[0].text.upper() != "SELECT":
+        return None
+    start = tokens[1].start if len(tokens) > 1 and tokens[1].text.upper() != "DISTINCT" else None
+    depth, found = 0, []
+    for token in tokens[1:]:
+        word = token.text.upper()
+        if word in "([":
+            depth += 1
+        elif word in ")]":
+            depth -= 1
+        if depth == 0 and word in (",", "FROM", ";", "WHERE", "LIMIT", "UNION", "GROUP", "ORDER", "HAVING"):
+            if start is not None:
+                found.append(text[start : token.start].strip())
+            if word != ",":
+                return found
+            start = None
+        elif start is None:
+            if word != "DISTINCT":
+                start = token.start
+    if start is not None:
+        found.append(text[start:].strip().rstrip(";").strip())
+    return found
+
+
+class _Session:
+    """One connection with its variables and the arrays read so far."""
+
+    def __init__(self, uris: Mapping[str, str]) -> None:
+        self._uris = uris
+        self._variables: dict[str, Any] = {}
+        self._count = 0
+        self._engine = duckdb.connect(":memory:")
+        self._engine.execute("SET enable_external_access = false")
+
+    def close(self) -> None:
+        self._engine.close()
+
+    def execute(self, statement: _Statement, parameters: Sequence[Any]) -> Any:
+        """The rows of a statement; an empty table for one that has none."""
+        tree = statement.tree
+        if isinstance(tree, exp.Set):
+            self._set(tree)
+            return pyarrow.table({})
+        _name_columns(tree, statement.labels)
+        tree = self._with_variables(tree)
+        self._bind_arrays(tree)
+        text = tree.sql(dialect="duckdb")
+        rows: Any = self._engine.sql(text, params=list(parameters)) if parameters else self._engine.sql(text)
+        has_rows = rows is not None and isinstance(tree, exp.Query)
+        return _plain(rows.to_arrow_table()) if has_rows else pyarrow.table({})
+
+    def _set(self, tree: Any) -> None:
+        for item in tree.expressions:
+            equation = item.this
+            if not (isinstance(equation, exp.EQ) and isinstance(equation.this, exp.Parameter)):
+                continue  # a setting of MariaDB that has no meaning here
+            value = self._with_variables(exp.select(equation.expression.copy()))
+            self._bind_arrays(value)
+            (row,) = self._engine.sql(value.sql(dialect="duckdb")).fetchall()
+            self._variables[equation.this.name.lower()] = row[0]
+
+    def _with_variables(self, tree: Any) -> Any:
+        def replaced(node: Any) -> Any:
+            if isinstance(node, exp.Parameter):
+                return exp.convert(self._variables.get(node.name.lower()))
+            return node
+
+        return tree.transform(replaced)
+
+    def _bind_arrays(self, tree: Any) -> None:
+        """Reads the arrays that a statement names and puts them in place of their names."""
+        tables = [table for table in tree.find_all(exp.Table) if _is_address(table.name)]
+        if not tables:
+            return
+        wanted = _columns_in(tree)
+        known: dict[tuple[str, Any], str] = {}
+        for table in tables:
+            uri = table.name
+            bounds = _bounds_of(table)
+            key = (uri, repr(bounds))
+            if key not in known:
+                self._count += 1
+                known[key] = f"array_{self._count}"
+                self._engine.register(known[key], _table_of(self._uris, uri, wanted, bounds))
+            if not table.alias:
+                table.set("alias", exp.TableAlias(this=exp.to_identifier(uri, quoted=True)))
+            table.set("this", exp.to_identifier(known[key]))
+
+
+def _name_columns(tree: Any, labels: Sequence[str] | None) -> None:
+    if not isinstance(tree, exp.Select) or labels is None or len(labels) != len(tree.expressions):
+        return
+    for item, label in zip(list(tree.expressions), labels, strict=True):
+        if not isinstance(item, (exp.Alias, exp.Column, exp.Star)):
+            item.replace(exp.alias_(item.copy(), label, quoted=True))
+
+
+def _is_address(name: str) -> bool:
+    return "://" in name or name.startswith(("/", "./"))
+
+
+def _columns_in(tree: Any) -> set[str] | None:
+    """Names of all columns in a statement, in lower case; None for all columns."""
+    for star in tree.find_all(exp.Star):
+        if not isinstance(star.parent, exp.Count):
+            return None
+    return {column.name.lower() for column in tree.find_all(exp.Column)}
+
+
+# --- bounds -------------------------------------------------------------------------------------------------
+
+Bounds = Mapping[str, tuple[float, float]]
+
+
+def _bounds_of(table: Any) -> Bounds:
+    """For each column of the table's `select` the least and greatest number that its condition lets through.
+
+    Only for a select from this one table; what is not understood bounds nothing.
+    """
+    select = table.find_ancestor(exp.Select)
+    condition = select.args.get("where") if select is not None else None
+    if condition is None or select.args.get("joins") or len(list(select.find_all(exp.Table))) != 1:
+        return {}
+    bounds: dict[str, tuple[float, float]] = {}
+    for part in condition.this.flatten() if isinstance(condition.this, exp.And) else (condition.this,):
+        for name, least, most in _limits_in(part.unnest()):
+            before = bounds.get(name, (-math.inf, math.inf))
+            bounds[name] = (max(before[0], least), min(before[1], most))
+    return bounds
+
+
+def _limits_in(part: Any) -> Iterator[tuple[str, float, float]]:
+    infinity = math.inf
+    if isinstance(part, exp.Between):
+        low, high = _number(part.args["low"]), _number(part.args["high"])
+        if isinstance(part.this, exp.Column) and low is not None and high is not None:
+            yield part.this.name.lower(), low, high
+    elif isinstance(part, exp.In) and isinstance(part.this, exp.Column):
+        numbers = [_number(item) for item in part.expressions]
+        known = [number for number in numbers if number is not None]
+        if known and len(known) == len(numbers):
+            yield part.this.name.lower(), min(known), max(known)
+    elif isinstance(part, (exp.EQ, exp.GT, exp.GTE, exp.LT, exp.LTE)):
+        column, value, turned = part.this, _number(part.expression), False
+        if not isinstance(column, exp.Column):
+            column, value, turned = part.expression, _number(part.this), True
+        if not isinstance(column, exp.Column) or value is None:
+            return
+        is_lower = isinstance(part, (exp.GT, exp.GTE)) != turned
+        if isinstance(part, exp.EQ):
+            yield column.name.lower(), value, value
+        else:
+            yield (column.name.lower(), value, infinity) if is_lower else (column.name.lower(), -infinity, value)
+
+
+def _number(tree: Any) -> float | None:
+    sign = 1
+    if isinstance(tree, exp.Neg):
+        sign, tree = -1, tree.this
+    if isinstance(tree, exp.Literal) and not tree.is_string:
+        try:
+            return sign * float(tree.this)
+        except ValueError:
+            return None
+    return None
+
+
+# --- arrays as tables ---------------------------------------------------------------------------------------
+
+
+def _table_of(uris: Mapping[str, str], uri: str, wanted: set[str] | None, bounds: Bounds) -> Any:
+    """The cells of an array as rows: the columns wanted, at least one."""
+    place = place_of(uris, uri)
+    try:
+        schema = tiledb.ArraySchema.load(place)
+    except tiledb.TileDBError as error:
+        raise ValueError(f"the array {uri!r} cannot be opened: {error}") from error
+    dimensions = [schema.domain.dim(index) for index in range(schema.domain.ndim)]
+    names = [dimension.name for dimension in dimensions]
+    names += [schema.attr(index).name for index in range(schema.nattr)]
+    chosen = [name for name in names if wanted is None or name.lower() in wanted] or names[:1]
+    ranges = [_range_of(dimension, bounds.get(dimension.name.lower())) for dimension in dimensions]
+    if any(found is None for found in ranges):
+        data = read({}, ArrayDetails(place, ArrayRanges(_one_cell(dimensions)), tuple(chosen)))
+        data = {name: values.ravel()[:0] for name, values in data.items()}
+    else:
+        selection = tuple(tuple(found or ()) for found in ranges)
+        data = read({}, ArrayDetails(place, ArrayRanges(selection), tuple(chosen)))
+    return pyarrow.table({name: _column(data[name]) for name in chosen})
+
+
+def _range_of(dimension: Any, bound: tuple[float, float] | None) -> list[Any] | None:
+    """The bounds within the dimension's domain; [] for all of it, None for nothing of it."""
+    if bound is None or dimension.dtype.kind not in "iuf":
+        return []
+    low, high = dimension.domain
+    convert: Callable[[float], Any] = float
+    if dimension.dtype.kind in "iu":
+        if max(abs(int(low)), abs(int(high))) > 2**53:  # a float would not be exact
+            return []
+        convert = int
+        bound = (math.ceil(bound[0]) if bound[0] > -math.inf else bound[0], bound[1])
+    least, most = max(low, bound[0]), min(high, bound[1])
+    if least > most:
+        return None
+    return [convert(least), convert(math.floor(most) if dimension.dtype.kind in "iu" else most)]
+
+
+def _one_cell(dimensions: Sequence[Any]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(
+        (dimension.domain[0].item(), dimension.domain[0].item()) if dimension.dtype.kind in "iuf" else ()
+        for dimension in dimensions
+    )
+
+
+def _column(values: Any) -> Any:
+    mask = np.ma.getmaskarray(values).ravel() if np.ma.isMaskedArray(values) else None
+    flat = np.asarray(values).ravel()
+    if flat.dtype.kind in "OSU":
+        return pyarrow.array(flat.tolist(), mask=mask)
+    if flat.dtype.kind == "M" and np.datetime_data(flat.dtype)[0] not in ("D", "s", "ms", "us", "ns"):
+        flat = flat.astype("datetime64[s]")
+    return pyarrow.array(flat, mask=mask)
+
+
+# --- rows ---------------------------------------------------------------------------------------------------
+
+
+def _plain(table: Any) -> Any:
+    """Sums and decimals as whole or floating numbers: a frame of Python decimals is of no use."""
+    for index, item in enumerate(table.schema):
+        if not pyarrow.types.is_decimal(item.type):
+            continue
+        kind = pyarrow.int64() if item.type.scale == 0 else pyarrow.float64()
+        try:
+            column = table.column(index).cast(kind)
+        except pyarrow.ArrowInvalid:  # too large for 64 bits
+            column = table.column(index).cast(pyarrow.float64())
+        table = table.set_column(index, item.name, column)
+    return table
+
+
+def _as_rows(table: Any) -> list[dict[str, Any]]:
+    """JSON as the service writes it: keys sorted, whole numbers without a fraction."""
+    names = sorted(table.column_names)
+    return [{name: _as_json(row[name]) for name in names} for row in table.to_pylist()]
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, decimal.Decimal):
+        value = float(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat(" ") if isinstance(value, datetime.datetime) else value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return str(value)
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in sorted(value.items())}
+    return value
+
+
+def _write(table: Any, place: str) -> None:
+    """The rows as a new dense array with one dimension, `__tiledb_rows`."""
+    if not table.num_rows or not table.num_columns:
+        raise ValueError("output_uri: the query has no rows to write")
+    columns = {name: _to_numpy(table.column(name)) for name in table.column_names}
+    last = table.num_rows - 1
+    dimension = tiledb.Dim("__tiledb_rows", domain=(0, last), tile=min(10_000, last + 1), dtype=np.uint64)
+    attributes = [
+        tiledb.Attr(name, dtype=values.dtype, var=True if values.dtype.kind == "U" else None)
+        for name, values in columns.items()
+    ]
+    try:
+        if "://" not in place:
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+        tiledb.Array.create(place, tiledb.ArraySchema(tiledb.Domain(dimension), attributes, sparse=False))
+        with tiledb.open(place, "w") as array:
+            array[:] = columns
+    except tiledb.TileDBError as error:
+        raise ValueError(f"output_uri: {place!r} cannot be written: {error}") from error
+
+
+def _to_numpy(column: Any) -> Any:
+    values = column.to_numpy()
+    return values.astype("U") if values.dtype.kind == "O" else values

@@ -1,0 +1,521 @@
+"""What the server remembers: records in SQLite, and one folder of files for each task.
+
+**Guarantees**
+
+- Everything may be called from any thread until `close()`. A write is on disk, in the order in which writes were
+  asked for, when the call returns (`write`) or its future is done (`write_later`).
+- One thread writes, in batches of what has come together; each write of a batch succeeds or fails alone.
+- Reads see every write that was acknowledged before them.
+- A database of a newer version, or one that is damaged, is refused and left as it is.
+
+**Threads**: `tiledag-store`, started on opening, ended by `close()` after the last write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import shutil
+import sqlite3
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from ..errors import TiledagError
+
+__all__ = ["Log", "LogNode", "Page", "Store", "StoreError", "Task", "now"]
+
+T = TypeVar("T")
+Row: TypeAlias = sqlite3.Row
+Statement: TypeAlias = tuple[str, Sequence[Any]]
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE task (
+        seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, namespace TEXT NOT NULL, username TEXT NOT NULL,
+        name TEXT, type TEXT NOT NULL, status TEXT NOT NULL, status_message TEXT, graph TEXT, node TEXT,
+        request TEXT, created TEXT NOT NULL, started TEXT, ended TEXT, duration INTEGER, memory INTEGER,
+        mime TEXT, size INTEGER, stored INTEGER NOT NULL, details TEXT NOT NULL, error_type TEXT, traceback TEXT
+    );
+    CREATE INDEX task_of_node ON task (graph, node, seq) WHERE graph IS NOT NULL;
+    CREATE INDEX task_of_request ON task (request) WHERE request IS NOT NULL;
+    CREATE INDEX task_by_time ON task (created);
+    CREATE TABLE log (
+        seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, namespace TEXT NOT NULL, created_by TEXT NOT NULL,
+        name TEXT, created TEXT NOT NULL, started TEXT, ended TEXT, status TEXT NOT NULL
+    );
+    CREATE INDEX log_by_time ON log (created);
+    CREATE TABLE log_node (
+        log TEXT NOT NULL REFERENCES log (id) ON DELETE CASCADE, place INTEGER NOT NULL, id TEXT NOT NULL, name TEXT,
+        depends_on TEXT NOT NULL, run_location TEXT, status TEXT, PRIMARY KEY (log, place)
+    ) WITHOUT ROWID;
+    CREATE INDEX log_node_by_id ON log_node (log, id);
+    CREATE TABLE event (
+        log TEXT NOT NULL REFERENCES log (id) ON DELETE CASCADE, number INTEGER NOT NULL, time TEXT NOT NULL,
+        body TEXT NOT NULL, PRIMARY KEY (log, number)
+    ) WITHOUT ROWID;
+    CREATE TABLE udf (
+        namespace TEXT NOT NULL COLLATE NOCASE, name TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (namespace, name)
+    );
+    CREATE TABLE registered_graph (
+        namespace TEXT NOT NULL COLLATE NOCASE, name TEXT NOT NULL, id TEXT NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (namespace, name)
+    );
+    CREATE TABLE array (
+        namespace TEXT NOT NULL COLLATE NOCASE, name TEXT NOT NULL, uri TEXT NOT NULL, PRIMARY KEY (namespace, name)
+    );
+    """,
+)
+
+CHECKED_BYTES = 64 << 20
+SERVER_ENDED = "The server ended while this task ran."
+
+
+class StoreError(TiledagError):
+    """The records cannot be read or written; the text says what was found and what to do."""
+
+
+def now() -> str:
+    """This moment as the server writes it: UTC, RFC 3339, in an order that text has too."""
+    return datetime.now(timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One execution of a UDF or a query."""
+
+    seq: int
+    id: str
+    namespace: str
+    username: str
+    name: str | None
+    type: str
+    status: str
+    status_message: str | None
+    graph: str | None
+    node: str | None
+    request: str | None
+    created: str
+    started: str | None
+    ended: str | None
+    duration: int | None
+    memory: int | None
+    mime: str | None
+    size: int | None
+    stored: bool
+    details: str
+    error_type: str | None
+    traceback: str | None
+
+    @staticmethod
+    def of(row: Row) -> Task:
+        values = dict(zip(row.keys(), row, strict=True))
+        return Task(**{**values, "stored": bool(values["stored"])})
+
+
+@dataclass(frozen=True, slots=True)
+class LogNode:
+    """A node in the record of a run; `status` is what its client has reported."""
+
+    id: str
+    name: str | None
+    depends_on: tuple[str, ...]
+    run_location: str | None
+    status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """The record of one run, without its nodes."""
+
+    seq: int
+    id: str
+    namespace: str
+    created_by: str
+    name: str | None
+    created: str
+    started: str | None
+    ended: str | None
+    status: str
+
+    @staticmethod
+    def of(row: Row) -> Log:
+        return Log(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some rows of many. Pages count from 1."""
+
+    rows: Sequence[Row]
+    number: int
+    size: int
+    total: int
+
+
+_TASK_COLUMNS = ", ".join(field.name for field in fields(Task))
+_LOG_COLUMNS = ", ".join(field.name for field in fields(Log))
+_STOP = None
+
+
+class Store:
+    """Records and files below one folder, owned by one server process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = folder / "records.sqlite"
+        self._pid = os.getpid()
+        self._requests: queue.SimpleQueue[tuple[Callable[[sqlite3.Connection], Any], Future[Any]] | None] = (
+            queue.SimpleQueue()
+        )
+        self._lock = threading.Lock()
+        self._readers: list[sqlite3.Connection] = []
+        self._closed = False
+        self._writer = self._open()
+        self._thread = threading.Thread(target=self._write_requests, name="tiledag-store", daemon=True)
+        self._thread.start()
+
+    # --- opening and closing ---------------------------------------------------------------------------------
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+        connection.row_factory = sqlite3.Row
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = self._connect()
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > len(_MIGRATIONS):
+                raise StoreError(f"{self._path} was written by a newer tiledag-widget; update, or use another folder.")
+            if self._path.stat().st_size < CHECKED_BYTES:  # above, the check would be felt at each start
+                (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            else:
+                verdict = "ok"
+            if verdict != "ok":
+                raise StoreError(f"{self._path} is damaged ({verdict}). Move it away to begin anew.")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            for number in range(version, len(_MIGRATIONS)):
+                script = f"BEGIN IMMEDIATE; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT"
+                connection.executescript(script)
+            self._end_what_was_running(connection)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise StoreError(f"{self._path} cannot be opened: {error}. Move it away to begin anew.") from error
+            raise
+        os.chmod(self._path, 0o600)
+        return connection
+
+    def _end_what_was_running(self, connection: sqlite3.Connection) -> None:
+        connection.execute(
+            "UPDATE task SET status = 'FAILED', status_message = ?, ended = ? WHERE status IN ('QUEUED', 'RUNNING')",
+            (SERVER_ENDED, now()),
+        )
+        # A client that is still there makes it running again with its next task, or says how it ended.
+        connection.execute(
+            "UPDATE log SET status = 'abandoned', ended = ? WHERE status IN ('submitted', 'running')", (now(),)
+        )
+
+    def close(self) -> None:
+        """Writes what was asked for, then closes the file. May be called twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._requests.put(_STOP)
+        self._thread.join()
+        with self._lock:
+            for reader in self._readers:
+                reader.close()
+            self._readers.clear()
+        self._writer.close()
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def write_later(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
+        """Runs `work` in the writer's transaction; the future is done when that is on disk."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._closed:
+                raise StoreError("The server is ending.")
+            self._requests.put((work, future))
+        return future
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Like `write_later`, and waits for it.
+
+        Raises:
+            StoreError: it could not be written; nothing of it was.
+        """
+        return self.write_later(work).result()
+
+    def execute(self, *statements: Statement) -> int:
+        """Writes the statements together; the number of rows that the last one changed."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            count = 0
+            for text, values in statements:
+                count = connection.execute(text, values).rowcount
+            return count
+
+        return self.write(work)
+
+    def _write_requests(self) -> None:
+        stopping = False
+        while not stopping:
+            batch = [self._requests.get()]
+            while not self._requests.empty() and len(batch) < 200:
+                batch.append(self._requests.get())
+            stopping = batch[-1] is _STOP
+            self._write_batch([request for request in batch if request is not None])
+
+    def _write_batch(self, batch: Sequence[tuple[Callable[[sqlite3.Connection], Any], Future[Any]]]) -> None:
+        if not batch:
+            return
+        connection = self._writer
+        done: list[tuple[Future[Any], Any]] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for work, future in batch:
+                connection.execute("SAVEPOINT one")
+                try:
+                    result = work(connection)
+                except Exception as error:
+                    connection.execute("ROLLBACK TO one")
+                    future.set_exception(_told(error))
+                else:
+                    done.append((future, result))
+                connection.execute("RELEASE one")
+            connection.execute("COMMIT")
+        except Exception as error:
+            if connection.in_transaction:
+                try:
+                    connection.execute("ROLLBACK")
+                except sqlite3.Error:
+                    pass  # the next BEGIN will tell
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(_told(error))
+            return
+        for future, result in done:
+            future.set_result(result)
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._closed:
+                raise StoreError("The server is ending.")
+            known = self._readers.pop() if self._readers else None
+        connection = known if known is not None else self._connect()
+        try:
+            yield connection
+        except sqlite3.Error as error:
+            raise _told(error) from error
+        finally:
+            with self._lock:
+                is_kept = self._keeps_readers() and len(self._readers) < 8
+                if is_kept:
+                    self._readers.append(connection)
+            if not is_kept:
+                connection.close()
+
+    def _keeps_readers(self) -> bool:
+        return not self._closed
+
+    def rows(self, text: str, values: Sequence[Any] = ()) -> list[Row]:
+        """All rows of a query."""
+        with self._reader() as connection:
+            return connection.execute(text, values).fetchall()
+
+    def row(self, text: str, values: Sequence[Any] = ()) -> Row | None:
+        """The first row of a query."""
+        found = self.rows(text, values)
+        return found[0] if found else None
+
+    def page(self, table: str, columns: str, where: Mapping[str, Any], order: str, number: int, size: int) -> Page:
+        """One page of the rows that fulfil all of `where`: conditions and the value of their one `?`."""
+        condition = " AND ".join(where) or "1"
+        values = list(where.values())
+        with self._reader() as connection:
+            (total,) = connection.execute(f"SELECT count(*) FROM {table} WHERE {condition}", values).fetchone()
+            rows = connection.execute(
+                f"SELECT {columns} FROM {table} WHERE {condition} ORDER BY {order} LIMIT ? OFFSET ?",
+                [*values, size, (number - 1) * size],
+            ).fetchall()
+        return Page(rows, number, size, total)
+
+    # --- tasks -----------------------------------------------------------------------------------------------
+
+    def folder_of(self, task: str) -> Path:
+        """Where the files of a task are: `result`, `output`, `error`."""
+        return self.folder / "tasks" / task[:2] / task
+
+    def add_task(
+        self,
+        *,
+        id: str,  # noqa: A002  # the column's name
+        namespace: str,
+        username: str,
+        name: str | None,
+        type: str,  # noqa: A002
+        graph: str | None,
+        node: str | None,
+        request: str | None,
+        stored: bool,
+        details: Mapping[str, Any],
+    ) -> Future[None]:
+        """Records a task that waits for a worker."""
+        values = (id, namespace, username, name, type, "QUEUED", graph, node, request, now(), stored)
+        columns = "id, namespace, username, name, type, status, graph, node, request, created, stored, details"
+        text = json.dumps(details)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(f"INSERT INTO task ({columns}) VALUES ({', '.join('?' * 12)})", (*values, text))
+
+        return self.write_later(work)
+
+    def task_started(self, task: str, graph: str | None) -> Future[None]:
+        """Records that a task runs, and that its graph does."""
+        at = now()
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE task SET status = 'RUNNING', started = ? WHERE id = ?", (at, task))
+            if graph is not None:
+                connection.execute(
+                    "UPDATE log SET status = 'running', started = coalesce(started, ?), ended = NULL WHERE id = ?",
+                    (at, graph),
+                )
+
+        return self.write_later(work)
+
+    def task_ended(
+        self,
+        task: str,
+        *,
+        status: str,
+        message: str | None,
+        duration: int,
+        memory: int | None,
+        mime: str | None,
+        size: int | None,
+        error_type: str | None,
+        traceback: str | None,
+    ) -> Future[int]:
+        """Records the end of a task."""
+        values = (status, message, now(), duration, memory, mime, size, error_type, traceback, task)
+        text = (
+            "UPDATE task SET status = ?, status_message = ?, ended = ?, duration = ?, memory = ?, mime = ?, size = ?, "
+            "error_type = ?, traceback = ? WHERE id = ?"
+        )
+        return self.write_later(lambda connection: connection.execute(text, values).rowcount)
+
+    def task(self, task: str) -> Task | None:
+        """The record of a task."""
+        row = self.row(f"SELECT {_TASK_COLUMNS} FROM task WHERE id = ?", (task,))
+        return Task.of(row) if row is not None else None
+
+    def latest_of_node(self, graph: str, node: str) -> Task | None:
+        """The last attempt at a node."""
+        row = self.row(
+            f"SELECT {_TASK_COLUMNS} FROM task WHERE graph = ? AND node = ? ORDER BY seq DESC LIMIT 1", (graph, node)
+        )
+        return Task.of(row) if row is not None else None
+
+    def latest_of_request(self, request: str) -> Task | None:
+        """The last task that was asked for under this id."""
+        row = self.row(f"SELECT {_TASK_COLUMNS} FROM task WHERE request = ? ORDER BY seq DESC LIMIT 1", (request,))
+        return Task.of(row) if row is not None else None
+
+    def tasks_of_graph(self, graph: str) -> list[Task]:
+        """All tasks of a run in the order in which they were asked for."""
+        rows = self.rows(f"SELECT {_TASK_COLUMNS} FROM task WHERE graph = ? ORDER BY seq", (graph,))
+        return [Task.of(row) for row in rows]
+
+    def task_page(self, where: Mapping[str, Any], order: str, number: int, size: int) -> tuple[list[Task], Page]:
+        """A page of tasks."""
+        page = self.page("task", _TASK_COLUMNS, where, order, number, size)
+        return [Task.of(row) for row in page.rows], page
+
+    # --- logs ------------------------------------------------------------------------------------------------
+
+    def add_log(self, namespace: str, created_by: str, name: str | None, nodes: Sequence[LogNode]) -> Log:
+        """Records a run that begins."""
+        log = str(uuid.uuid4())
+        created = now()
+        rows = [
+            (log, place, node.id, node.name, json.dumps(node.depends_on), node.run_location)
+            for place, node in enumerate(nodes)
+        ]
+
+        def work(connection: sqlite3.Connection) -> int:
+            columns = "id, namespace, created_by, name, created, status"
+            values = (log, namespace, created_by, name, created)
+            cursor = connection.execute(f"INSERT INTO log ({columns}) VALUES (?, ?, ?, ?, ?, 'submitted')", values)
+            connection.executemany(
+                "INSERT INTO log_node (log, place, id, name, depends_on, run_location) VALUES (?, ?, ?, ?, ?, ?)", rows
+            )
+            return cursor.lastrowid or 0
+
+        return Log(self.write(work), log, namespace, created_by, name, created, None, None, "submitted")
+
+    def log(self, log: str) -> Log | None:
+        """The record of a run."""
+        row = self.row(f"SELECT {_LOG_COLUMNS} FROM log WHERE id = ?", (log,))
+        return Log.of(row) if row is not None else None
+
+    def log_nodes(self, log: str) -> list[LogNode]:
+        """Its nodes, parents first."""
+        rows = self.rows(
+            "SELECT id, name, depends_on, run_location, status FROM log_node WHERE log = ? ORDER BY place", (log,)
+        )
+        return [LogNode(row[0], row[1], tuple(json.loads(row[2])), row[3], row[4]) for row in rows]
+
+    def log_page(self, where: Mapping[str, Any], number: int, size: int) -> tuple[list[Log], Page]:
+        """A page of logs, newest first."""
+        page = self.page("log", _LOG_COLUMNS, where, "seq DESC", number, size)
+        return [Log.of(row) for row in page.rows], page
+
+    def end_log(self, log: str, status: str) -> bool:
+        """Records how a run ended; False if there is no such run."""
+        return bool(self.execute(("UPDATE log SET status = ?, ended = ? WHERE id = ?", (status, now(), log))))
+
+    def report_node(self, log: str, node: str, status: str) -> bool:
+        """Records what the client says of a node; False if there is no such node."""
+        return bool(self.execute(("UPDATE log_node SET status = ? WHERE log = ? AND id = ?", (status, log, node))))
+
+    # --- keeping the folder small ----------------------------------------------------------------------------
+
+    def prune(self, older_than: str) -> int:
+        """Forgets the runs and tasks that were asked for before a moment, with their files; the number of tasks."""
+        ended = "created < ? AND status NOT IN ('QUEUED', 'RUNNING')"
+        at_work = "SELECT graph FROM task WHERE status IN ('QUEUED', 'RUNNING') AND graph IS NOT NULL"
+        ids = [row[0] for row in self.rows(f"SELECT id FROM task WHERE {ended}", (older_than,))]
+        self.execute(
+            (f"DELETE FROM task WHERE {ended}", (older_than,)),
+            (f"DELETE FROM log WHERE created < ? AND id NOT IN ({at_work})", (older_than,)),
+        )
+        for task in ids:
+            shutil.rmtree(self.folder_of(task), ignore_errors=True)
+        return len(ids)
+
+
+def _told(error: Exception) -> Exception:
+    if isinstance(error, sqlite3.Error):
+        return StoreError(f"The server's records could not be used: {error}")
+    return error

@@ -1,0 +1,68 @@
+"""`ServerNode`: a node that runs on the task-graph server, and whose result may stay there."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .core.states import COMPLETED, RUNNING
+from .errors import ServerError
+from .node import Node
+from .run.remote import RemoteResult, Work
+
+if TYPE_CHECKING:
+    from .dag import DAG
+
+T = TypeVar("T")
+
+
+class ServerNode(Node[T]):
+    """Made by `DAG.submit_udf`, `DAG.submit_array_udf` and `DAG.submit_sql`; see `Node` for what it does."""
+
+    _is_remote = True
+
+    def __init__(self, work: Work, *args: Any, dag: DAG, name: str | None = None, **kwargs: Any) -> None:
+        function = work.function if callable(work.function) else None
+        super().__init__(function, *args, dag=dag, name=name, mode=dag.mode, **kwargs)
+        self.work = work
+
+    def _prepare(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        return self._graph._remote_run().run, (self,), {}
+
+    def result(self, timeout: float | None = None) -> T:
+        """The value that the function returned. Waits for it, and downloads it if it is on the server only.
+
+        Raises:
+            TimeoutError: After ``timeout`` seconds.
+            CancelledError: The node was cancelled; `ParentFailedError` if a node above it did not complete.
+            ServerError: The server has the result no more.
+            BaseException: Whatever the function raised.
+        """
+        value: Any = super().result(timeout)
+        return value.value() if isinstance(value, RemoteResult) else value  # type: ignore[no-any-return]
+
+    def task_id(self) -> uuid.UUID | None:
+        """Id of the task on the server; None for a node that has not finished, or that the server knows nothing of."""
+        if isinstance(self._value, RemoteResult) and self._code == COMPLETED:
+            return self._value.task_id
+        error = self._error
+        return uuid.UUID(error.task_id) if isinstance(error, ServerError) and error.task_id else None
+
+    def stop(self) -> bool:
+        """End the running function; the node becomes Cancelled. False where nothing runs, or the server cannot."""
+        if self._index < 0 or self._code != RUNNING:
+            return False
+        run = self._graph._remote_run()
+        if not run.can_stop() or not self._graph._driver.stop([self._index]):
+            return False
+        run.stop(self)
+        return True
+
+    def output(self) -> str:
+        """What the function printed on the embedded server, also while it runs; empty on other servers.
+
+        Raises:
+            ServerUnreachable: The server does not answer.
+        """
+        return self._graph._remote_run().output(self)
