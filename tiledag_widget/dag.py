@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from .core.states import CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, RUNNING, Mode, Status
 from .errors import ParentFailedError, ServerNeeded
 from .naming import NodesByName, full_name
-from .node import Node, call_callback, check_timeout
+from .node import Node, as_text, call_callback, check_timeout
 from .run import executors
 from .run.arguments import SERVER_OPTIONS
 from .run.driver import Driver, running_drivers
@@ -99,7 +99,7 @@ class DAG:
         if not isinstance(mode, Mode):
             raise TypeError(f"mode must be a Mode such as Mode.LOCAL, got {mode!r}")
         self.id = uuid.uuid4()
-        self.name = name
+        self.name = as_text(name)
         self._namespace = namespace
         self.mode = mode
         self.retry_strategy = retry_strategy
@@ -119,11 +119,22 @@ class DAG:
         self._by_name = NodesByName()
         self._suffixes: dict[str, int] = {}
         self._source: GraphSource | None = None
-        self._widget: Any = None
+        self._widgets: dict[bool, Any] = {}
         self._remote: RemoteRun | None = None
         self._build_lock = threading.RLock()
 
     # --- identity ---------------------------------------------------------------------------------------
+
+    _has_no_pickled_form = True
+
+    @classmethod
+    def attach(cls, uuid: Any) -> DAG:
+        """The graph of a BATCH run that a server has on record, to follow it from here.
+
+        Raises:
+            ServerNeeded: Always: this version runs no BATCH graphs.
+        """
+        raise _server_needed("DAG.attach", f"run {uuid}")
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -140,7 +151,7 @@ class DAG:
         return mime_bundle(self._as_source())
 
     def __reduce__(self) -> Any:
-        raise TypeError(f"{self!r} cannot be sent to another process")
+        raise TypeError(f"{self!r} belongs to this process")
 
     # --- properties -------------------------------------------------------------------------------------
 
@@ -281,7 +292,7 @@ class DAG:
             return self._submit_to_server("udf", full_name(func), full_name(func), func, args, kwargs)
         if self.mode is Mode.BATCH:
             self._check_mode(kwargs)
-            raise _server_needed("submit_udf", f"function {full_name(func)}", may_run_here=True)
+            raise _server_needed("submit_udf", f"function {full_name(func)}")
         if not callable(func):
             raise _server_needed("submit_udf", full_name(func))
         kwargs.pop("mode", None)
@@ -430,7 +441,7 @@ class DAG:
                 if self._nodes[node._index :] != [node]:
                     node._index = -1
                 raise
-            self._by_name.add(name if name is not None else node.name, node)
+            self._by_name.add(as_text(name) or node.name, node)
         if parents:
             node._parents = ()
         if node._callbacks:
@@ -662,9 +673,11 @@ class DAG:
         """
         from .view import show
 
-        picture = show.picture(self._as_source(), self._widget, notebook, auto_update, force_plotly)
+        picture = show.picture(
+            self._as_source(), self._widgets.get(bool(auto_update)), notebook, bool(auto_update), force_plotly
+        )
         if show.is_graph_widget(picture):
-            self._widget = picture
+            self._widgets[bool(auto_update)] = picture
         self.visualization = {"fig": picture}
         return picture
 

@@ -43,6 +43,14 @@ __all__ = [
 ]
 
 
+def safe_text(error: BaseException | None) -> str:
+    """``str(error)``, or something in its place where a user's own ``__str__`` raises."""
+    try:
+        return str(error)
+    except Exception:
+        return f"<{type(error).__name__} whose text cannot be made>"
+
+
 class TiledagError(Exception):
     """Base of the exceptions that this package raises on purpose."""
 
@@ -193,7 +201,7 @@ class ParentFailedError(CancelledError):
         self.node = node
 
     def __str__(self) -> str:
-        return f"node {self.node!r} failed: {self.cause}"
+        return f"node {self.node!r} failed: {safe_text(self.cause)}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A node belongs to its process; what travels is what it looks like.

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from .core.states import BAD, CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, TERMINAL, Mode, Status
-from .errors import CycleError, ParentFailedError, StoppedError
+from .errors import CycleError, ParentFailedError, StoppedError, safe_text
 from .run import arguments
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Node(Generic[T]):
         ValueError: Resources do not fit the mode, or an argument is a node of another graph that is not Completed.
     """
 
+    _has_no_pickled_form = True
     # Most nodes never touch these; on the class they cost nothing.
     _is_remote: bool = False
     _index: int = _NOT_JOINED
@@ -87,7 +88,7 @@ class Node(Generic[T]):
             raise TypeError(f"func argument to `Node` must be callable! Got {type(func).__name__}: {func!r}")
         else:
             self._function = func
-        self._name = name
+        self._name = as_text(name)
         self.dag = dag
         self.mode = mode
         self.args = args
@@ -161,7 +162,7 @@ class Node(Generic[T]):
 
     @name.setter
     def name(self, to: str | None) -> None:
-        self._name = to
+        self._name = as_text(to)
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -176,7 +177,7 @@ class Node(Generic[T]):
         from html import escape
 
         error = self._error if self.status is Status.FAILED else None
-        detail = f": {escape(type(error).__name__)}: {escape(str(error))[:300]}" if error is not None else ""
+        detail = f": {escape(type(error).__name__)}: {escape(safe_text(error))[:300]}" if error is not None else ""
         return f"<span><b>{escape(self.name)}</b> {self.status}{detail}</span>"
 
     def __reduce__(self) -> Any:
@@ -500,6 +501,11 @@ def _text_of(make: Callable[[], str], otherwise: str) -> str:
         return make()
     except BaseException:
         return otherwise
+
+
+def as_text(name: object) -> str | None:
+    """A name as text: ``name=month`` is easily written with a number."""
+    return name if name is None or type(name) is str else str(name)
 
 
 def check_timeout(timeout: Any) -> float | None:

@@ -68,6 +68,8 @@ from .threads import threads
 _log = logging.getLogger("tiledag_widget.run")
 QUICK_S: Final = 0.0002
 QUICK_IN_A_ROW: Final = 16
+LAST_WORDS_S: Final = 5.0
+"""How long an interpreter that exits waits for callbacks of graphs that have ended."""
 GRAPH: Final = -1
 """Stands for the whole graph where a node's index could."""
 
@@ -134,6 +136,7 @@ class Driver:
         self._calls: dict[int, Call] = {}
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._pid = os.getpid()
+        self._is_start_asked = False
         # Times are UTC, counted on by the monotonic clock: a step of the wall clock moves nothing.
         self._zero = time.time() - time.monotonic()
         _all.add(self)
@@ -181,6 +184,8 @@ class Driver:
         # Exit hooks run last in, first out: ours must come before that of worker processes started meanwhile.
         atexit.unregister(_at_exit)
         atexit.register(_at_exit)
+        _cancel_before_pools_close()
+        self._is_start_asked = True
         self._request(lambda at: Start(at))
 
     def cancel(self, nodes: Sequence[int] | None) -> int:
@@ -201,8 +206,21 @@ class Driver:
         try:
             commands = self._request(lambda at: Retry(tuple(nodes), descendants, at))
         except IllegalTransition as error:
-            raise RuntimeError(str(error)) from None
+            _log.debug("%s", error)
+            raise RuntimeError(self._words_for_busy(nodes)) from None
+        if self._is_start_asked and not self.machine.is_started and not self.machine.cancel_asked:
+            self.start()  # it was cancelled before it could
         return sum(type(command) is Changed and command.status == NOT_STARTED for command in commands)
+
+    def _words_for_busy(self, nodes: Sequence[int]) -> str:
+        with self.lock:
+            machine = self.machine
+            busy = [self.tasks[node].name for node in machine.graph.descendants(nodes) if machine.live[node]]
+        names = ", ".join(map(repr, busy[:5])) + (f" and {len(busy) - 5:,} more" if len(busy) > 5 else "")
+        return (
+            f"cannot run a node again with everything below it while {names or 'one of these'} is queued or runs. "
+            "Wait for the end of the run."
+        )
 
     def _request(self, make: Callable[[float], Event]) -> list[Command]:
         self._refuse_in_fork()
@@ -531,6 +549,15 @@ class Driver:
             self._after()
         return self._wait(node, lambda: self.machine.status[node] in TERMINAL, timeout)
 
+    def wait_until_reported(self, timeout: float) -> bool:
+        """Wait until the callbacks of everything so far were called."""
+        end = time.monotonic() + timeout
+        while self._outbox or self._is_delivering:
+            if time.monotonic() >= end or threading.get_ident() == self._deliverer:
+                return False
+            time.sleep(0.002)
+        return True
+
     def _wait(self, subject: int, is_over: Callable[[], bool], timeout: float | None) -> bool:
         self._refuse_in_fork()
         inside_callback = threading.get_ident() == self._deliverer
@@ -678,6 +705,30 @@ def _at_exit() -> None:
             _log.exception("could not cancel a graph at exit")
     for driver in running_drivers():
         driver.wait_until_ended()
+    for driver in list(_all):
+        driver.wait_until_reported(LAST_WORDS_S)
+
+
+def _cancel_not_started() -> None:
+    for driver in running_drivers():
+        driver.cancel(None)
+
+
+_is_before_pools = False
+
+
+def _cancel_before_pools_close() -> None:
+    """The pools of ``concurrent.futures`` close before any exit hook, and nodes that wait for one would fail.
+
+    Python has a hook before that, of no public name; without it such nodes are Failed instead of Cancelled.
+    """
+    global _is_before_pools
+    register = getattr(threading, "_register_atexit", None)
+    if _is_before_pools or register is None:
+        return
+    _is_before_pools = True
+    with contextlib.suppress(RuntimeError):  # the interpreter is about to go
+        register(_cancel_not_started)
 
 
 def _after_fork() -> None:

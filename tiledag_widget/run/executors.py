@@ -123,6 +123,10 @@ class Processes:
     is_inline = False
     can_stop = True
 
+    def __init__(self) -> None:
+        # Its exit hook must stand before those of graphs, which run first then and wait for what runs in workers.
+        from . import workers  # noqa: F401
+
     def run(self, call: Call) -> Any:
         from ..wire import pickles
         from .workers import shared_workers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from numbers import Real
 from typing import Any, Final, Protocol
 
 
@@ -26,10 +27,13 @@ def progress(done: float, total: float) -> None:
         total: How much there is, in the same unit.
 
     Raises:
-        ValueError: ``total`` is not above 0.
+        TypeError: One of them is no number.
+        ValueError: ``total`` is not above 0, or ``done`` is not between 0 and ``total``.
     """
-    if not total > 0:
-        raise ValueError(f"progress: total must be above 0, got {total!r}")
+    if not isinstance(done, Real) or not isinstance(total, Real):
+        raise TypeError(f"progress takes two numbers, got {done!r} and {total!r}")
+    if not 0 <= done <= total or not total > 0:
+        raise ValueError(f"progress: done must be between 0 and total, and total above 0; got {done!r} of {total!r}")
     if current.holder is not None:
         current.holder._progress = (done, total)
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from ..core.snapshot import GraphSource
-from .static_forms import mime_bundle
+from .static_forms import mime_bundle, moment
 
 _log = logging.getLogger("tiledag_widget.view")
 
@@ -69,7 +69,8 @@ def _plotly(source: GraphSource, is_live: bool, auto_update: bool) -> Any:
 
         if is_live:
             return figure.live_figure(source, auto_update=auto_update)
-        return figure.make_figure(source.structure(), source.columns(), source.run())
+        now = moment(source)
+        return figure.make_figure(now.structure, now.columns, now.run, title=now.title, errors=now.errors)
     except ImportError as error:
         return StaticPicture(source, str(error))
     except Exception as error:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -43,6 +44,7 @@ class TerminalProgress:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._follow, name="tiledag-terminal", daemon=True)
                 self._thread.start()
+                atexit.register(self._finish)
 
     def _follow(self) -> None:
         told, told_at = -1.0, 0.0
@@ -61,8 +63,16 @@ class TerminalProgress:
                 self._write(to_text(moment(self._source), self._style), is_last=True)
                 with self._lock:
                     self._thread = None
+                atexit.unregister(self._finish)
                 return
             time.sleep(REDRAW_S)
+
+    def _finish(self) -> None:
+        """The script is over: the last picture is of the end of the run."""
+        thread = self._thread
+        if thread is not None:
+            self._changed.set()
+            thread.join(1.0)
 
     def _write(self, text: str, is_last: bool) -> None:
         try:

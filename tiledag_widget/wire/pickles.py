@@ -463,11 +463,18 @@ def _explain(parts: _Parts, error: BaseException) -> tuple[str, str, str]:
             problem = trial.error_of(culprit)
             if problem is not None and _is_too_deep(problem):
                 return where, "it is nested too deeply to be pickled", "Make it flatter"
+            if problem is not None and _refuses_by_itself(culprit):
+                break
             found = trial.first_failing(_parts(where, culprit))
         error = trial.error_of(culprit) or error
     except _OutOfTime:
         return where, f"something in it has no pickled form ({_short(error)})", "Make it inside the function"
     return where, _reason(culprit, error), _way_out(culprit)
+
+
+def _refuses_by_itself(culprit: object) -> bool:
+    """Its class says that it has no pickled form, and why; what it is made of is beside the point."""
+    return bool(getattr(type(culprit), "_has_no_pickled_form", False))
 
 
 def _is_too_deep(error: BaseException) -> bool:
@@ -477,6 +484,8 @@ def _is_too_deep(error: BaseException) -> bool:
 def _reason(culprit: object, error: BaseException) -> str:
     name = _type_name(type(culprit))
     text = _text_of(error)
+    if _refuses_by_itself(culprit):
+        return text.rstrip(".")
     if isinstance(error, MemoryError):
         return f"there is not enough memory to pickle {name}"
     if re.match(r"cannot pickle|can't pickle|Can't get local object", text, re.IGNORECASE):
@@ -485,6 +494,8 @@ def _reason(culprit: object, error: BaseException) -> str:
 
 
 def _way_out(culprit: object) -> str:
+    if _refuses_by_itself(culprit):
+        return "Pass results of nodes instead"
     if isinstance(culprit, types.GeneratorType | types.AsyncGeneratorType):
         return "Make a list of it, or make it inside the function"
     if hasattr(culprit, "close"):
