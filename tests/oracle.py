@@ -125,7 +125,7 @@ class Oracle:
         if self.is_ended:
             if Status.FAILED in statuses:
                 return Status.FAILED
-            return Status.CANCELLED if Status.CANCELLED in statuses or not self.is_started else Status.COMPLETED
+            return Status.CANCELLED if Status.CANCELLED in statuses or self.cancel_asked else Status.COMPLETED
         if self.cancel_asked:
             return Status.CANCELLED
         if not self.is_started:

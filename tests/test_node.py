@@ -532,7 +532,7 @@ def test_retry_with_descendants_is_refused_while_something_below_runs() -> None:
     dag.compute()
     gate.wait_until_inside()
 
-    with pytest.raises(RuntimeError, match="wait for the end of the run"):
+    with pytest.raises(RuntimeError, match="Wait for the end of the run"):
         source.retry(descendants=True)
     gate.open()
     dag.wait()

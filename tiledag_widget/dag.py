@@ -151,7 +151,7 @@ class DAG:
         return mime_bundle(self._as_source())
 
     def __reduce__(self) -> Any:
-        raise TypeError(f"{self!r} belongs to this process")
+        raise TypeError(f"{self!r} cannot be sent to another process")
 
     # --- properties -------------------------------------------------------------------------------------
 

@@ -130,12 +130,12 @@ class GraphMachine:
         """Status of the whole graph.
 
         While it runs: Cancelled once a cancel was asked, Failed from the first failure on. At its end: Failed with
-        any node Failed, else Cancelled with any node Cancelled or cancelled before it started, else Completed.
+        any node Failed, else Cancelled with any node Cancelled or a cancel asked, else Completed.
         """
         if self.is_ended:
             if self.counts[FAILED]:
                 return Status.FAILED
-            if self.counts[CANCELLED] or not self.is_started:
+            if self.counts[CANCELLED] or self.cancel_asked:
                 return Status.CANCELLED
             return Status.COMPLETED
         if self.cancel_asked:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from numbers import Real
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 
 class _Holder(Protocol):
@@ -30,14 +30,14 @@ def progress(done: float, total: float) -> None:
         TypeError: One of them is no number.
         ValueError: ``total`` is not above 0, or ``done`` is not between 0 and ``total``.
     """
-    if not isinstance(done, Real) or not isinstance(total, Real):
-        raise TypeError(f"progress takes two numbers, got {done!r} and {total!r}")
+    for number in (done, total):
+        _refuse_unless_number(number)
     if not 0 <= done <= total or not total > 0:
         raise ValueError(f"progress: done must be between 0 and total, and total above 0; got {done!r} of {total!r}")
     if current.holder is not None:
         current.holder._progress = (done, total)
 
 
-def reporting(holder: Any) -> None:
-    """From now on reports of this thread are about ``holder``; None: about nothing."""
-    current.holder = holder
+def _refuse_unless_number(value: object) -> None:
+    if not isinstance(value, Real):
+        raise TypeError(f"progress takes two numbers, got {value!r}")
