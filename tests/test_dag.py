@@ -13,7 +13,18 @@ from typing import Any
 
 import pytest
 
-from tiledag_widget import DAG, Mode, Node, ParentFailedError, ServerNeeded, Status, list_logs, running, server_logs
+from tiledag_widget import (
+    DAG,
+    Mode,
+    Node,
+    ParentFailedError,
+    ServerNeeded,
+    Status,
+    list_logs,
+    progress,
+    running,
+    server_logs,
+)
 from tiledag_widget.testing import ManualExecutor
 
 from .helpers import Gate
@@ -1070,3 +1081,49 @@ def test_a_finished_graph_holds_no_thread_and_can_go() -> None:
 
     assert (statistics["lanes"], statistics["ready"], statistics["outbox"]) == (0, 0, 0)
     assert seen() is None
+
+
+def test_names_that_are_not_text_are_made_text() -> None:
+    """`name=month` is easily written with a number; every view would fail on it."""
+    dag = DAG(name=7)  # type: ignore[arg-type]
+    node = dag.submit_local(double, 2, name=5)
+
+    assert (dag.name, node.name, dag.nodes_by_name["5"]) == ("7", "5", node)
+    assert "5" in dag._repr_mimebundle_()["text/html"]
+
+
+def test_a_retry_starts_a_graph_that_was_cancelled_before_compute() -> None:
+    """compute() was asked; wait() after the retry would hang for ever."""
+    dag = DAG()
+    node = dag.submit_local(double, 2)
+    dag.cancel()
+    dag.compute()
+
+    assert node.retry()
+    dag.wait(20)
+
+    assert (node.result(), dag.status) == (4, Status.COMPLETED)
+
+
+def test_a_node_in_a_closure_is_named_with_a_way_out() -> None:
+    """The message would list the insides of the package."""
+    dag = DAG(use_processes=True)
+    first = dag.submit_local(double, 2, name="first")
+    second = dag.submit_local(lambda: first.result(), name="second")
+    dag.compute()
+
+    way_out = r"'second': .*'first'.* Pass nodes in lists, tuples or values of dicts"
+    with pytest.raises(TypeError, match=way_out) as caught:
+        second.result(20)
+
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "kind"),
+    [(1, 0, ValueError), (-1, 2, ValueError), (3, 2, ValueError), (float("nan"), 1, ValueError), ("1", 2, TypeError)],
+)
+def test_progress_refuses_what_is_none(done: Any, total: Any, kind: type[Exception]) -> None:
+    """A bar would be drawn that means nothing."""
+    with pytest.raises(kind, match="progress"):
+        progress(done, total)

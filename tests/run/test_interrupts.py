@@ -379,7 +379,8 @@ def test_an_interrupt_of_the_whole_process_group_does_not_reach_worker_processes
     # Not to our own group, in which the test runner is: to the workers', one by one, as a terminal would not.
     import psutil
 
-    groups = {os.getpgid(child.pid) for child in psutil.Process().children()}
+    workers = [child for child in psutil.Process().children() if "worker_main" in " ".join(child.cmdline())]
+    groups = {os.getpgid(worker.pid) for worker in workers}
 
     assert os.getpgid(0) not in groups
     dag.wait(10)
