@@ -169,3 +169,17 @@ def test_the_order_of_the_reference_holds_for_random_graphs() -> None:
         graph = graph_of(count, chance.sample(sorted((one, two) for one, two in pairs), len(pairs)))
 
         assert graph.leaves_first_order() == order_of_the_contract(graph.parents)
+
+
+def test_some_nodes_are_put_in_order_whatever_else_hangs_on_them() -> None:
+    """Who is to blame would be asked before it is known."""
+    graph = Graph()
+    for _ in range(5):
+        graph.add_node(())
+    for parent, child in ((4, 2), (2, 0), (4, 1), (0, 3), (2, 3)):
+        graph.add_edge(parent, child)
+
+    assert not graph.sorted
+    assert graph.parents_first([0, 2, 4]) == [4, 2, 0]
+    assert graph.parents_first([0, 4]) == [0, 4]
+    assert graph.parents_first([1, 3, 0, 2]) in ([1, 2, 0, 3], [2, 1, 0, 3])
