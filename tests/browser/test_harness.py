@@ -31,6 +31,7 @@ counter
 '''
 
 
+@pytest.mark.slow  # the live view's own tests go the same way
 def test_a_widget_shows_and_answers_a_click(open_notebook: OpenNotebook, kernel: str) -> None:
     """The whole way: page, kernel, page, on each ipykernel that is promised."""
     nb = open_notebook([WIDGET, "import ipykernel; print(ipykernel.__version__)"], kernel=kernel)
