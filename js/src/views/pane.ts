@@ -1,0 +1,65 @@
+// What a tab of the view is: Graph, Timeline, List or Logs. The shell makes a pane when it is first shown, keeps it, and
+// talks to the shown one only. What panes share is `model/focus`.
+import type { Focus } from "../model/focus.ts";
+import type { Changes } from "../model/store.ts";
+import type { Theme } from "../render/theme.ts";
+import type { Source } from "../sources/source.ts";
+import type { ActionContext } from "./actions.ts";
+import type { Details } from "./details.ts";
+
+export type PaneName = "graph" | "timeline" | "list" | "logs";
+
+export interface Pane {
+  readonly name: PaneName;
+  /** Fills the room under the tools. The shell sets its role and label, hides and shows it. */
+  readonly root: HTMLElement;
+  /** It can be seen now: measure, draw everything, follow. Called again when the view comes back on screen. */
+  show(): void;
+  /** Nobody sees it: no drawing, no timers, no questions. */
+  hide(): void;
+  /** The store changed (once a frame at most), or `details` learned something (all false). Only while shown. */
+  changed(changes: Readonly<Changes>): void;
+  /** A second has passed. Only while shown and on screen. */
+  tick?(): void;
+  /** Colours or fonts changed. */
+  setTheme?(theme: Theme): void;
+  /** A key while the focus is on the pane's body (`isBody`); true if it was one of the pane's. Shell keys come after. */
+  key(event: KeyboardEvent): boolean;
+  /** Single keys act on this element, never on buttons and fields. */
+  isBody(target: EventTarget | null): boolean;
+  /** Put the keyboard focus on the body. */
+  focus(): void;
+  /** Escape: close or clear one thing of the pane's own; false if there is none. */
+  escape?(): boolean;
+  /** Own controls for the tools bar; shown with the pane. */
+  readonly controls?: HTMLElement;
+  /** What a reload brings back: plain JSON, small. */
+  keep?(): unknown;
+  restore?(kept: unknown): void;
+}
+
+export interface PaneContext {
+  readonly source: Source;
+  readonly details: Details;
+  readonly focus: Focus;
+  readonly theme: Theme;
+  /** For buttons of section 9; `highlight` shows on the graph what one would touch. */
+  readonly actions: ActionContext;
+  /** Start of every id that the pane makes. */
+  readonly prefix: string;
+  readonly signal: AbortSignal;
+  /** Select a node and bring it into view in the shown pane; open the inspector. */
+  reveal(node: number): void;
+  /** Put the keyboard focus into the inspector, which shows the selection. */
+  inspect(): void;
+  /** Show another pane. */
+  go(name: PaneName): void;
+  /** Put this in place of the filter. */
+  setFilter(text: string): void;
+  /** Something that `keep()` gives has changed. */
+  keepLater(): void;
+  /** The keyboard goes back to the cell. */
+  leave(): void;
+}
+
+export type MakePane = (context: PaneContext) => Pane;
