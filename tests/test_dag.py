@@ -339,20 +339,30 @@ def test_a_batch_graph_takes_no_nodes_of_other_modes() -> None:
         ("submit_array_udf", ("tiledb://ns/array", double)),
     ],
 )
-def test_a_realtime_graph_that_knows_no_server_says_how_to_get_one(
+def test_without_the_server_extra_and_without_a_host_a_server_node_fails_and_names_both_ways_out(
     method: str, args: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A person would not know why the node cannot be made, or what to do."""
+    """A person would not know what is missing; and the rest of the graph needs no server."""
     for name in ("TILEDAG_SERVER", "TILEDB_REST_HOST", "TILEDB_REST_TOKEN", "TILEDB_REST_USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TILEDAG_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setattr("tiledag_widget.server.launch.NEEDED", ("a_package_nobody_has",))
+    both = r"a_package_nobody_has.*pip install 'tiledag-widget\[server\]'.*TILEDB_REST_HOST"
     dag = DAG()
+    node = getattr(dag, method)(*args)
+    fine = dag.submit_local(double, 1)
 
-    with pytest.raises(ServerNeeded, match=rf"{method}: .* needs a task-graph server.*TILEDB_REST_HOST"):
-        getattr(dag, method)(*args)
-    with pytest.raises(ServerNeeded, match="TILEDB_REST_HOST"):
+    dag.compute()
+
+    with pytest.raises(ServerNeeded, match=both):
+        node.result(20)
+    assert fine.result(20) == 2
+    with pytest.raises(ServerNeeded, match=both):
         list_logs(search="x")
-    assert not dag.nodes
+    with pytest.raises(ServerNeeded, match=both):
+        dag.wait(20)
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize(

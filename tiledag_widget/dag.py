@@ -24,6 +24,7 @@ from .node import Node, as_text, call_callback, check_timeout
 from .run import executors
 from .run.arguments import SERVER_OPTIONS
 from .run.driver import Driver, running_drivers
+from .settings import WAYS_OUT
 
 if TYPE_CHECKING:
     import networkx
@@ -362,11 +363,7 @@ class DAG:
         """Add a node that runs on the server. Options for the server among the keyword arguments are kept from it."""
         from .run.remote import Work
         from .server_node import ServerNode
-        from .settings import server_settings
 
-        if not server_settings().is_chosen:
-            method = {"udf": "submit_udf", "array": "submit_array_udf", "sql": "submit_sql"}[kind]
-            raise _server_needed(method, label, may_run_here=kind == "udf")
         name = kwargs.pop("name", None)
         options = {key: kwargs.pop(key) for key in SERVER_OPTIONS.intersection(kwargs)}
         unused = [key for key in ("retry_strategy", "deadline") if options.get(key)]
@@ -761,13 +758,10 @@ def _without_server_options(function: Callable[..., Any], kwargs: dict[str, Any]
     return {key: value for key, value in kwargs.items() if key not in SERVER_OPTIONS or key in own}
 
 
-def _server_needed(method: str, what: str, may_run_here: bool = False) -> ServerNeeded:
-    here = " To run it here, use submit_local, or DAG(mode=Mode.LOCAL)." if may_run_here else ""
+def _server_needed(method: str, what: str) -> ServerNeeded:
     return ServerNeeded(
-        f"{method}: {what} needs a task-graph server, and a REALTIME graph that knows of one.{here} To use a TileDB "
-        "Cloud account or a `tiledag serve` of yours, set TILEDB_REST_HOST and TILEDB_REST_TOKEN, or call "
-        "tiledag_widget.login. To have one started here, `pip install 'tiledag-widget[server]'` and set "
-        "TILEDAG_SERVER=embedded. BATCH graphs come with a later version."
+        f"{method}: {what} needs a task-graph server, which a LOCAL graph does not use. Leave mode out: a REALTIME "
+        f"graph runs it on one. {WAYS_OUT}"
     )
 
 

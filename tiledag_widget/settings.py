@@ -23,6 +23,12 @@ DEFAULT_HOST: Final = "https://api.tiledb.com"
 KEY_HEADER: Final = "X-TILEDB-REST-API-KEY"
 EMBEDDED: Final = "TILEDAG_SERVER=embedded"
 _TRUE: Final = ("true", "1", "on")
+WAYS_OUT: Final = (
+    "Either install the embedded one with `pip install 'tiledag-widget[server]'`: it starts by itself. Or name a "
+    "TileDB Cloud account, or a `tiledag serve` of yours, by TILEDB_REST_HOST and TILEDB_REST_TOKEN, or by "
+    "tiledag_widget.login. To run functions here, use submit_local, or DAG(mode=Mode.LOCAL)."
+)
+"""What to do without a task-graph server."""
 
 
 class BadSettings(TiledagError, ValueError):
@@ -41,11 +47,6 @@ class Settings:
     ca_file: str | None = None
     source: str = "nothing configured"
     """Where they come from, for messages."""
-
-    @property
-    def is_chosen(self) -> bool:
-        """Somebody said which server: a host is configured, or the embedded one was asked for."""
-        return self.host is not None or self.source == EMBEDDED
 
 
 _from_login: Settings | None = None

@@ -32,7 +32,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ServerNeeded, ServerUnreachable
-from ..settings import data_folder
+from ..settings import WAYS_OUT, data_folder
 
 __all__ = ["Connection", "ensure", "find", "let_go", "stop"]
 
@@ -142,8 +142,8 @@ def _start_or_find(folder: Path) -> Connection:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise ServerNeeded(
-            f"This needs a task-graph server, and the embedded one is not installed ({', '.join(missing)} missing): "
-            "pip install 'tiledag-widget[server]', or name a server by TILEDB_REST_HOST and TILEDB_REST_TOKEN."
+            f"This needs a task-graph server, and the embedded one is not installed ({', '.join(missing)} missing). "
+            f"{WAYS_OUT}"
         )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _one_at_a_time(folder):

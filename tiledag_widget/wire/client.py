@@ -31,7 +31,7 @@ from requests.adapters import HTTPAdapter
 
 from .. import settings as configuration
 from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable
-from ..settings import Settings
+from ..settings import WAYS_OUT, Settings
 from . import codec
 from .models import (
     ArrayTask,
@@ -562,8 +562,6 @@ def current() -> Client:
     wanted = configuration.server_settings()
     is_embedded = wanted.host is None
     if is_embedded:
-        if not wanted.is_chosen:
-            raise ServerNeeded(_WAYS_OUT)
         connection = _embedded_server()
         wanted = Settings(str(connection.url).rstrip("/"), str(connection.token), source=wanted.source)
     with _guard:
@@ -584,20 +582,9 @@ def current() -> Client:
 def _embedded_server() -> Any:
     # By name: the client stands before the server in the order of layers, and needs nothing of it but this door.
     try:
-        launch = importlib.import_module("tiledag_widget.server.launch")
+        return importlib.import_module("tiledag_widget.server.launch").ensure()
     except ImportError as error:
-        raise ServerNeeded(f"{_WAYS_OUT} ({error})") from error
-    try:
-        return launch.ensure()
-    except ImportError as error:
-        raise ServerNeeded(f"{_WAYS_OUT} ({error})") from error
-
-
-_WAYS_OUT: Final = (
-    "there is no task-graph server. Either install the embedded one with `pip install 'tiledag-widget[server]'` and "
-    "set TILEDAG_SERVER=embedded, or name an account with TILEDB_REST_HOST and TILEDB_REST_TOKEN. To run functions "
-    "here, use submit_local, or DAG(mode=Mode.LOCAL)."
-)
+        raise ServerNeeded(f"there is no task-graph server ({error}). {WAYS_OUT}") from error
 
 
 def close() -> None:
