@@ -7,6 +7,7 @@ pixel: applying it, drawing, and a one-pixel read that waits for the raster. `re
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from statistics import median
 
 from playwright.sync_api import sync_playwright
 
-OUT = Path(__file__).resolve().parents[2] / "build" / "harness"
+OUT = Path(os.environ.get("TILEDAG_HARNESS") or Path(__file__).resolve().parents[2] / "build" / "harness")
 FRAMES = 60
 CHANGES = 500
 MEASURE = """async ([frames, changes]) => {

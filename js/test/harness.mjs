@@ -6,7 +6,8 @@ import { build } from "esbuild";
 import { styles } from "../build.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const OUT = join(HERE, "..", "..", "build", "harness");
+/** Where the page goes: a folder of one's own lets two people look at once. */
+const OUT = process.env.TILEDAG_HARNESS ?? join(HERE, "..", "..", "build", "harness");
 
 const LAB = `
 body { margin: 16px; font: 13px system-ui, "DejaVu Sans"; background: var(--jp-layout-color1); }

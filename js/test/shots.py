@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from playwright.sync_api import Page, sync_playwright
 
-OUT = Path(__file__).resolve().parents[2] / "build" / "harness"
+OUT = Path(os.environ.get("TILEDAG_HARNESS") or Path(__file__).resolve().parents[2] / "build" / "harness")
 
 
 def click_mark(page: Page, x: float, y: float) -> None:
