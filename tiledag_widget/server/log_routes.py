@@ -1,0 +1,172 @@
+"""The records of runs in the API: begun and ended by their clients, listed, shown, stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from ..wire import models
+from .exchange import (
+    NO_CONTENT,
+    UUID,
+    Refused,
+    Reply,
+    Request,
+    RouteRow,
+    body_as,
+    json_reply,
+    like,
+    moment_of,
+    page_of,
+    pagination,
+)
+from .services import Services
+from .store import Log, LogNode
+from .task_routes import array_task
+
+__all__ = ["LogRoutes"]
+
+
+class LogRoutes:
+    """The routes of sections 2.5 and 2.6 of the contract."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[RouteRow]:
+        """Method, path and handler of each."""
+        return [
+            ("POST", "/v1/taskgraphs/{namespace}/log", self.post_log),
+            ("GET", "/v1/taskgraphs/logs", self.get_logs),
+            ("GET", "/v1/taskgraphs/{namespace}/logs/{log}", self.get_log),
+            ("PATCH", "/v1/taskgraphs/{namespace}/logs/{log}", self.patch_log),
+            ("POST", "/v1/taskgraphs/{namespace}/logs/{log}/report_client_node", self.post_report),
+            ("POST", "/v1/taskgraphs/{namespace}/executions/{log}/stop", self.post_stop_run),
+        ]
+
+    def _log(self, log: str) -> Log:
+        found = self._services.store.log(log.lower()) if UUID.fullmatch(log.lower()) else None
+        if found is None:
+            raise Refused(404, f"There is no log {log}.")
+        return found
+
+    def post_log(self, request: Request, namespace: str) -> Reply:
+        """Begins the record of a run."""
+        body = body_as(models.TaskGraphLog, request)
+        nodes = [
+            LogNode(one.client_node_uuid.lower(), one.name, tuple(one.depends_on or ()), one.run_location or "server")
+            for one in body.nodes or ()
+        ]
+        known: set[str] = set()
+        for index, node in enumerate(nodes):
+            if node.id in known:
+                raise Refused(400, f"nodes[{index}]: a second node with the id {node.id}.")
+            known.add(node.id)
+        if body.name is not None and len(body.name) > 255:
+            raise Refused(400, "name is longer than 255 characters.")
+        log = self._services.store.add_log(namespace, self._services.user, body.name, nodes)
+        return json_reply(self._whole_log(log), 201)
+
+    def get_logs(self, request: Request) -> Reply:
+        """A page of runs without their nodes, newest first."""
+        where: dict[str, Any] = {}
+        conditions = {
+            "namespace": "namespace = ? COLLATE NOCASE",
+            "created_by": "created_by = ?",
+            "status": "status = ?",
+        }
+        for name, condition in conditions.items():
+            if (value := request.one(name)) is not None:
+                where[condition] = value
+        if (value := request.one("search")) is not None:
+            where["name LIKE ? ESCAPE '\\'"] = like(value)
+        for name, condition in (("start_time", "created >= ?"), ("end_time", "created <= ?")):
+            if (value := request.one(name)) is not None:
+                where[condition] = moment_of(name, value)
+        number, size = page_of(request)
+        logs, page = self._services.store.log_page(where, number, size)
+        return json_reply(models.TaskGraphLogsData(tuple(map(_light_log, logs)), pagination(page)))
+
+    def get_log(self, request: Request, namespace: str, log: str) -> Reply:
+        """A run with its nodes and their executions."""
+        return json_reply(self._whole_log(self._log(log)))
+
+    def _whole_log(self, log: Log) -> models.TaskGraphLog:
+        executions: dict[str, list[models.ArrayTask]] = {}
+        for task in self._services.store.tasks_of_graph(log.id):
+            if task.node is not None:
+                executions.setdefault(task.node, []).append(array_task(task))
+        nodes = tuple(
+            _node_metadata(node, executions.get(node.id, [])) for node in self._services.store.log_nodes(log.id)
+        )
+        counts: dict[str, float] = {}
+        for node in nodes:
+            counts[node.status or "UNKNOWN"] = counts.get(node.status or "UNKNOWN", 0) + 1
+        return replace(_light_log(log), nodes=nodes, status_count=counts)
+
+    def patch_log(self, request: Request, namespace: str, log: str) -> Reply:
+        """Records how a run ended."""
+        found = self._log(log)
+        update = body_as(models.LogUpdate, request)
+        if str(update.status) not in ("succeeded", "failed", "cancelled"):
+            raise Refused(400, f"status is {str(update.status)!r}, expected one of: succeeded, failed, cancelled")
+        self._services.store.end_log(found.id, str(update.status))
+        return NO_CONTENT
+
+    def post_report(self, request: Request, namespace: str, log: str) -> Reply:
+        """Records how a node that runs at the client ended."""
+        found = self._log(log)
+        report = body_as(models.ClientNodeReport, request)
+        if not self._services.store.report_node(found.id, report.client_node_uuid.lower(), str(report.status)):
+            raise Refused(404, f"Log {found.id} has no node {report.client_node_uuid}.")
+        return NO_CONTENT
+
+    def post_stop_run(self, request: Request, namespace: str, log: str) -> Reply:
+        """Ends what runs of a graph."""
+        found = self._log(log)
+        for task in self._services.store.tasks_of_graph(found.id):
+            if task.status in ("QUEUED", "RUNNING"):
+                self._services.scheduler.stop(task.id)
+        self._services.store.end_log(found.id, "cancelled")
+        return NO_CONTENT
+
+
+def _node_metadata(node: LogNode, executions: Sequence[models.ArrayTask]) -> models.TaskGraphNodeMetadata:
+    latest = executions[-1] if executions else None
+    if latest is not None:
+        status, message = latest.status, latest.status_message
+    else:
+        status, message = node.status or ("UNKNOWN" if node.run_location == "client" else "QUEUED"), None
+    if node.status == "CANCELLED" and status != "COMPLETED":
+        status = "CANCELLED"
+    return models.TaskGraphNodeMetadata(
+        node.id, node.name, node.depends_on, node.run_location, status, message, tuple(executions)
+    )
+
+
+def _light_log(log: Log) -> models.TaskGraphLog:
+    return models.TaskGraphLog(
+        uuid=log.id,
+        namespace=log.namespace,
+        created_by=log.created_by,
+        name=log.name,
+        created_at=log.created,
+        start_time=log.started,
+        end_time=log.ended,
+        status=log.status,
+        total_cost=0,
+        execution_time=_duration(log),
+        task_graph_type="realtime",
+    )
+
+
+def _duration(log: Log) -> str | None:
+    if log.started is None or log.ended is None:
+        return None
+    start, end = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (log.started, log.ended))
+    seconds = max(0.0, (end - start).total_seconds())
+    hours, rest = divmod(seconds, 3600)
+    minutes, seconds = divmod(rest, 60)
+    return f"PT{hours:.0f}H{minutes:.0f}M{seconds:.2f}S"

@@ -1,0 +1,162 @@
+"""Tasks: their records, results and output, and how one is stopped."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+from ..wire import models
+from .exchange import (
+    NO_CONTENT,
+    TASK_HEADER,
+    UUID,
+    Refused,
+    Reply,
+    Request,
+    RouteRow,
+    json_reply,
+    like,
+    number,
+    page_of,
+    pagination,
+    utc_text,
+    whole_number,
+)
+from .services import Services
+from .store import Task
+
+__all__ = ["TaskRoutes", "array_task"]
+
+OUTPUT_PIECE = 1 << 20
+OUTPUT_IN_TASK = 1 << 18
+
+
+class TaskRoutes:
+    """The routes of section 2.4 of the contract, and ours on tasks."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def routes(self) -> list[RouteRow]:
+        """Method, path and handler of each."""
+        return [
+            ("GET", "/v1/task/{task}", self.get_task),
+            ("GET", "/v1/task/{task}/result", self.get_result),
+            ("GET", "/v1/tasks", self.get_tasks),
+            ("GET", "/v1/tasks/sidebar", self.get_sidebar),
+            ("GET", "/tiledag/v1/tasks/{task}/output", self.get_output),
+            ("POST", "/tiledag/v1/tasks/{task}/stop", self.post_stop_task),
+        ]
+
+    def _task(self, task: str) -> Task:
+        found = self._services.store.task(task.lower()) if UUID.fullmatch(task.lower()) else None
+        if found is None:
+            raise Refused(404, f"There is no task {task}.")
+        return found
+
+    def get_task(self, request: Request, task: str) -> Reply:
+        """The record of a task, with what it printed."""
+        found = self._task(task)
+        output, _ = self._output_of(found.id, 0, OUTPUT_IN_TASK)
+        return json_reply(array_task(found, output))
+
+    def get_result(self, request: Request, task: str) -> Reply:
+        """The stored result; of a failed task its exception, pickled. 202 while it runs."""
+        found = self._task(task)
+        if found.status in ("QUEUED", "RUNNING"):
+            return Reply(202, headers={TASK_HEADER: found.id})
+        file = self._services.store.folder_of(found.id) / "result"
+        if found.mime is None or not file.exists() or (found.status == "COMPLETED" and not found.stored):
+            raise Refused(404, f"The result of task {found.id} is not stored.")
+        return Reply(200, headers={"content-type": found.mime, TASK_HEADER: found.id}, file=file)
+
+    def get_tasks(self, request: Request) -> Reply:
+        """A page of tasks."""
+        where: dict[str, Any] = {}
+        for name, condition in (("namespace", "namespace = ? COLLATE NOCASE"), ("created_by", "username = ?")):
+            if (value := request.one(name)) is not None:
+                where[condition] = value
+        for name, condition in (("type", "type = ?"), ("status", "status = ? COLLATE NOCASE")):
+            if (value := request.one(name)) is not None:
+                where[condition] = value
+        if (value := request.one("search")) is not None:
+            where["name LIKE ? ESCAPE '\\'"] = like(value)
+        if (value := request.one("array")) is not None:
+            where["details LIKE ? ESCAPE '\\'"] = like(value)
+        for name, condition in (("start", "created >= ?"), ("end", "created <= ?")):
+            if (value := request.one(name)) is not None:
+                where[condition] = utc_text(datetime.fromtimestamp(number(name, value), timezone.utc))
+        excluded = [kind for value in request.query.get("exclude_type", ()) for kind in value.split(",") if kind]
+        for place, kind in enumerate(excluded):
+            where[f"type != ? AND {place} = {place}"] = kind
+        orders = {None: "seq DESC", "start_time": "started DESC, seq DESC", "name": "name, seq DESC"}
+        order = orders.get(request.one("orderby"), "seq DESC")
+        tasks, page = self._services.store.task_page(where, order, *page_of(request))
+        return json_reply(models.ArrayTaskData(tuple(map(array_task, tasks)), pagination(page)))
+
+    def get_sidebar(self, request: Request) -> Reply:
+        """Counts of tasks by namespace."""
+        rows = self._services.store.rows("SELECT namespace, count(*) FROM task GROUP BY namespace")
+        counts = {row[0]: row[1] for row in rows}
+        body = {
+            "organizations": sorted(counts),
+            "result_count_for_all": sum(counts.values()),
+            "result_count_by_namespace": counts,
+        }
+        return json_reply(body)
+
+    def _output_of(self, task: str, start: int, most: int) -> tuple[str, int]:
+        try:
+            with open(self._services.store.folder_of(task) / "output", "rb") as file:
+                file.seek(start)
+                data = file.read(most)
+        except OSError:
+            return "", start
+        return data.decode("utf-8", "replace"), start + len(data)
+
+    def get_output(self, request: Request, task: str) -> Reply:
+        """What a task has printed from a byte position on, live while it runs."""
+        found = self._task(task)
+        start = whole_number("after", request.one("after") or "0")
+        text, position = self._output_of(found.id, start, OUTPUT_PIECE)
+        return json_reply({"text": text, "position": position, "status": found.status})
+
+    def post_stop_task(self, request: Request, task: str) -> Reply:
+        """Ends a task that waits or runs."""
+        found = self._task(task)
+        if not self._services.scheduler.stop(found.id):
+            raise Refused(409, f"Task {found.id} has ended already ({found.status}).")
+        return NO_CONTENT
+
+
+def array_task(task: Task, output: str | None = None) -> models.ArrayTask:
+    """A task as the contract shows it."""
+    details = json.loads(task.details)
+    return models.ArrayTask(
+        id=task.id,
+        name=task.name,
+        username=task.username,
+        namespace=task.namespace,
+        status=task.status,
+        status_message=task.status_message,
+        start_time=task.started or task.created,
+        finish_time=task.ended,
+        duration=task.duration,
+        memory=task.memory,
+        cost=0,
+        type=task.type,
+        udf_code=details.get("udf_code"),
+        udf_language=details.get("udf_language"),
+        sql_query=details.get("sql_query"),
+        sql_init_commands=_tuple(details.get("sql_init_commands")),
+        sql_parameters=_tuple(details.get("sql_parameters")),
+        logs=output,
+        result_format=details.get("result_format"),
+        task_graph_uuid=task.graph,
+        client_node_uuid=task.node,
+    )
+
+
+def _tuple(items: list[Any] | None) -> tuple[Any, ...] | None:
+    return tuple(items) if items is not None else None
