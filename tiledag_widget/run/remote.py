@@ -345,7 +345,7 @@ class RemoteRun:
         namespace = options.get("namespace") or begun.namespace
         name = options.get("task_name") or node._name
         if node.work.kind == "sql":
-            sql = _sql_call(args, kwargs, options)
+            sql = sql_call(args, kwargs, options)
             return begun.client.submit_sql(namespace, SqlCall(**sql, name=name, **common))
         common["task_name"] = name
         make = _array_call if node.work.kind == "array" else _udf_call
@@ -531,7 +531,7 @@ def _function_fields(node: RemoteNode, function: Any) -> dict[str, Any]:
         raise TypeError(f"Node {node.name!r}: a function or the name of a registered one is needed, got {function!r}")
     fields["exec"] = codec.encode_function(function, node.name)
     if options.get("include_source_lines", True):
-        fields["exec_raw"] = _source_of(function)
+        fields["exec_raw"] = source_of(function)
     return fields
 
 
@@ -549,12 +549,12 @@ def _udf_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: Map
 def _array_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     from ..wire import codec
 
-    uri, function, ranges, attrs, layout, rest = _array_arguments(*args, **kwargs)
+    uri, function, ranges, attrs, layout, rest = array_arguments(*args, **kwargs)
     if not isinstance(uri, str):
         raise TypeError(f"Node {node.name!r}: the address of an array must be a text, got {type(uri).__name__}")
     details = ArrayDetails(
-        uri=_absolute(uri, client),
-        ranges=ArrayRanges(parse_ranges(ranges), _layout(layout)),
+        uri=absolute(uri, client),
+        ranges=ArrayRanges(parse_ranges(ranges), layout_of(layout)),
         buffers=tuple(attrs or ()),
         parameter_id=str(uuid.uuid4()),
     )
@@ -566,7 +566,7 @@ def _array_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: M
     return fields
 
 
-def _array_arguments(
+def array_arguments(
     uri: Any,
     func: Any = None,
     ranges: Any = (),
@@ -585,7 +585,7 @@ def _array_arguments(
     return uri, func if func is not None else name, ranges, attrs, layout, kwargs
 
 
-def _sql_call(args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def sql_call(args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     names = ("query", "output_uri")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     query = given.pop("sql", None) or given.get("query")
@@ -610,7 +610,7 @@ def _plain(value: Any) -> Any:
     return item() if callable(item) and getattr(value, "shape", None) == () else value
 
 
-def _absolute(uri: str, client: Client) -> str:
+def absolute(uri: str, client: Client) -> str:
     from ..wire.client import is_loopback
 
     if "://" in uri or not is_loopback(client.url):
@@ -626,7 +626,7 @@ _LAYOUTS: Final = {
 }
 
 
-def _layout(given: str | None) -> str | None:
+def layout_of(given: str | None) -> str | None:
     if given is None:
         return None
     return str(_LAYOUTS.get(given.upper()) or Layout(given))
@@ -678,7 +678,7 @@ def _cell(value: Any) -> Any:
     return item() if callable(item) else value
 
 
-def _source_of(function: Any) -> str | None:
+def source_of(function: Any) -> str | None:
     code = getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)
     return None if code is None else _source_of_code(code)
 
