@@ -17,8 +17,8 @@ SOURCES = ROOT / "js" / "src"
 # A module may import the package's modules that stand before it.
 PYTHON_ORDER = """
     errors faults settings
-    core.states core.graph core.history core.machine core.snapshot
-    wire.models wire.pickles wire.codec wire.client
+    core.states core.graph core.history core.machine core.tape core.snapshot
+    wire.models wire.batch_models wire.pickles wire.codec wire.client
     account
     run.arguments run.threads run.pacer run.asyncs run.progress run.worker_main run.workers run.executors run.driver
     run.remote run.batch run.record
