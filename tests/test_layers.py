@@ -17,14 +17,14 @@ SOURCES = ROOT / "js" / "src"
 # A module may import the package's modules that stand before it.
 PYTHON_ORDER = """
     errors faults settings
-    core.states core.graph core.history core.machine core.tape core.snapshot
-    wire.models wire.batch_models wire.pickles wire.codec wire.client
+    core.states core.graph core.history core.machine core.tape core.lines core.snapshot
+    wire.models wire.records wire.batch_models wire.pickles wire.codec wire.client
     account
-    run.arguments run.threads run.pacer run.asyncs run.progress run.worker_main run.workers run.executors run.driver
+    run.arguments run.threads run.pacer run.asyncs run.progress run.output run.worker_streams run.worker_main run.workers run.executors run.driver
     run.remote run.batch run.record
     server.security server.store server.arrays server.sql server.worker server.scheduler
-    server.services server.exchange server.openapi server.account_routes server.registry_routes server.call_routes
-    server.task_routes server.log_routes server.own_routes server.api server.http
+    server.services server.exchange server.openapi server.account_routes server.record_routes server.registry_routes
+    server.call_routes server.task_routes server.log_routes server.own_routes server.api server.http
     server.__main__ server.launch
     view.palette view.fold view.layout view.picture view.static_forms view.terminal view.figure view.messages
     view.brief view.tracebacks view.details view.worker view.publisher view.opening view.feed view.control

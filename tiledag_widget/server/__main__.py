@@ -2,8 +2,8 @@
 
     python -m tiledag_widget.server --data-dir DIR
 
-**Threads** of its own: `tiledag-life`, which ends a server that nobody uses; `tiledag-warm-up`, until the first worker
-is ready. Both end with the server.
+**Threads** of its own: `tiledag-life`, which ends a server that nobody uses and sees which clients have gone;
+`tiledag-warm-up`, until the first worker is ready. Both end with the server.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from ..settings import data_folder
 from .security import Gate, new_token
 from .store import Store
 
+_log = logging.getLogger(__name__)
+
 __all__ = ["Options", "arguments_of", "main", "run"]
 
 SAMPLES = ("quickstart_dense", "quickstart_sparse")
 OTHER_STARTS_S = 20.0
+SWEEP_S = 1.0
 SWITCH_S = 0.001
 """Tasks are short relays between threads; with Python's 5 ms one busy thread holds up all the others."""
 
@@ -176,9 +179,7 @@ def run(options: Options) -> None:
             stack.callback(_unlink, options.folder / "connection.json")
             _announce(options, connection)
             _in_background("tiledag-warm-up", scheduler.prepare)
-            if options.idle is not None:
-                idle = options.idle
-                _in_background("tiledag-life", lambda: _end_when_idle(idle, leases, scheduler.is_idle, ended, stop))
+            _in_background("tiledag-life", lambda: _live(options.idle, api, leases, scheduler.is_idle, ended, stop))
 
         try:
             http.serve(api, gate, listener, ready=ready, tls=tls)
@@ -269,15 +270,24 @@ def _in_background(name: str, function: Callable[[], Any]) -> None:
     threading.Thread(target=function, name=name, daemon=True).start()
 
 
-def _end_when_idle(
-    idle: float, leases: Any, nothing_runs: Callable[[], bool], ended: threading.Event, stop: Callable[[], None]
+def _live(
+    idle: float | None,
+    api: Any,
+    leases: Any,
+    nothing_runs: Callable[[], bool],
+    ended: threading.Event,
+    stop: Callable[[], None],
 ) -> None:
     while True:
-        left = idle - leases.idle_seconds()
-        if left <= 0 and nothing_runs():
+        try:
+            api.records.sweep()
+        except Exception:
+            _log.exception("the records of clients could not be looked after")
+        left = SWEEP_S if idle is None else idle - leases.idle_seconds()
+        if idle is not None and left <= 0 and nothing_runs():
             stop()
             return
-        if ended.wait(min(max(left, 0.2), idle, 5.0)):
+        if ended.wait(min(max(left, 0.2), SWEEP_S)):
             return
 
 

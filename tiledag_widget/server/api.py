@@ -17,6 +17,7 @@ from .call_routes import CallRoutes
 from .exchange import NO_CONTENT, Later, Refused, Reply, Request, Route, RouteRow, error_reply, refusals
 from .log_routes import LogRoutes
 from .own_routes import OwnRoutes
+from .record_routes import RecordRoutes
 from .registry_routes import RegistryRoutes
 from .scheduler import MEMORY_LIMITS, Scheduler
 from .services import Leases, Services, user_name
@@ -45,11 +46,13 @@ class Api:
             store, scheduler, token, leases or Leases(), stop, version, user or user_name(), memory_limits
         )
         self._services = services
+        self.records = RecordRoutes(services)
         groups = (
             AccountRoutes(services),
             CallRoutes(services),
             TaskRoutes(services),
             LogRoutes(services),
+            self.records,
             RegistryRoutes(services),
             OwnRoutes(services, lambda: self.routes),
         )

@@ -52,6 +52,7 @@ from .models import (
     namespace_to_charge,
     to_json,
 )
+from .records import RunRecord
 
 T = TypeVar("T")
 _log = logging.getLogger("tiledag_widget.wire")
@@ -365,6 +366,10 @@ class Client:
         body = {"client_node_uuid": str(node), "status": status.value}
         self.call("POST", path, body=body, timeout=REPORT_SECONDS, repeatable=True)
 
+    def put_run(self, log_id: uuid.UUID, record: RunRecord) -> None:
+        """Keep the record of a run of this process, or what changed in it. Our own server only."""
+        self.call("PUT", f"/tiledag/v1/runs/{log_id}", body=record, timeout=REPORT_SECONDS)
+
     def logs(
         self,
         namespace: str | None = None,
@@ -553,8 +558,11 @@ _clients: dict[Settings, Client] = {}
 _told: set[str] = set()
 
 
-def current() -> Client:
+def current(*, hold: bool = True) -> Client:
     """The client for what is configured now; starts the embedded server if that is nothing.
+
+    Args:
+        hold: Keep the embedded server alive as long as this process lives.
 
     Raises:
         ServerNeeded: Nothing is configured, and the embedded server cannot be had.
@@ -562,7 +570,7 @@ def current() -> Client:
     wanted = configuration.server_settings()
     is_embedded = wanted.host is None
     if is_embedded:
-        connection = _embedded_server()
+        connection = _embedded_server(hold)
         wanted = Settings(str(connection.url).rstrip("/"), str(connection.token), source=wanted.source)
     with _guard:
         client = _clients.get(wanted)
@@ -579,10 +587,10 @@ def current() -> Client:
     return client
 
 
-def _embedded_server() -> Any:
+def _embedded_server(hold: bool) -> Any:
     # By name: the client stands before the server in the order of layers, and needs nothing of it but this door.
     try:
-        return importlib.import_module("tiledag_widget.server.launch").ensure()
+        return importlib.import_module("tiledag_widget.server.launch").ensure(hold=hold)
     except ImportError as error:
         raise ServerNeeded(f"there is no task-graph server ({error}). {WAYS_OUT}") from error
 
