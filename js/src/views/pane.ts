@@ -2,12 +2,22 @@
 // talks to the shown one only. What panes share is `model/focus`.
 import type { Focus } from "../model/focus.ts";
 import type { Changes } from "../model/store.ts";
+import type { Action } from "../protocol.ts";
 import type { Theme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import type { ActionContext } from "./actions.ts";
 import type { Details } from "./details.ts";
 
 export type PaneName = "graph" | "timeline" | "list" | "logs";
+
+export interface MenuItem {
+  readonly label: string;
+  /** On or off; null for something that is done. */
+  readonly isOn: boolean | null;
+  /** A line stands above it. */
+  readonly isNew?: boolean;
+  chosen(): void;
+}
 
 export interface Pane {
   readonly name: PaneName;
@@ -33,6 +43,14 @@ export interface Pane {
   escape?(): boolean;
   /** Own controls for the tools bar; shown with the pane. */
   readonly controls?: HTMLElement;
+  /** Own entries of the menu behind "More". */
+  menu?(): readonly MenuItem[];
+  /** Bring a node into view; the selection is made already. */
+  reveal?(node: number): void;
+  /** Show what an action would touch; null for nothing. */
+  highlight?(action: Action | null, nodes: readonly number[]): void;
+  /** Height that it would like at a width, 0 for no wish. */
+  heightFor?(width: number): number;
   /** What a reload brings back: plain JSON, small. */
   keep?(): unknown;
   restore?(kept: unknown): void;
@@ -45,6 +63,8 @@ export interface PaneContext {
   readonly theme: Theme;
   /** For buttons of section 9; `highlight` shows on the graph what one would touch. */
   readonly actions: ActionContext;
+  /** The root of the view. */
+  readonly host: HTMLElement;
   /** Start of every id that the pane makes. */
   readonly prefix: string;
   readonly signal: AbortSignal;

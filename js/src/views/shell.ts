@@ -1,19 +1,22 @@
-// One view of a graph: summary, tools, graph, inspector, actions; its size, focus and keys. The file is long because
-// these parts share one state and one life; what is drawn stands in `graph`, `inspector` and `actions`.
-import { finished, runStatus, segments, timeLeft, timeLeftWords } from "../model/derive.ts";
-import { byName } from "../model/filter.ts";
+// One view of a graph: it hosts the panes, says what the whole graph is about, and owns size, focus, keys and what is
+// remembered. What is drawn stands in the panes, in `summary`, `inspector` and `actions`.
+import { blockerOf } from "../model/derive.ts";
+import { Focus, type FocusPart } from "../model/focus.ts";
 import type { Changes, Store } from "../model/store.ts";
-import { clock, duration, plain, say, timeOfDay, utc } from "../model/words.ts";
-import { type Action, PROTOCOL, STATUS_WORDS, Status } from "../protocol.ts";
-import type { Direction } from "../render/place.ts";
-import type { Camera } from "../render/scene.ts";
-import { readTheme, STATUS_NAMES, watchTheme } from "../render/theme.ts";
+import { duration, plain, say, timeOfDay } from "../model/words.ts";
+import { PROTOCOL, Status } from "../protocol.ts";
+import { readTheme, watchTheme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { ActionButton, type ActionContext } from "./actions.ts";
 import type { Details } from "./details.ts";
-import { type Button, button, copyText, element, fill, glyph, icon, on, rove, set, setText } from "./dom.ts";
-import { GraphView } from "./graph.ts";
-import { failuresInOrder, Inspector, nodesOf, type Tab } from "./inspector.ts";
+import { type Button, button, copyText, element, fill, on, rove, set, setText } from "./dom.ts";
+import { failuresInOrder, Inspector, type Tab } from "./inspector.ts";
+import { KeyMap } from "./keymap.ts";
+import { Menu } from "./menu.ts";
+import type { MenuItem, Pane, PaneContext, PaneName } from "./pane.ts";
+import { PANES } from "./panes.ts";
+import { SearchBox } from "./search.ts";
+import { Summary } from "./summary.ts";
 
 const HEIGHTS = { tiny: 160, small: 360, large: 480, least: 200, most: 900 } as const;
 /** Summary, tools and actions. */
@@ -21,20 +24,23 @@ const BARS = 108;
 const WITH_INSPECTOR = 420;
 const WITH_DRAWER = 560;
 const WIDE = 900;
+const NARROW = 600;
+const TINY = 480;
 const COLUMN = { usual: 320, least: 240, most: 520 } as const;
 const TICK_MS = 1000;
-const LEFT_MS = 2000;
-const SAY_MS = 5000;
 const SLEEP_MS = 5000;
 const SAVE_MS = 400;
-const MOST_FOUND = 10_000;
+const MOST_KEPT = 50;
+const NOTHING: Changes = { structure: false, statuses: false, names: false, edges: false, run: false };
+const EVERYTHING: Changes = { structure: true, statuses: true, names: true, edges: true, run: true };
 
+/** Goes through `sessionStorage`. */
 interface Kept {
-  camera: Camera | null;
-  direction: Direction | "auto";
-  hasEdges: boolean;
-  marks: number[];
-  node: number;
+  pane: PaneName | null;
+  panes: Partial<Record<PaneName, unknown>>;
+  marks: readonly number[];
+  nodes: readonly number[];
+  filter: string;
   tab: Tab | null;
   height: number;
   column: number;
@@ -42,16 +48,23 @@ interface Kept {
 }
 
 const FRESH: Kept = {
-  camera: null,
-  direction: "auto",
-  hasEdges: true,
+  pane: null,
+  panes: {},
   marks: [],
-  node: -1,
+  nodes: [],
+  filter: "",
   tab: null,
   height: 0,
   column: COLUMN.usual,
   isCollapsed: false,
 };
+
+interface Drag {
+  y: number;
+  x: number;
+  height: number;
+  column: number;
+}
 
 export class Shell {
   readonly root: HTMLElement;
@@ -60,9 +73,12 @@ export class Shell {
   private readonly details: Details;
   private readonly id: string;
   private readonly signal: AbortSignal;
-  private readonly graph: GraphView;
+  private readonly focus: Focus;
   private readonly inspector: Inspector;
-  private readonly context: ActionContext;
+  private readonly actionContext: ActionContext;
+  private readonly panes = new Map<PaneName, Pane>();
+  private pane: Pane | null = null;
+  private isPaneShown = false;
   private state: Kept = { ...FRESH };
   private isRestored = false;
   private awake: AbortController | null = null;
@@ -71,36 +87,24 @@ export class Shell {
   private isStale = false;
   private outSince = 0;
   private saveTimer: ReturnType<typeof setTimeout> | undefined;
-  private left = { at: 0, text: "" };
-  private said = { at: 0, text: "" };
-  private found: { text: string; nodes: number[]; at: number } = { text: "", nodes: [], at: -1 };
-  private confirmed: ActionButton[] = [];
+  private readonly confirmed: readonly ActionButton[];
+  private readonly summary: Summary;
+  private readonly search: SearchBox;
+  private readonly menu: Menu;
+  private readonly keyMap: KeyMap;
+  private readonly full: Button;
 
-  // Parts that are filled again and again.
-  private readonly toggle = element("button.td-toggle", { type: "button" });
-  private readonly status = element("span.td-status");
-  private readonly name = element("span.td-name");
-  private readonly done = element("span.td-done");
-  private readonly bar = element("span.td-bar", { role: "img" });
-  private readonly failed: Button;
-  private readonly elapsed = element("span.td-elapsed");
-  private readonly leftText = element("span.td-left");
   private readonly stripe = element("div.td-stripe", { hidden: true, role: "status" });
-  private readonly search = element("input.td-input.td-search", { type: "search", spellcheck: "false" });
-  private readonly searchCount = element("span.td-searchcount", { "aria-live": "polite" });
-  private readonly zoomText: Button;
+  private readonly tabs = element("div.td-panetabs", { role: "tablist", "aria-label": say("tools.panes") });
+  private readonly own = element("span.td-own");
+  private readonly room = element("div.td-room");
   private readonly empty = element("div.td-empty", { hidden: true });
   private readonly connection = element("span.td-connection");
-  private readonly announcer = element("div.td-announcer", { "aria-live": "polite", role: "status" });
-  private readonly menu = element("div.td-menu", { role: "menu", hidden: true });
-  private readonly keyMap = element("div.td-keys", { role: "dialog", hidden: true });
   private readonly body = element("div.td-body");
   private readonly handle = element("div.td-handle");
   private readonly splitter = element("div.td-splitter", { hidden: true });
   private readonly tools = element("div.td-tools", { role: "toolbar" });
   private readonly actions = element("div.td-actions", { role: "toolbar" });
-  private readonly full: Button;
-  private readonly more: Button;
 
   constructor(host: HTMLElement, source: Source, details: Details, id: string, signal: AbortSignal) {
     this.source = source;
@@ -108,6 +112,7 @@ export class Shell {
     this.details = details;
     this.id = id;
     this.signal = signal;
+    this.focus = new Focus(source.store);
     this.root = element("div.tiledag", {
       "data-lm-suppress-shortcuts": "true",
       "data-state": "connecting",
@@ -115,56 +120,46 @@ export class Shell {
       tabindex: -1,
     });
     host.append(this.root);
-    const theme = readTheme(this.root);
-    this.context = {
+    this.actionContext = {
       source,
-      highlight: (action: Action | null, nodes: readonly number[]) => this.graph.highlight(action, nodes),
+      highlight: (action, nodes) => this.pane?.highlight?.(action, nodes),
     };
-    this.graph = new GraphView(
-      source,
-      details,
-      theme,
-      { camera: null, direction: "auto", hasEdges: true },
-      {
-        selected: (marks, node) => this.selected(marks, node),
-        opened: () =>
-          this.inspector.root.querySelector<HTMLElement>("[role=tab],button")?.focus({ preventScroll: true }),
-        moved: () => this.moved(),
-        leave: () => this.leave(),
-      },
-      `td-${id}-mark`,
-      signal,
-    );
     this.inspector = new Inspector(
       source,
       details,
       {
-        ...this.context,
-        reveal: (node) => this.graph.reveal(node),
-        openMark: (mark) => this.graph.select([mark]),
+        ...this.actionContext,
+        reveal: (node) => this.reveal(node),
+        openMark: (mark) => this.focus.selectMarks([mark]),
         closed: () => {
-          this.graph.select([]);
-          this.graph.focusCanvas();
+          this.focus.selectMarks([]);
+          this.pane?.focus();
         },
       },
       `td-${id}`,
       signal,
     );
-    this.failed = button("", () => this.nextFailure(1), signal, {
-      className: "td-failed",
-      title: say("summary.failed_title"),
-    });
-    this.zoomText = button("100 %", () => this.graph.zoomTo(1), signal, {
-      className: "td-zoomtext",
-      title: say("tools.zoom_reset"),
-    });
+    this.summary = new Summary(
+      source,
+      () => this.collapse(!this.state.isCollapsed),
+      () => this.nextFailure(1),
+      signal,
+    );
+    this.search = new SearchBox(
+      this.store,
+      this.focus,
+      { reveal: (node) => this.reveal(node), left: () => this.pane?.focus() },
+      signal,
+    );
+    this.menu = new Menu(() => this.menuItems(), this.root.ownerDocument, signal);
+    this.keyMap = new KeyMap(() => this.pane?.focus(), signal);
     this.full = button(say("tools.fullscreen"), () => this.toggleFull(), signal, { icon: "full", isIconOnly: true });
-    this.more = button(say("tools.more"), () => this.openMenu(this.menu.hidden), signal, {
-      icon: "more",
-      isIconOnly: true,
-    });
+    this.confirmed = (["retry_failed", "cancel_graph", "stop"] as const).map(
+      (kind) => new ActionButton(kind, this.actionContext, () => [], signal),
+    );
     this.build();
     this.listen();
+    this.focus.subscribe((changed) => this.focusChanged(changed), signal);
     signal.addEventListener("abort", () => this.end(), { once: true });
     this.wake();
   }
@@ -173,47 +168,28 @@ export class Shell {
 
   private build(): void {
     const { signal } = this;
-    const fit = button(say("tools.fit"), () => this.graph.fitAll(), signal, { icon: "fit", isIconOnly: true });
-    const zoomIn = button(say("tools.zoom_in"), () => this.graph.zoomBy(1.25), signal, {
-      icon: "plus",
-      isIconOnly: true,
-    });
-    const zoomOut = button(say("tools.zoom_out"), () => this.graph.zoomBy(0.8), signal, {
-      icon: "minus",
-      isIconOnly: true,
-    });
-    fill(this.toggle, this.status, this.name, this.done, this.bar);
-    const summary = element(
-      "div.td-summary",
-      { role: "group", "aria-label": say("aria.summary") },
-      this.toggle,
-      this.failed.root,
-      element("span.td-times", {}, this.elapsed, this.leftText),
-    );
-    on(summary, "click", signal, (event) => {
-      if (event.target instanceof Element && !event.target.closest(".td-failed"))
-        this.collapse(!this.state.isCollapsed);
-    });
-    set(this.search, { placeholder: say("tools.search"), "aria-label": say("tools.search") });
+    for (const { name, label, key } of PANES) {
+      const tab = element(
+        "button.td-button.td-panetab",
+        { type: "button", role: "tab", "data-pane": name, "aria-selected": "false", "aria-keyshortcuts": key },
+        say(label),
+      );
+      on(tab, "click", signal, () => this.go(name));
+      this.tabs.append(tab);
+    }
     set(this.tools, { "aria-label": say("aria.tools") });
-    set(this.more.root, { "aria-haspopup": "menu", "aria-expanded": "false" });
+    set(this.actions, { "aria-label": say("aria.actions") });
     this.full.root.hidden = !this.root.ownerDocument.fullscreenEnabled;
     fill(
       this.tools,
-      element("span.td-searchbox", {}, this.search, this.searchCount),
+      this.tabs,
+      this.search.root,
       element("span.td-space"),
-      fit.root,
+      this.own,
       this.full.root,
-      this.more.root,
+      this.menu.button.root,
     );
-    this.graph.controls.prepend(
-      element("div.td-zoom", { role: "group" }, zoomOut.root, this.zoomText.root, zoomIn.root),
-    );
-    this.graph.root.append(this.empty);
-    set(this.actions, { "aria-label": say("aria.actions") });
-    this.confirmed = (["retry_failed", "cancel_graph", "stop"] as const).map(
-      (kind) => new ActionButton(kind, this.context, () => [], signal),
-    );
+    this.room.append(this.empty);
     fill(this.actions, ...this.confirmed.map((each) => each.root), element("span.td-space"), this.connection);
     set(this.handle, {
       role: "separator",
@@ -225,16 +201,16 @@ export class Shell {
     set(this.splitter, { role: "separator", "aria-hidden": "true" });
     fill(
       this.body,
-      element("div.td-left-side", {}, this.tools, this.graph.root),
+      element("div.td-left-side", {}, this.tools, this.search.chips, this.room),
       this.splitter,
       this.inspector.root,
-      this.menu,
-      this.keyMap,
+      this.menu.root,
+      this.keyMap.root,
     );
-    fill(this.root, summary, this.stripe, this.body, this.actions, this.handle, this.announcer);
-    // With the canvas these are the five stops of the Tab key.
-    rove([summary], signal);
-    rove([this.tools, this.graph.controls], signal);
+    fill(this.root, this.summary.root, this.stripe, this.body, this.actions, this.handle, this.summary.announcer);
+    // With the pane's body these are the five stops of the Tab key.
+    rove([this.summary.root], signal);
+    rove([this.tools, this.search.chips, this.room], signal);
     rove([this.inspector.root], signal);
     rove([this.actions, this.handle], signal);
   }
@@ -243,13 +219,9 @@ export class Shell {
     const { signal, root } = this;
     on(root, "keydown", signal, (event) => this.key(event));
     for (const name of ["keyup", "keypress", "contextmenu"]) on(root, name, signal, (event) => event.stopPropagation());
-    on(root, "dblclick", signal, (event) => this.graph.doubleClick(event));
-    on(this.search, "input", signal, () => this.find());
-    on(this.search, "keydown", signal, (event) => this.searchKey(event));
     this.drag(this.handle, (event, start) => this.setHeight(start.height + event.clientY - start.y));
     this.drag(this.splitter, (event, start) => {
-      const isColumn = this.root.dataset.wide === "true";
-      if (isColumn) this.setColumn(start.column + start.x - event.clientX);
+      if (this.isWide()) this.setColumn(start.column + start.x - event.clientX);
     });
     on(this.handle, "keydown", signal, (event) => {
       const step = event.key === "ArrowDown" ? 20 : event.key === "ArrowUp" ? -20 : 0;
@@ -258,10 +230,6 @@ export class Shell {
       this.setHeight(this.height() + step);
     });
     on(root.ownerDocument, "fullscreenchange", signal, () => this.fullChanged());
-    on(root.ownerDocument, "pointerdown", signal, (event) => {
-      if (event.target instanceof Node && !this.menu.contains(event.target) && !this.more.root.contains(event.target))
-        this.openMenu(false);
-    });
     const sized = new ResizeObserver(() => {
       if (root.clientWidth > 0) this.resized();
       if (root.isConnected) this.wake();
@@ -288,15 +256,16 @@ export class Shell {
     this.store.subscribe((changes) => this.changed(changes), signal);
     this.source.subscribe(() => this.connectionChanged(), signal);
     this.details.subscribe(() => {
-      this.graph.restate();
+      this.tellPane(NOTHING);
       this.inspector.update();
     }, signal);
-    watchTheme(this.root, () => this.graph.setTheme(readTheme(this.root)), signal);
+    watchTheme(this.root, () => this.themeChanged(), signal);
     on(this.root.ownerDocument, "visibilitychange", signal, () => this.tellVisible());
     const timer = setInterval(() => this.tick(), TICK_MS);
     signal.addEventListener("abort", () => clearInterval(timer), { once: true });
-    this.graph.setTheme(readTheme(this.root));
-    if (this.store.picture) this.changed({ structure: true, statuses: true, names: true, edges: true, run: true });
+    this.resized();
+    this.themeChanged();
+    if (this.store.picture) this.changed(EVERYTHING);
     this.connectionChanged();
     this.tellVisible();
   }
@@ -319,8 +288,100 @@ export class Shell {
     const isSeen = this.isSeen();
     const isDrawn = isSeen && !this.state.isCollapsed;
     this.source.setVisible(this.id, isDrawn && this.awake !== null);
-    this.graph.setShown(isDrawn);
+    this.showPane(isDrawn);
     if (isSeen && this.isStale) this.restate();
+  }
+
+  private themeChanged(): void {
+    const theme = readTheme(this.root);
+    for (const pane of this.panes.values()) pane.setTheme?.(theme);
+  }
+
+  // --- panes ---------------------------------------------------------------------------------------------------
+
+  /** Show a pane by wish; it is remembered. */
+  private go(name: PaneName): void {
+    if (this.state.isCollapsed) this.collapse(false);
+    this.state.pane = name;
+    this.choose();
+    this.save();
+  }
+
+  /** The pane that is to be seen: the wished one; without a wish the graph, or the list where there is no room for it. */
+  private choose(): void {
+    const has = (name: PaneName): boolean => PANES.some((each) => each.name === name);
+    const usual = this.root.dataset.tiny === "true" && has("list") ? "list" : "graph";
+    const wished = this.state.pane;
+    const name = wished && has(wished) ? wished : usual;
+    if (this.pane?.name === name) return;
+    const before = this.pane;
+    const hadFocus = before?.root.contains(document.activeElement) ?? false;
+    this.showPane(false);
+    if (before) before.root.hidden = true;
+    this.pane = this.paneOf(name);
+    this.pane.root.hidden = false;
+    set(this.root, { "data-pane": name });
+    fill(this.own, this.pane.controls ?? null);
+    for (const tab of this.tabs.querySelectorAll<HTMLElement>("[data-pane]"))
+      set(tab, { "aria-selected": String(tab.dataset.pane === name) });
+    this.placeEmpty();
+    this.tellVisible();
+    if (hadFocus) this.pane.focus();
+  }
+
+  private paneOf(name: PaneName): Pane {
+    const known = this.panes.get(name);
+    if (known) return known;
+    const entry = PANES.find((each) => each.name === name);
+    if (!entry) throw new Error(`there is no pane ${name}`);
+    const pane = entry.make(this.paneContext());
+    const id = `td-${this.id}-pane-${name}`;
+    set(pane.root, { id, role: "tabpanel", "aria-label": say(entry.label) });
+    set(this.tabs.querySelector(`[data-pane=${name}]`) as Element, { "aria-controls": id });
+    this.panes.set(name, pane);
+    this.room.append(pane.root);
+    const kept = this.state.panes[name];
+    if (kept !== undefined) pane.restore?.(kept);
+    if (this.store.picture) pane.changed(EVERYTHING);
+    return pane;
+  }
+
+  private paneContext(): PaneContext {
+    return {
+      source: this.source,
+      details: this.details,
+      focus: this.focus,
+      theme: readTheme(this.root),
+      actions: this.actionContext,
+      host: this.root,
+      prefix: `td-${this.id}`,
+      signal: this.signal,
+      reveal: (node) => this.reveal(node),
+      inspect: () =>
+        this.inspector.root.querySelector<HTMLElement>("[role=tab],button")?.focus({ preventScroll: true }),
+      go: (name) => this.go(name),
+      setFilter: (text) => this.search.set(text),
+      keepLater: () => this.save(),
+      leave: () => this.leave(),
+    };
+  }
+
+  private showPane(isShown: boolean): void {
+    if (!this.pane || isShown === this.isPaneShown) return;
+    this.isPaneShown = isShown;
+    if (isShown) this.pane.show();
+    else this.pane.hide();
+  }
+
+  private tellPane(changes: Readonly<Changes>): void {
+    if (this.pane && (this.isPaneShown || changes.structure)) this.pane.changed(changes);
+  }
+
+  private reveal(node: number): void {
+    if (node < 0 || node >= this.store.total) return;
+    if (this.state.isCollapsed) this.collapse(false);
+    this.focus.selectNodes([node]);
+    this.pane?.reveal?.(node);
   }
 
   // --- changes -------------------------------------------------------------------------------------------------
@@ -335,22 +396,27 @@ export class Shell {
         "aria-label": say("aria.root", { name: plain(picture.title) }),
       });
       this.resized();
-      this.graph.arrange();
-      this.resized();
+      const { marks, nodes } = this.focus.state;
+      if (marks.some((mark) => mark >= this.store.markCount) || nodes.some((node) => node >= this.store.total))
+        this.focus.selectMarks([]);
     }
+    this.search.changed(changes);
+    this.tellPane(changes);
+    if (changes.structure) this.resized();
     this.restate();
   }
 
   /** What the view says, said anew. Out of sight only what is cheap: the rest follows when somebody can see it. */
   private restate(): void {
-    this.showSummary();
+    this.summary.update(this.state.isCollapsed);
     for (const each of this.confirmed) each.update();
+    const wasStale = this.isStale;
     this.isStale = !this.isSeen();
     if (this.isStale) return;
     this.showEmpty();
     this.inspector.update();
     this.showConnection();
-    this.graph.restate();
+    if (wasStale) this.tellPane(NOTHING);
   }
 
   private isSeen(): boolean {
@@ -365,6 +431,7 @@ export class Shell {
     const text = isDetached ? this.detachedWords() : this.isNewer() ? say("connection.newer") : "";
     setText(this.stripe, text);
     set(this.stripe, { hidden: text === "" });
+    this.tellPane(NOTHING);
     this.restate();
   }
 
@@ -389,102 +456,11 @@ export class Shell {
       this.isStale = true;
       return;
     }
-    this.showTimes();
+    this.summary.showTimes();
+    this.search.tick();
     this.inspector.tick();
     this.showConnection();
-  }
-
-  // --- summary -------------------------------------------------------------------------------------------------
-
-  private runWord(): number {
-    const { counts, run } = this.store;
-    return runStatus(counts, run?.started != null, run?.is_ended ?? false);
-  }
-
-  private showSummary(): void {
-    const { store } = this;
-    const { picture, counts } = store;
-    if (!picture) {
-      setText(this.name, say("connection.connecting"));
-      return;
-    }
-    const status = this.runWord();
-    if (this.status.dataset.status !== String(status)) {
-      this.status.dataset.status = String(status);
-      this.status.className = `td-status is-${STATUS_NAMES[status] ?? ""}`;
-      fill(this.status, glyph(status), element("span", {}, STATUS_WORDS[status] ?? ""));
-    }
-    const done = counts[Status.COMPLETED] ?? 0;
-    const failed = counts[Status.FAILED] ?? 0;
-    const title = plain(picture.title) || say("summary.untitled");
-    setText(this.name, title);
-    set(this.name, { title });
-    setText(this.done, say("summary.done", { done, total: store.total }));
-    set(this.done, { title: say("summary.done_title", { done, total: store.total }) });
-    this.showBar();
-    const isFailed = failed > 0;
-    this.failed.root.hidden = !isFailed;
-    if (isFailed && this.failed.root.dataset.n !== String(failed)) {
-      this.failed.root.dataset.n = String(failed);
-      fill(this.failed.root, glyph(Status.FAILED), element("span", {}, say("summary.failed", { n: failed })));
-    }
-    set(this.toggle, {
-      "aria-expanded": String(!this.state.isCollapsed),
-      title: say(this.state.isCollapsed ? "summary.expand" : "summary.collapse"),
-    });
-    this.showTimes();
-    this.announce(done, failed);
-  }
-
-  private showBar(): void {
-    const { counts, total } = this.store;
-    const width = this.bar.clientWidth || 160;
-    const made = segments(counts, width, 2, 0, 4);
-    const key = made.map((each) => `${each.status}:${each.width.toFixed(1)}`).join();
-    if (this.bar.dataset.key === key) return;
-    this.bar.dataset.key = key;
-    fill(
-      this.bar,
-      ...made.map((each) => {
-        const part = element(`span.td-part.is-${STATUS_NAMES[each.status] ?? ""}` as "span");
-        part.style.width = `${(100 * each.width) / width}%`;
-        return part;
-      }),
-    );
-    const values = { done: counts[Status.COMPLETED] ?? 0, total, failed: counts[Status.FAILED] ?? 0 };
-    set(this.bar, { "aria-label": say("aria.bar", values) });
-  }
-
-  private showTimes(): void {
-    const { run, counts } = this.store;
-    if (run?.started == null) {
-      setText(this.elapsed, "");
-      setText(this.leftText, "");
-      return;
-    }
-    const isOver = run.is_ended && run.ended !== null;
-    const frozen =
-      this.source.connection.state === "detached" ? this.source.connection.since / 1000 + this.store.clockOffset : 0;
-    const now = isOver ? (run.ended ?? 0) : frozen || this.store.now();
-    const spent = Math.max(0, now - run.started);
-    setText(this.elapsed, isOver && spent < 59.5 ? duration(spent) : clock(spent));
-    const values = { time: timeOfDay(run.started, this.store.now()), utc: utc(run.started) };
-    set(this.elapsed, { title: say("summary.started_at", values) });
-    const isActive =
-      !run.is_ended && this.source.connection.state !== "detached" && finished(counts) < this.store.total;
-    if (!isActive) this.left = { at: 0, text: "" };
-    else if (Date.now() - this.left.at >= LEFT_MS) {
-      this.left = { at: Date.now(), text: spent < 2 ? "" : timeLeftWords(timeLeft(this.store)) };
-    }
-    setText(this.leftText, this.left.text);
-  }
-
-  private announce(done: number, failed: number): void {
-    const values = { done, total: this.store.total, failed };
-    const text = say(failed > 0 ? "aria.progress_failed" : "aria.progress", values);
-    if (text === this.said.text || Date.now() - this.said.at < SAY_MS) return;
-    this.said = { at: Date.now(), text };
-    setText(this.announcer, text);
+    if (this.isPaneShown) this.pane?.tick?.();
   }
 
   private showConnection(): void {
@@ -525,7 +501,7 @@ export class Shell {
     if (this.empty.dataset.key === key) return;
     this.empty.dataset.key = key;
     set(this.empty, { hidden: key === "", "data-place": key === "ready" ? "corner" : "middle" });
-    (key === "ready" ? this.graph.controls : this.graph.root).append(this.empty);
+    this.placeEmpty();
     if (key === "loading" || key === "none") {
       fill(this.empty, element("p", {}, say(key === "none" ? "connection.none" : "empty.loading")));
       return;
@@ -551,12 +527,24 @@ export class Shell {
     }
   }
 
+  /** "Ready" stands in the graph's corner, or in a line under another pane; what is said instead of a graph, over it. */
+  private placeEmpty(): void {
+    const corner = this.empty.dataset.place === "corner" ? this.room.querySelector(".td-corner") : null;
+    (corner && this.pane?.name === "graph" ? corner : this.room).append(this.empty);
+  }
+
   // --- selection -----------------------------------------------------------------------------------------------
 
-  private selected(marks: readonly number[], node: number): void {
-    this.state.marks = [...marks].slice(0, 50);
-    this.state.node = node;
-    this.inspector.show(marks, node);
+  private focusChanged(changed: ReadonlySet<FocusPart>): void {
+    if (changed.has("filter")) {
+      this.state.filter = this.focus.state.filter;
+      this.save();
+    }
+    if (!changed.has("marks") && !changed.has("nodes")) return;
+    const { marks, nodes } = this.focus.state;
+    this.state.marks = marks.slice(0, MOST_KEPT);
+    this.state.nodes = nodes.slice(0, MOST_KEPT);
+    this.inspector.show(marks, this.focus.node);
     this.resized();
     this.save();
   }
@@ -564,43 +552,9 @@ export class Shell {
   private nextFailure(step: number): void {
     const failures = failuresInOrder(this.store);
     if (failures.length === 0) return;
-    if (this.state.isCollapsed) this.collapse(false);
-    const at = failures.indexOf(this.graph.node);
+    const at = failures.indexOf(this.focus.node);
     const next = at < 0 ? (step > 0 ? 0 : failures.length - 1) : (at + step + failures.length) % failures.length;
-    this.graph.reveal(failures[next] ?? 0);
-  }
-
-  private find(): void {
-    const text = this.search.value;
-    const nodes = text.trim() === "" ? [] : byName(this.store, text, MOST_FOUND);
-    this.found = { text, nodes, at: -1 };
-    this.showFound();
-  }
-
-  private showFound(): void {
-    const { text, nodes, at } = this.found;
-    const isNone = text.trim() !== "" && nodes.length === 0;
-    set(this.search, { "aria-invalid": isNone ? "true" : null });
-    let words = "";
-    if (isNone) words = say("tools.search_none", { text: plain(text) });
-    else if (nodes.length > 0) words = say("tools.search_count", { at: Math.max(0, at + 1), n: nodes.length });
-    setText(this.searchCount, words);
-  }
-
-  private searchKey(event: KeyboardEvent): void {
-    if (event.key === "Escape") {
-      event.stopPropagation();
-      this.search.value = "";
-      this.find();
-      this.graph.focusCanvas();
-    }
-    if (event.key !== "Enter" || this.found.nodes.length === 0) return;
-    event.preventDefault();
-    const { nodes } = this.found;
-    this.found.at = (this.found.at + (event.shiftKey ? -1 : 1) + nodes.length) % nodes.length;
-    if (this.found.at < 0) this.found.at = nodes.length - 1;
-    this.graph.reveal(nodes[this.found.at] ?? 0);
-    this.showFound();
+    this.reveal(failures[next] ?? 0);
   }
 
   // --- size ----------------------------------------------------------------------------------------------------
@@ -610,31 +564,35 @@ export class Shell {
     const { total, picture } = this.store;
     const page = this.root.ownerDocument.defaultView?.innerHeight ?? 800;
     // A small graph gets the large view where that, and only that, shows its cards.
-    const needed = this.graph.cardHeight(this.root.clientWidth) + BARS;
+    const needed = (this.panes.get("graph")?.heightFor?.(this.root.clientWidth) ?? 0) + BARS;
     const isHigh = needed > HEIGHTS.small && needed <= HEIGHTS.large;
     let height: number = total > 30 || isHigh ? HEIGHTS.large : HEIGHTS.small;
-    if (picture && total < 3) height = HEIGHTS.tiny;
-    if (this.inspector.isOpen)
-      height = Math.max(height, this.root.dataset.wide === "true" ? WITH_INSPECTOR : WITH_DRAWER);
+    if (picture && total < 3 && this.pane?.name === "graph") height = HEIGHTS.tiny;
+    if (this.inspector.isOpen) height = Math.max(height, this.isWide() ? WITH_INSPECTOR : WITH_DRAWER);
     return Math.min(height, Math.max(HEIGHTS.tiny, 0.7 * page));
+  }
+
+  private isWide(): boolean {
+    return this.root.dataset.wide === "true";
   }
 
   private resized(): void {
     const width = this.root.clientWidth;
     const isFull = this.root.ownerDocument.fullscreenElement === this.root;
-    const isWide = width >= WIDE;
+    const isInspecting = this.inspector.isOpen;
     set(this.root, {
-      "data-wide": String(isWide),
-      "data-narrow": String(width < 600),
-      "data-tiny": String(width < 480),
+      "data-wide": String(width >= WIDE),
+      "data-narrow": String(width < NARROW),
+      "data-tiny": String(width < TINY),
       "data-collapsed": String(this.state.isCollapsed),
-      "data-few": String(this.store.total < 3 && !this.inspector.isOpen),
-      "data-inspecting": String(this.inspector.isOpen),
+      "data-few": String(this.store.total < 3 && !isInspecting && (this.pane?.name ?? "graph") === "graph"),
+      "data-inspecting": String(isInspecting),
     });
+    if (width > 0) this.choose();
     this.root.style.setProperty("--td-height", isFull ? "100%" : `${this.height()}px`);
     this.root.style.setProperty("--td-column", `${this.state.column}px`);
-    this.splitter.hidden = !this.inspector.isOpen || !isWide;
-    if (this.store.picture) this.showBar();
+    this.splitter.hidden = !isInspecting || !this.isWide();
+    if (this.store.picture) this.summary.showBar();
   }
 
   private setHeight(height: number): void {
@@ -653,15 +611,12 @@ export class Shell {
     this.state.isCollapsed = isCollapsed;
     this.resized();
     this.tellVisible();
-    this.showSummary();
+    this.summary.update(isCollapsed);
     this.save();
   }
 
-  private drag(
-    target: HTMLElement,
-    moved: (event: PointerEvent, start: { x: number; y: number; height: number; column: number }) => void,
-  ): void {
-    let start: { x: number; y: number; height: number; column: number } | null = null;
+  private drag(target: HTMLElement, moved: (event: PointerEvent, start: Drag) => void): void {
+    let start: Drag | null = null;
     on(target, "pointerdown", this.signal, (event) => {
       event.preventDefault();
       target.setPointerCapture(event.pointerId);
@@ -690,111 +645,9 @@ export class Shell {
     this.resized();
   }
 
-  private moved(): void {
-    this.zoomText.setLabel(say("tools.zoom_level", { n: Math.round(this.graph.zoom * 100) }));
-    this.state.camera = this.graph.state.camera;
-    this.save();
-  }
-
-  // --- menu and key map ----------------------------------------------------------------------------------------
-
-  private openMenu(isOpen: boolean): void {
-    if (this.menu.hidden === !isOpen) return;
-    this.menu.hidden = !isOpen;
-    set(this.more.root, { "aria-expanded": String(isOpen) });
-    if (!isOpen) {
-      if (this.menu.contains(document.activeElement)) this.more.root.focus();
-      return;
-    }
-    const { state } = this.graph;
-    const item = (label: string, isOn: boolean | null, chosen: () => void): HTMLElement => {
-      const role = isOn === null ? "menuitem" : "menuitemcheckbox";
-      const made = element(
-        "button.td-item",
-        { type: "button", role, "aria-checked": isOn === null ? null : String(isOn), tabindex: -1 },
-        element("span.td-check", {}, isOn === true ? icon("check") : null),
-        label,
-      );
-      on(made, "click", this.signal, () => {
-        this.openMenu(false);
-        chosen();
-      });
-      return made;
-    };
-    const turn = (direction: Direction | "auto") => (): void => {
-      this.state.direction = direction;
-      this.graph.setDirection(direction);
-      this.save();
-    };
-    fill(
-      this.menu,
-      item(say("tools.direction_auto"), state.direction === "auto", turn("auto")),
-      item(say("tools.direction_right"), state.direction === "right", turn("right")),
-      item(say("tools.direction_down"), state.direction === "down", turn("down")),
-      element("div.td-rule", { role: "separator" }),
-      item(say("tools.edges"), state.hasEdges, () => {
-        this.state.hasEdges = !state.hasEdges;
-        this.graph.setEdges(this.state.hasEdges);
-        this.save();
-      }),
-      element("div.td-rule", { role: "separator" }),
-      item(say("tools.keys"), null, () => this.openKeys(true)),
-    );
-    this.menu.querySelector<HTMLElement>("button")?.focus();
-  }
-
-  private menuKey(event: KeyboardEvent): boolean {
-    if (this.menu.hidden) return false;
-    const items = [...this.menu.querySelectorAll<HTMLElement>("button")];
-    const at = items.indexOf(document.activeElement as HTMLElement);
-    const step = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
-    if (step !== 0) items[(at + step + items.length) % items.length]?.focus();
-    else if (event.key === "Escape" || event.key === "Tab") this.openMenu(false);
-    else return false;
-    event.preventDefault();
-    return true;
-  }
-
-  private openKeys(isOpen: boolean): void {
-    this.keyMap.hidden = !isOpen;
-    if (!isOpen) {
-      this.graph.focusCanvas();
-      return;
-    }
-    const rows: [string, string][] = [
-      ["← → ↑ ↓", say("keys.move")],
-      ["Enter", say("keys.open")],
-      ["Space", say("keys.add")],
-      ["+ − 0", say("keys.zoom")],
-      ["Home End", say("keys.ends")],
-      ["f  Shift-F", say("keys.failure")],
-      ["r  Shift-R", say("keys.retry")],
-      ["c", say("keys.cancel")],
-      ["b", say("keys.blocker")],
-      ["/", say("keys.search")],
-      ["Ctrl/⌘ C", say("keys.copy")],
-      ["Double-click", say("keys.isolate")],
-      ["Esc", say("keys.close")],
-      ["?", say("keys.map")],
-    ];
-    const close = button(say("inspector.close"), () => this.openKeys(false), this.signal, {
-      icon: "close",
-      isIconOnly: true,
-    });
-    set(this.keyMap, { "aria-label": say("keys.title") });
-    fill(
-      this.keyMap,
-      element("div.td-titlerow", {}, element("h3.td-title", {}, say("keys.title")), close.root),
-      element(
-        "dl.td-facts",
-        {},
-        ...rows.flatMap(([keys, what]) => [
-          element("dt", {}, ...keys.split(/\s+/).map((each) => element("kbd", {}, each))),
-          element("dd", {}, what),
-        ]),
-      ),
-    );
-    close.root.focus();
+  private menuItems(): readonly MenuItem[] {
+    const keys = { label: say("tools.keys"), isOn: null, isNew: true, chosen: () => this.keyMap.open(true) };
+    return [...(this.pane?.menu?.() ?? []), keys];
   }
 
   // --- keys ----------------------------------------------------------------------------------------------------
@@ -802,48 +655,55 @@ export class Shell {
   private key(event: KeyboardEvent): void {
     event.stopPropagation();
     if (event.defaultPrevented) return;
-    if (this.menuKey(event)) return;
+    if (this.menu.key(event)) return;
     if (event.key === "Escape") {
       event.preventDefault();
       this.escape();
       return;
     }
-    const target = event.target;
+    const { target } = event;
     if (target instanceof HTMLInputElement || target instanceof HTMLTextAreaElement) return;
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "c") {
       this.copyReference();
       return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (!this.graph.isCanvas(target) && target !== this.root) return;
-    if (this.graph.key(event) || this.commandKey(event)) event.preventDefault();
+    const isBody = this.pane?.isBody(target) ?? false;
+    if (!isBody && target !== this.root) return;
+    if (isBody && this.pane?.key(event)) event.preventDefault();
+    else if (!event.ctrlKey && !event.metaKey && !event.altKey && this.shellKey(event)) event.preventDefault();
   }
 
-  private commandKey(event: KeyboardEvent): boolean {
-    const chosen = nodesOf(this.store, this.graph.selection, this.graph.node);
+  private shellKey(event: KeyboardEvent): boolean {
+    const pane = PANES.find((each) => each.key === event.key);
+    if (pane) {
+      this.go(pane.name);
+      this.pane?.focus();
+      return true;
+    }
+    const isAnyChosen = this.focus.state.marks.length > 0;
     switch (event.key) {
       case "f":
       case "F":
         this.nextFailure(event.shiftKey ? -1 : 1);
         break;
       case "r":
-        if (chosen.length > 0 && !this.inspector.press("retry")) this.inspector.press("blocker");
+        if (isAnyChosen && !this.inspector.press("retry")) this.inspector.press("blocker");
         break;
       case "R":
         this.confirmed.find((each) => each.kind === "retry_failed")?.press();
         break;
       case "c":
-        if (chosen.length > 0) this.inspector.press("cancel");
+        if (isAnyChosen) this.inspector.press("cancel");
         else this.confirmed.find((each) => each.kind === "cancel_graph")?.press();
         break;
       case "b":
-        this.toBlocker();
+        this.reveal(this.blocker());
         break;
       case "/":
         this.search.focus();
         break;
       case "?":
-        this.openKeys(true);
+        this.keyMap.open(true);
         break;
       default:
         return false;
@@ -851,39 +711,25 @@ export class Shell {
     return true;
   }
 
-  private toBlocker(): void {
-    const { node } = this.graph;
-    if (node < 0) return;
-    const level = [node];
-    const seen = new Set(level);
-    for (const each of level) {
-      for (const parent of this.store.parentsOf(each)) {
-        const status = this.store.status[parent];
-        if (status === Status.FAILED || status === Status.CANCELLED) {
-          this.graph.reveal(parent);
-          return;
-        }
-        if (!seen.has(parent)) level.push(parent);
-        seen.add(parent);
-      }
-    }
+  private blocker(): number {
+    const { node } = this.focus;
+    return node >= 0 && this.store.status[node] === Status.PARENT_FAILED ? blockerOf(this.store, node) : -1;
   }
 
   private copyReference(): void {
     if ((this.root.ownerDocument.defaultView?.getSelection()?.toString() ?? "") !== "") return;
-    const { node } = this.graph;
+    const { node } = this.focus;
     const reference = node >= 0 ? this.details.lastOf(node)?.reference : this.store.picture?.reference;
     if (reference) void copyText(reference, this.connection, this.signal);
   }
 
   /** Closes what is open, then clears the selection, then leaves to the cell. */
   private escape(): void {
-    if (!this.keyMap.hidden) this.openKeys(false);
-    else if (this.graph.selection.size > 0) {
-      this.graph.select([]);
-      this.graph.focusCanvas();
-    } else if (this.graph.isIsolated) this.graph.showAll();
-    else this.leave();
+    if (this.keyMap.isOpen) this.keyMap.open(false);
+    else if (this.focus.state.marks.length > 0) {
+      this.focus.selectMarks([]);
+      this.pane?.focus();
+    } else if (!this.pane?.escape?.() && !this.search.clear()) this.leave();
   }
 
   private leave(): void {
@@ -906,11 +752,12 @@ export class Shell {
     if (this.isRestored) return;
     this.isRestored = true;
     this.state = { ...FRESH, ...this.readKept() };
-    const { camera, direction, hasEdges, marks, node, tab } = this.state;
-    this.graph.state = { camera, direction, hasEdges };
-    const known = marks.filter((mark) => mark < this.store.markCount);
-    if (known.length === 0) return;
-    this.graph.select(known, node < this.store.total ? node : -1);
+    const { marks, nodes, tab, filter, panes } = this.state;
+    for (const [name, pane] of this.panes) if (panes[name] !== undefined) pane.restore?.(panes[name]);
+    if (filter) this.search.set(filter);
+    const isKnown = marks.every((mark) => mark < this.store.markCount);
+    if (marks.length === 0 || !isKnown || nodes.some((node) => node >= this.store.total)) return;
+    this.focus.set({ marks, nodes });
     if (tab) this.inspector.chooseTab(tab);
   }
 
@@ -930,6 +777,7 @@ export class Shell {
       this.saveTimer = undefined;
       if (!this.root.isConnected || !this.store.picture) return;
       this.state.tab = this.inspector.isOpen ? this.inspector.tab : null;
+      for (const [name, pane] of this.panes) if (pane.keep) this.state.panes[name] = pane.keep();
       try {
         sessionStorage.setItem(this.keptAs(), JSON.stringify(this.state));
       } catch {

@@ -1,0 +1,165 @@
+// The graph as a pane: its zoom buttons, its entries of the menu, and the selection that it shares with the others.
+import type { FocusPart } from "../model/focus.ts";
+import type { Changes } from "../model/store.ts";
+import { say } from "../model/words.ts";
+import type { Action } from "../protocol.ts";
+import type { Direction } from "../render/place.ts";
+import type { Theme } from "../render/theme.ts";
+import { button, element, on } from "./dom.ts";
+import { type GraphState, GraphView } from "./graph.ts";
+import type { MenuItem, Pane, PaneContext } from "./pane.ts";
+
+class GraphPane implements Pane {
+  readonly name = "graph";
+  readonly root: HTMLElement;
+  readonly controls: HTMLElement;
+  readonly graph: GraphView;
+  private readonly context: PaneContext;
+  private readonly zoomText: ReturnType<typeof button>;
+  /** True while a selection goes from one to the other, so that it does not come back. */
+  private isPassing = false;
+
+  constructor(context: PaneContext) {
+    const { source, details, theme, prefix, signal, focus } = context;
+    this.context = context;
+    this.zoomText = button("100 %", () => this.graph.zoomTo(1), signal, {
+      className: "td-zoomtext",
+      title: say("tools.zoom_reset"),
+    });
+    this.graph = new GraphView(
+      source,
+      details,
+      theme,
+      { camera: null, direction: "auto", hasEdges: true },
+      {
+        selected: (marks, node) =>
+          this.pass(() => {
+            if (node >= 0) focus.set({ marks: [...marks], nodes: [node] });
+            else focus.selectMarks([...marks]);
+          }),
+        opened: () => context.inspect(),
+        moved: () => this.moved(),
+        leave: () => context.leave(),
+      },
+      `${prefix}-mark`,
+      signal,
+    );
+    this.root = this.graph.root;
+    const fit = button(say("tools.fit"), () => this.graph.fitAll(), signal, { icon: "fit", isIconOnly: true });
+    const zoomIn = button(say("tools.zoom_in"), () => this.graph.zoomBy(1.25), signal, {
+      icon: "plus",
+      isIconOnly: true,
+    });
+    const zoomOut = button(say("tools.zoom_out"), () => this.graph.zoomBy(0.8), signal, {
+      icon: "minus",
+      isIconOnly: true,
+    });
+    this.controls = element("span", {}, fit.root);
+    this.graph.controls.prepend(
+      element("div.td-zoom", { role: "group" }, zoomOut.root, this.zoomText.root, zoomIn.root),
+    );
+    focus.subscribe((changed) => this.focusChanged(changed), signal);
+    on(context.host, "dblclick", signal, (event) => this.graph.doubleClick(event));
+  }
+
+  show(): void {
+    this.graph.setShown(true);
+  }
+
+  hide(): void {
+    this.graph.setShown(false);
+  }
+
+  changed(changes: Readonly<Changes>): void {
+    if (changes.structure) this.graph.arrange();
+    this.graph.restate();
+  }
+
+  setTheme(theme: Theme): void {
+    this.graph.setTheme(theme);
+  }
+
+  key(event: KeyboardEvent): boolean {
+    return this.graph.key(event);
+  }
+
+  isBody(target: EventTarget | null): boolean {
+    return this.graph.isCanvas(target);
+  }
+
+  focus(): void {
+    this.graph.focusCanvas();
+  }
+
+  escape(): boolean {
+    if (!this.graph.isIsolated || this.graph.selection.size > 0) return false;
+    this.graph.showAll();
+    return true;
+  }
+
+  reveal(node: number): void {
+    this.graph.reveal(node);
+  }
+
+  highlight(action: Action | null, nodes: readonly number[]): void {
+    this.graph.highlight(action, nodes);
+  }
+
+  heightFor(width: number): number {
+    return this.graph.cardHeight(width);
+  }
+
+  keep(): GraphState {
+    return this.graph.state;
+  }
+
+  restore(kept: unknown): void {
+    Object.assign(this.graph.state, kept);
+  }
+
+  menu(): readonly MenuItem[] {
+    const { state } = this.graph;
+    const turn = (label: string, direction: Direction | "auto"): MenuItem => ({
+      label,
+      isOn: state.direction === direction,
+      chosen: () => {
+        this.graph.setDirection(direction);
+        this.context.keepLater();
+      },
+    });
+    return [
+      turn(say("tools.direction_auto"), "auto"),
+      turn(say("tools.direction_right"), "right"),
+      turn(say("tools.direction_down"), "down"),
+      {
+        label: say("tools.edges"),
+        isOn: state.hasEdges,
+        isNew: true,
+        chosen: () => {
+          this.graph.setEdges(!state.hasEdges);
+          this.context.keepLater();
+        },
+      },
+    ];
+  }
+
+  private focusChanged(changed: ReadonlySet<FocusPart>): void {
+    if (!changed.has("marks") && !changed.has("nodes")) return;
+    const { focus } = this.context;
+    this.pass(() => this.graph.select(focus.state.marks, focus.node));
+  }
+
+  private pass(run: () => void): void {
+    if (this.isPassing) return;
+    this.isPassing = true;
+    run();
+    this.isPassing = false;
+  }
+
+  private moved(): void {
+    this.zoomText.setLabel(say("tools.zoom_level", { n: Math.round(this.graph.zoom * 100) }));
+    this.context.keepLater();
+  }
+}
+
+export const makeGraphPane = (context: PaneContext): GraphPane => new GraphPane(context);

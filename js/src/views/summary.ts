@@ -1,0 +1,137 @@
+// The bar on top: status of the run, how far, what failed, how long still. Alone it is the collapsed view.
+import { finished, runStatus, segments, timeLeft, timeLeftWords } from "../model/derive.ts";
+import type { Store } from "../model/store.ts";
+import { clock, duration, plain, say, timeOfDay, utc } from "../model/words.ts";
+import { STATUS_WORDS, Status } from "../protocol.ts";
+import { STATUS_NAMES } from "../render/theme.ts";
+import type { Source } from "../sources/source.ts";
+import { type Button, button, element, fill, glyph, on, set, setText } from "./dom.ts";
+
+const LEFT_MS = 2000;
+const SAY_MS = 5000;
+
+export class Summary {
+  readonly root: HTMLElement;
+  /** One sentence now and then, for screen readers. */
+  readonly announcer = element("div.td-announcer", { "aria-live": "polite", role: "status" });
+  private readonly source: Source;
+  private readonly store: Store;
+  private readonly toggle = element("button.td-toggle", { type: "button" });
+  private readonly status = element("span.td-status");
+  private readonly name = element("span.td-name");
+  private readonly done = element("span.td-done");
+  private readonly bar = element("span.td-bar", { role: "img" });
+  private readonly failed: Button;
+  private readonly elapsed = element("span.td-elapsed");
+  private readonly left = element("span.td-left");
+  private leftAt = 0;
+  private leftWords = "";
+  private saidAt = 0;
+  private saidWords = "";
+
+  constructor(source: Source, toggled: () => void, toFailure: () => void, signal: AbortSignal) {
+    this.source = source;
+    this.store = source.store;
+    this.failed = button("", toFailure, signal, { className: "td-failed", title: say("summary.failed_title") });
+    fill(this.toggle, this.status, this.name, this.done, this.bar);
+    this.root = element(
+      "div.td-summary",
+      { role: "group", "aria-label": say("aria.summary") },
+      this.toggle,
+      this.failed.root,
+      element("span.td-times", {}, this.elapsed, this.left),
+    );
+    on(this.root, "click", signal, (event) => {
+      if (event.target instanceof Element && !this.failed.root.contains(event.target)) toggled();
+    });
+  }
+
+  update(isCollapsed: boolean): void {
+    const { store } = this;
+    const { picture, counts, run, total } = store;
+    if (!picture) {
+      setText(this.name, say("connection.connecting"));
+      return;
+    }
+    const status = runStatus(counts, run?.started != null, run?.is_ended ?? false);
+    if (this.status.dataset.status !== String(status)) {
+      this.status.dataset.status = String(status);
+      this.status.className = `td-status is-${STATUS_NAMES[status] ?? ""}`;
+      fill(this.status, glyph(status), element("span", {}, STATUS_WORDS[status] ?? ""));
+    }
+    const done = counts[Status.COMPLETED] ?? 0;
+    const failed = counts[Status.FAILED] ?? 0;
+    const title = plain(picture.title) || say("summary.untitled");
+    setText(this.name, title);
+    set(this.name, { title });
+    setText(this.done, say("summary.done", { done, total }));
+    set(this.done, { title: say("summary.done_title", { done, total }) });
+    this.showBar();
+    this.failed.root.hidden = failed === 0;
+    if (failed > 0 && this.failed.root.dataset.n !== String(failed)) {
+      this.failed.root.dataset.n = String(failed);
+      fill(this.failed.root, glyph(Status.FAILED), element("span", {}, say("summary.failed", { n: failed })));
+    }
+    set(this.toggle, {
+      "aria-expanded": String(!isCollapsed),
+      title: say(isCollapsed ? "summary.expand" : "summary.collapse"),
+    });
+    this.showTimes();
+    this.announce(done, failed);
+  }
+
+  showBar(): void {
+    const { counts, total } = this.store;
+    const width = this.bar.clientWidth || 160;
+    const made = segments(counts, width, 2, 0, 4);
+    const key = made.map((each) => `${each.status}:${each.width.toFixed(1)}`).join();
+    if (this.bar.dataset.key === key) return;
+    this.bar.dataset.key = key;
+    fill(
+      this.bar,
+      ...made.map((each) => {
+        const part = element(`span.td-part.is-${STATUS_NAMES[each.status] ?? ""}` as "span");
+        part.style.width = `${(100 * each.width) / width}%`;
+        return part;
+      }),
+    );
+    const values = { done: counts[Status.COMPLETED] ?? 0, total, failed: counts[Status.FAILED] ?? 0 };
+    set(this.bar, { "aria-label": say("aria.bar", values) });
+  }
+
+  showTimes(): void {
+    const { run, counts, clockOffset } = this.store;
+    const { connection } = this.source;
+    if (run?.started == null) {
+      setText(this.elapsed, "");
+      setText(this.left, "");
+      return;
+    }
+    const isOver = run.is_ended && run.ended !== null;
+    const isDetached = connection.state === "detached";
+    const frozen = isDetached ? connection.since / 1000 + clockOffset : 0;
+    const now = isOver ? (run.ended ?? 0) : frozen || this.store.now();
+    const spent = Math.max(0, now - run.started);
+    setText(this.elapsed, isOver && spent < 59.5 ? duration(spent) : clock(spent));
+    const values = { time: timeOfDay(run.started, this.store.now()), utc: utc(run.started) };
+    set(this.elapsed, { title: say("summary.started_at", values) });
+    const isActive = !run.is_ended && !isDetached && finished(counts) < this.store.total;
+    if (!isActive) {
+      this.leftAt = 0;
+      this.leftWords = "";
+    } else if (Date.now() - this.leftAt >= LEFT_MS) {
+      this.leftAt = Date.now();
+      this.leftWords = spent < 2 ? "" : timeLeftWords(timeLeft(this.store));
+    }
+    setText(this.left, this.leftWords);
+  }
+
+  private announce(done: number, failed: number): void {
+    const values = { done, total: this.store.total, failed };
+    const text = say(failed > 0 ? "aria.progress_failed" : "aria.progress", values);
+    if (text === this.saidWords || Date.now() - this.saidAt < SAY_MS) return;
+    this.saidAt = Date.now();
+    this.saidWords = text;
+    setText(this.announcer, text);
+  }
+}
