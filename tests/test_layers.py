@@ -27,7 +27,7 @@ PYTHON_ORDER = """
     server.call_routes server.task_routes server.log_routes server.own_routes server.api server.http
     server.__main__ server.launch
     view.palette view.fold view.layout view.picture view.static_forms view.terminal view.figure view.messages
-    view.brief view.tracebacks view.details view.worker view.publisher view.opening view.feed view.control
+    view.brief view.tracebacks view.details view.worker view.publisher view.opening view.export view.feed view.control
     view.widget view.log_browser view.show
     models logs naming node server_node source dag jupyter cli testing __init__
 """.split()

@@ -19,6 +19,7 @@ from .run import arguments
 
 if TYPE_CHECKING:
     from .dag import DAG
+    from .run.output import Sink
 
 T = TypeVar("T")
 _log = logging.getLogger("tiledag_widget.run")
@@ -313,6 +314,20 @@ class Node(Generic[T]):
         """Id of the task on the server; None for a node that ran here or has not finished."""
         return None
 
+    def output(self, attempt: int | None = None) -> str:
+        """What the function printed and logged so far, wherever it runs; each line ends with a line break.
+
+        Standard output, standard error and log records in the order in which they came, also while the function
+        runs. It is kept in memory as long as the graph, the oldest lines of a graph only up to two million.
+
+        Args:
+            attempt: Which attempt, from 1; the latest if None.
+        """
+        if self._index == _NOT_JOINED:
+            return ""
+        driver = self._graph._driver
+        return driver.output.text(self._index, driver.machine.attempt[self._index] if attempt is None else attempt)
+
     # --- outcome ----------------------------------------------------------------------------------------
 
     def wait(self, timeout: float | None = None) -> None:
@@ -459,6 +474,11 @@ class Node(Generic[T]):
     def _value_of(self, node: Node[Any]) -> Any:
         value = (self._foreign or {}).get(id(node), node._value)
         return value.value() if node._is_remote else value  # what a server node has is a `RemoteResult`
+
+    def _sink(self) -> Sink:
+        """What the attempt that runs now prints into."""
+        driver = self._graph._driver
+        return driver.output.sink(self._index, driver.machine.attempt[self._index])
 
     def _accept(self, value: Any) -> None:
         self._value = value

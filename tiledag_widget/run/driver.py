@@ -61,6 +61,7 @@ from ..core.states import (
 )
 from ..errors import ForkedError, IllegalTransition, StoppedError, WorkerDied
 from .executors import Call, Executor, Skipped
+from .output import Output, Sink, close_sink_of_thread, watch_streams
 from .pacer import pacer
 from .progress import current
 from .threads import threads
@@ -84,6 +85,9 @@ class Task(Protocol):
 
     def _prepare(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """The function and its arguments, with nodes replaced by their values. May raise anything."""
+
+    def _sink(self) -> Sink:
+        """What the attempt that runs prints into."""
 
     def _accept(self, value: Any) -> None: ...
 
@@ -139,6 +143,8 @@ class Driver:
         self._is_start_asked = False
         # Times are UTC, counted on by the monotonic clock: a step of the wall clock moves nothing.
         self._zero = time.time() - time.monotonic()
+        self.output = Output(self.now)
+        """What the nodes print."""
         _all.add(self)
 
     # --- building ---------------------------------------------------------------------------------------
@@ -186,6 +192,7 @@ class Driver:
         atexit.register(_at_exit)
         _cancel_before_pools_close()
         self._is_start_asked = True
+        watch_streams()
         self._request(lambda at: Start(at))
 
     def cancel(self, nodes: Sequence[int] | None) -> int:
@@ -360,12 +367,13 @@ class Driver:
     def _direct_lane(self, slot: int) -> None:
         """A lane that calls the functions itself."""
         gate = _InterruptGate() if self.executor.is_inline else _NO_GATE
-        outer = current.holder  # an inline graph inside a node of another one
+        outer, outer_sink = current.holder, current.sink  # an inline graph inside a node of another one
         try:
+            current.sink = None
             with gate:
                 self._run_ready(slot, gate)
         finally:
-            current.holder = outer
+            current.holder, current.sink = outer, outer_sink
 
     def _run_ready(self, slot: int, gate: _InterruptGate) -> None:
         """The hot path: one lock a node, for its end and for the begin of the next."""
@@ -405,6 +413,8 @@ class Driver:
                 function, args, kwargs = task._prepare()
                 value = function(*args, **kwargs)
                 gate.inside = False
+                if reporting.sink is not None:  # it has printed
+                    close_sink_of_thread()
                 task._accept(value)
                 ended = monotonic()
                 if ended - began > QUICK_S:
@@ -416,6 +426,8 @@ class Driver:
                 del function, args, kwargs, value
             except BaseException as error:
                 gate.inside = False
+                if reporting.sink is not None:
+                    close_sink_of_thread()
                 task._reject(error)
                 if node in machine.stopping and isinstance(error, StoppedError):
                     event = Aborted(node, attempt, zero + monotonic())
@@ -444,14 +456,17 @@ class Driver:
         call = Call(task.name, node, attempt, lambda: self._begin(node, attempt, slot))
         self._calls[node] = call
         call.holder = task
+        sink = call.sink = self.output.sink(node, attempt)
         try:
             call.function, call.args, call.kwargs = task._prepare()
             value = call.run_here() if task._is_remote else self.executor.run(call)
         except Skipped:
             return
         except BaseException as error:
+            sink.close()
             self._post_failure(node, attempt, error, call)
         else:
+            sink.close()
             task._accept(value)
             with self.lock:
                 self._take(self.machine.handle(Finished(node, attempt, self.now())))
@@ -738,6 +753,7 @@ def _after_fork() -> None:
     _running.clear()
     for driver in _all:
         driver.lock = threading.Lock()
+        driver.output.forget_lock()
 
 
 atexit.register(_at_exit)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..errors import NotPicklable, StoppedError, WorkerDied
+from .output import Collector, Sink, close_sink_of_thread, watch_streams
 from .progress import current
 
 
@@ -36,6 +37,7 @@ class Call:
         "kwargs",
         "name",
         "node",
+        "sink",
         "stop_asked",
     )
 
@@ -49,6 +51,8 @@ class Call:
         self.kwargs: dict[str, Any] = {}
         self.holder: Any = None
         """What `progress` calls inside the function are about, where it runs in this process."""
+        self.sink: Sink | None = None
+        """Where what the function prints goes, where it does not run on a thread of this process."""
         self.stop_asked = False
         self._kill: Callable[[], None] | None = None
         self._lock = threading.Lock()
@@ -140,7 +144,7 @@ class Processes:
                 raise Skipped
             call.stop_by(worker.kill)
             try:
-                outcome = worker.call(call.name, parcel)
+                outcome = worker.call(call.name, parcel, call.sink)
             finally:
                 call.stop_by(None)
         finally:
@@ -169,6 +173,8 @@ class Futures:
             ) from error
         try:
             outcome = future.result()
+            if isinstance(outcome, _PackedOutcome):
+                outcome.hand_over(call.sink)
         except BaseException as error:
             explained = carried.explain(error)
             if explained is error:
@@ -208,14 +214,15 @@ class _Carried:
         if not call.begin():
             return _Outcome(None, Skipped())
         assert call.function is not None
-        outer = current.holder
+        outer, outer_sink = current.holder, current.sink
         try:
-            current.holder = call.holder
+            current.holder, current.sink = call.holder, None
             return _Outcome(call.function(*call.args, **call.kwargs), None)
         except BaseException as error:
             return _Outcome(None, error)
         finally:
-            current.holder = outer
+            close_sink_of_thread()
+            current.holder, current.sink = outer, outer_sink
 
     def __reduce__(self) -> tuple[Any, ...]:
         from ..wire import pickles
@@ -251,15 +258,30 @@ class _Packed:
     def __call__(self) -> _PackedOutcome:
         from . import worker_main
 
-        kind, reply = worker_main.run_call(self._name, self._parcel)
-        return _PackedOutcome(self._name, kind == worker_main.VALUE, [bytes(buffer) for buffer in reply])
+        watch_streams()
+        outer, outer_sink = current.holder, current.sink
+        collector = Collector()
+        try:
+            current.holder, current.sink = collector, None
+            kind, reply = worker_main.run_call(self._name, self._parcel)
+        finally:
+            close_sink_of_thread()
+            current.holder, current.sink = outer, outer_sink
+        is_value = kind == worker_main.VALUE
+        return _PackedOutcome(self._name, is_value, [bytes(buffer) for buffer in reply], collector.lines)
 
 
 class _PackedOutcome:
     """What a function did in another process, as bytes."""
 
-    def __init__(self, name: str, is_value: bool, parcel: list[bytes]) -> None:
-        self._name, self._is_value, self._parcel = name, is_value, parcel
+    def __init__(self, name: str, is_value: bool, parcel: list[bytes], lines: list[tuple[float, int, str]]) -> None:
+        self._name, self._is_value, self._parcel, self._lines = name, is_value, parcel, lines
+
+    def hand_over(self, sink: Sink | None) -> None:
+        """Put what the function printed into the node's log."""
+        if sink is not None:
+            for at, level, text in self._lines:
+                sink.add(level, text, at)
 
     def value(self) -> Any:
         from ..wire import pickles

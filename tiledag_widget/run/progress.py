@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import threading
 from numbers import Real
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 
 class _Holder(Protocol):
     _progress: tuple[float, float] | None
 
+    def _sink(self) -> Any:
+        """What the attempt that runs prints into. See `run.output`."""
+
 
 class _Current(threading.local):
     holder: _Holder | None = None
+    sink: Any = None
+    """`run.output.Sink` of that node, from its first line to its end."""
 
 
 current: Final = _Current()

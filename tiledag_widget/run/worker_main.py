@@ -15,6 +15,7 @@ import sys
 import threading
 
 from ..wire import pickles
+from . import worker_streams
 
 __all__ = ["CALL", "ERROR", "READY", "VALUE", "current_node", "receive", "run_call", "send"]
 
@@ -100,6 +101,7 @@ def main(connection: socket.socket, lifeline: socket.socket) -> None:
     """Serves calls until the parent closes the connection or dies."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _end_with(lifeline)
+    worker_streams.install(lambda: _current_node is not None)
     own_pid = os.getpid()
     try:
         connection.sendall(READY)
@@ -109,7 +111,7 @@ def main(connection: socket.socket, lifeline: socket.socket) -> None:
                 _adopt(surroundings)
             kind, reply = run_call(name.decode("utf-8", "surrogatepass"), parcel)
             del parcel
-            _flush()
+            worker_streams.flush()
             if os.getpid() != own_pid:
                 os._exit(0)  # the node forked and its child came back here: only one may answer
             send(connection, kind, reply)
@@ -152,14 +154,6 @@ def _adopt(surroundings: bytes | bytearray) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BaseException:  # closed, or replaced by the node with something of its own
-            pass
 
 
 def _end_with(lifeline: socket.socket) -> None:

@@ -38,8 +38,10 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from ..core.lines import STDERR
 from ..errors import ForkedError, StoppedError, WorkerDied
 from ..wire import pickles
+from .output import Collector, Sink
 from .worker_main import CALL, READY, VALUE, receive, send
 
 __all__ = ["End", "Outcome", "ProcessWorkers", "Worker", "shared_workers"]
@@ -114,14 +116,19 @@ class _Process:
         self.exitcode: int | None = None
         self.connection, theirs = socket.socketpair()
         self.lifeline, their_lifeline = socket.socketpair()
+        self.output, their_output = os.pipe()
+        os.set_blocking(self.output, False)
         with theirs, their_lifeline:
             try:
-                self.process = _start(theirs, their_lifeline)
+                self.process = _start(theirs, their_lifeline, their_output)
             except BaseException:
                 self.connection.close()
                 self.lifeline.close()
+                os.close(self.output)
                 raise
-        self.watch = _Watch(self.connection, self.process.pid)
+            finally:
+                os.close(their_output)
+        self.watch = _Watch(self.connection, self.process.pid, self.output)
 
     def kill(self, holder: Worker | None) -> None:
         """Ends the process at once if `holder` holds it."""
@@ -161,16 +168,28 @@ class _Process:
         self.connection.close()
         self.lifeline.close()
         self.watch.close()
+        self.close_output()
+
+    def close_output(self) -> None:
+        """What came after the last call is shown, and in no log."""
+        output, self.output = self.output, -1
+        if output >= 0:
+            self.watch.output = -1
+            _drain(output, _unasked)
+            os.close(output)
 
     def abandon(self) -> None:
         """In a forked child: forgets the process without touching it."""
         self.connection.close()
         self.lifeline.close()
         self.watch.close()
+        if self.output >= 0:
+            os.close(self.output)
+            self.output = -1
         self.process.returncode = 0  # silences the warning about a process still running
 
 
-def _start(connection: socket.socket, lifeline: socket.socket) -> subprocess.Popen[bytes]:
+def _start(connection: socket.socket, lifeline: socket.socket, output: int) -> subprocess.Popen[bytes]:
     if sys.platform == "win32":
         raise WorkerDied("worker processes are not available on Windows; run this graph in threads")
     from multiprocessing.spawn import get_executable
@@ -182,7 +201,33 @@ def _start(connection: socket.socket, lifeline: socket.socket) -> subprocess.Pop
     )
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
     command = [os.fsdecode(get_executable()), *flags, "-c", code]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=ends, start_new_session=True)
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=ends, start_new_session=True
+    )
+
+
+Reader = Callable[[bytes], object]
+"""Takes what a worker printed."""
+_MOST_AT_ONCE = 1 << 16
+_MOST_READS = 256
+"""At the end of a call: something that the function started may go on printing for ever."""
+
+
+def _drain(output: int, read: Reader) -> None:
+    """Hands over all that has been printed, without waiting for more."""
+    for _ in range(_MOST_READS):
+        try:
+            data = os.read(output, _MOST_AT_ONCE)
+        except (BlockingIOError, OSError):
+            return
+        if not data:
+            return
+        read(data)
+
+
+def _unasked(data: bytes) -> None:
+    """Printed between calls: shown where it went before, like all that workers print, and of no node."""
+    Sink(Collector()).feed(data)
 
 
 _PACKAGE_FOLDER = Path(__file__).resolve().parent.parent.parent
@@ -202,10 +247,11 @@ class _Watch:
     The end of the connection alone would not do: a process that a node forked may hold it open.
     """
 
-    def __init__(self, connection: socket.socket, pid: int) -> None:
+    def __init__(self, connection: socket.socket, pid: int, output: int) -> None:
         import select
 
         self._connection = connection.fileno()
+        self.output = output
         self._process: int | None = None
         self._close: Callable[[], None] = _nothing
         try:
@@ -224,10 +270,29 @@ class _Watch:
         self._poll.register(self._connection, select.POLLIN)
         if self._process is not None:
             self._poll.register(self._process, select.POLLIN)
+        self._poll.register(output, select.POLLIN)
 
-    def until_written(self) -> bool:
-        """True when there is something to read, False when the process has ended without."""
-        return any(descriptor == self._connection for descriptor, _ in self._poll.poll())
+    def until_written(self, read: Reader) -> bool:
+        """True when there is an answer to read, False when the process has ended without. What it prints meanwhile
+        goes to ``read``."""
+        while True:
+            ready = [descriptor for descriptor, _ in self._poll.poll()]
+            if self.output in ready:
+                self._read(read)
+            if self._connection in ready:
+                return True
+            if self._process in ready:
+                return False
+
+    def _read(self, read: Reader) -> None:
+        try:
+            data = os.read(self.output, _MOST_AT_ONCE)
+        except BlockingIOError:
+            return
+        if data:
+            read(data)
+        else:  # the function closed both of its streams, or the process is about to end
+            self._poll.unregister(self.output)
 
     def close(self) -> None:
         self._close()
@@ -291,8 +356,9 @@ class Worker:
         """Of the worker process."""
         return self._process.process.pid
 
-    def call(self, node_name: str, parcel: pickles.Parcel) -> Outcome:
-        """Runs a call made by `pickles.dumps_call`; blocks until its reply or the worker's death."""
+    def call(self, node_name: str, parcel: pickles.Parcel, sink: Sink | None = None) -> Outcome:
+        """Runs a call made by `pickles.dumps_call`; blocks until its reply or the worker's death. What it prints
+        goes into ``sink`` as it comes."""
         if os.getpid() != self._pid_of_owner:
             raise ForkedError("A worker process was leased before os.fork() and is used in the child.")
         process = self._process
@@ -300,10 +366,27 @@ class Worker:
         news = surroundings.news_since(process.told)
         name = node_name.encode("utf-8", "surrogatepass")
         self._in_call = True
+        sink = sink or Sink(Collector())
+        _drain(process.output, _unasked)
+        try:
+            return self._call(process, sink, news, name, parcel, surroundings, node_name)
+        finally:
+            _drain(process.output, sink.feed)
+
+    def _call(
+        self,
+        process: _Process,
+        sink: Sink,
+        news: bytes,
+        name: bytes,
+        parcel: pickles.Parcel,
+        surroundings: _Surroundings,
+        node_name: str,
+    ) -> Outcome:
         try:
             send(process.connection, CALL, [news, name, *parcel])
             process.told = surroundings
-            kind, buffers = self._reply()
+            kind, buffers = self._reply(sink)
         except (EOFError, OSError):
             exitcode = process.reap(patience=2.0)
             end = End.KILLED if self._killed else End.DIED
@@ -311,16 +394,16 @@ class Worker:
         self._in_call = False
         return Outcome(End.VALUE if kind == VALUE else End.ERROR, node_name, buffers)
 
-    def _reply(self) -> tuple[int, list[bytes | bytearray]]:
+    def _reply(self, sink: Sink) -> tuple[int, list[bytes | bytearray]]:
         process = self._process
         if not process.ready:
-            self._wait_for_bytes()
+            self._wait_for_bytes(lambda data: sink.feed(data, STDERR))  # the interpreter cannot start, and says why
             process.ready = process.connection.recv(len(READY)) == READY
-        self._wait_for_bytes()
+        self._wait_for_bytes(sink.feed)
         return receive(process.connection)
 
-    def _wait_for_bytes(self) -> None:
-        if not self._process.watch.until_written():
+    def _wait_for_bytes(self, read: Reader) -> None:
+        if not self._process.watch.until_written(read):
             raise EOFError("the process has ended")
 
     def kill(self) -> None:

@@ -1,0 +1,154 @@
+"""What nodes print, line by line: a store that is added to, stays small, and gives up its oldest lines when it is full.
+
+Columns instead of objects: a million lines of 60 characters take about 80 MB (as tuples they took four times that), and
+a search runs over joined text. Not safe from several threads; see `run.output` for who holds the lock.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, Protocol
+
+STDOUT: Final = 1
+STDERR: Final = 2
+LEAST_LEVEL: Final = 3
+"""Level numbers of `logging` begin here; the two below stand for streams."""
+WARNING: Final = 30
+ERROR: Final = 40
+BLOCK: Final = 4096
+MOST_LINES: Final = 2_000_000
+MOST_CHARACTERS: Final = 256_000_000
+MOST_IN_LINE: Final = 1_000_000
+"""A longer line is broken here: something prints without ever ending a line."""
+
+
+class Line(NamedTuple):
+    """``level`` is `STDOUT`, `STDERR` or a level of `logging`; ``time`` is Unix time."""
+
+    time: float
+    node: int
+    attempt: int
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Lines ``first`` to ``first + len(block)``, as columns over them; ``text`` holds one line after the other."""
+
+    first: int
+    times: array[float]
+    nodes: array[int]
+    attempts: array[int]
+    levels: bytes
+    text: str
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def texts(self) -> Sequence[str]:
+        """The lines, split. O(block), so look at neighbours together."""
+        return self.text.split("\n")
+
+    def lines(self, start: int, stop: int) -> list[Line]:
+        """Some of the lines, by their numbers."""
+        texts = self.texts()
+        return [
+            Line(self.times[at], self.nodes[at], self.attempts[at], self.levels[at], texts[at])
+            for at in range(max(start - self.first, 0), min(stop - self.first, len(self)))
+        ]
+
+
+class LineSource(Protocol):
+    """What a view knows of a graph's output. Safe from any thread."""
+
+    def span(self) -> tuple[int, int]:
+        """Number of the first line that is kept, and the number that the next one will have. A line keeps its number;
+        what is below the first was given up to stay within the limits."""
+
+    def blocks(self, start: int, stop: int) -> list[Block]:
+        """The blocks that hold any of these lines, in order."""
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Have ``listener`` called after lines came, on any thread; it must return at once and must not raise.
+
+        Returns what ends the subscription. While there is one, output that is held elsewhere is fetched as it comes.
+        """
+
+
+class Lines:
+    """The store. Lines are numbered from 0 and keep their numbers."""
+
+    def __init__(self, *, most_lines: int = MOST_LINES, most_characters: int = MOST_CHARACTERS) -> None:
+        self._most_lines = most_lines
+        self._most_characters = most_characters
+        self._sealed: list[Block] = []
+        self._starts: list[int] = []
+        self._open: list[Line] = []
+        self._open_characters = 0
+        self._characters = 0
+        self._shown: Block | None = None
+
+    @property
+    def first(self) -> int:
+        """Number of the oldest line that is kept."""
+        return self._starts[0] if self._starts else self._open_first
+
+    @property
+    def end(self) -> int:
+        """Number that the next line will have."""
+        return self._open_first + len(self._open)
+
+    _open_first = 0
+
+    def append(self, line: Line) -> None:
+        """Add a line; its text holds no line break. O(1), and now and then O(`BLOCK`)."""
+        self._open.append(line)
+        self._open_characters += len(line.text)
+        if len(self._open) >= BLOCK or self._open_characters > MOST_IN_LINE:
+            self._seal()
+
+    def _seal(self) -> None:
+        block = _block_of(self._open_first, self._open)
+        self._sealed.append(block)
+        self._starts.append(block.first)
+        self._open_first = block.first + len(block)
+        self._characters += self._open_characters
+        self._open, self._open_characters, self._shown = [], 0, None
+        while len(self._sealed) > 1 and (
+            self.end - self.first > self._most_lines or self._characters > self._most_characters
+        ):
+            self._characters -= len(self._sealed.pop(0).text)
+            self._starts.pop(0)
+
+    def blocks(self, start: int, stop: int) -> list[Block]:
+        """The blocks that hold any of the lines ``start`` to ``stop``, in order."""
+        if stop <= start:
+            return []
+        from_block = max(bisect_right(self._starts, start) - 1, 0)
+        found = []
+        for block in self._sealed[from_block:]:
+            if block.first >= stop:
+                return found
+            if block.first + len(block) > start:
+                found.append(block)
+        if self._open and stop > self._open_first:
+            if self._shown is None or len(self._shown) != len(self._open):
+                self._shown = _block_of(self._open_first, self._open)
+            found.append(self._shown)
+        return found
+
+
+def _block_of(first: int, lines: Iterable[Line]) -> Block:
+    times, nodes, attempts, levels, texts = zip(*lines, strict=True)
+    return Block(
+        first,
+        array("d", times),
+        array("I", nodes),
+        array("I", attempts),
+        bytes(levels),
+        "\n".join(texts),
+    )

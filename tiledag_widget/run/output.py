@@ -1,0 +1,336 @@
+"""What nodes print and log: caught where it happens, kept by line under its node and attempt.
+
+**Guarantees.** Everything is safe from any thread. A node that prints nothing pays one look at a thread-local. What a
+function prints goes where it went before, too: to the cell, the terminal, the file. Nothing here raises into a
+function that prints.
+
+**How.** On a thread that runs a node, ``write`` of ``sys.stdout`` and ``sys.stderr`` is led past here (the stream itself
+stays in its place, so that whoever holds it, `logging`'s handlers and ``contextlib.redirect_stdout`` among them, sees no
+change), and a factory of log records sees the records. Both ask `run.progress.current` which node the thread is
+at, and do nothing for any other thread. A worker process sends all of it through one pipe (`run.worker_main`), where
+`Sink.feed` reads it; one pipe, since of two the order between them would be lost.
+
+What a function prints from threads of its own goes where it went before, and into no log.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..core.lines import LEAST_LEVEL, MOST_IN_LINE, STDERR, STDOUT, Block, Line, Lines
+from .progress import current
+
+_log = logging.getLogger("tiledag_widget.run")
+
+MARK: Final = b"\x00tiledag:"
+"""In a worker's pipe: ``MARK`` code ``\\0`` says what follows until the next one. A code is a level number (``1`` stdout,
+``2`` stderr, else a log record, which is not echoed) or ``e``: shown by a log handler whose record came already."""
+ECHO_ONLY: Final = 0
+
+
+class Output:
+    """The lines of one graph. Implements `core.lines.LineSource`."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._lines = Lines()
+        self._lock = threading.Lock()
+        self._listeners: tuple[Callable[[], None], ...] = ()
+        self.watched: Callable[[], object] | None = None
+        """Called after somebody subscribed: what is held elsewhere can begin to be fetched."""
+
+    def sink(self, node: int, attempt: int) -> Sink:
+        """What one attempt at a node prints into."""
+        return Sink(self, node, attempt)
+
+    def add(self, node: int, attempt: int, level: int, text: str, at: float | None = None) -> None:
+        """Add one line."""
+        line = Line(self._now() if at is None else at, node, attempt, level, text)
+        with self._lock:
+            self._lines.append(line)
+        for listener in self._listeners:
+            listener()
+
+    def span(self) -> tuple[int, int]:
+        with self._lock:
+            return self._lines.first, self._lines.end
+
+    def blocks(self, start: int, stop: int) -> list[Block]:
+        with self._lock:
+            return self._lines.blocks(start, stop)
+
+    def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
+        with self._lock:
+            self._listeners = (*self._listeners, listener)
+        if self.watched is not None:
+            self.watched()
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+        return unsubscribe
+
+    @property
+    def is_watched(self) -> bool:
+        """True while somebody wants lines as they come."""
+        return bool(self._listeners)
+
+    def text(self, node: int, attempt: int) -> str:
+        """All that is kept of one attempt, each line with its end. O(lines of the graph)."""
+        found: list[str] = []
+        for block in self.blocks(*self.span()):
+            if node not in block.nodes:
+                continue
+            for text, own, number in zip(block.texts(), block.nodes, block.attempts, strict=True):
+                if own == node and number == attempt:
+                    found.append(f"{text}\n")
+        return "".join(found)
+
+    def forget_lock(self) -> None:
+        """After a fork."""
+        self._lock = threading.Lock()
+
+
+class Sink:
+    """Takes the output of one attempt in pieces and adds whole lines."""
+
+    __slots__ = ("_carry", "_code", "_lock", "_output", "_parts", "attempt", "node")
+
+    def __init__(self, output: Output | Collector, node: int = 0, attempt: int = 0) -> None:
+        self._output = output
+        self.node = node
+        self.attempt = attempt
+        self._parts: dict[int, Any] = {}
+        self._lock = threading.Lock()
+        self._carry = b""
+        self._code = STDOUT
+
+    def write(self, level: int, text: str) -> None:
+        """Some text of a stream, with or without line ends."""
+        with self._lock:
+            parts: list[str] = self._parts.setdefault(level, [])
+            parts.append(text)
+            if "\n" not in text:
+                if len(parts) > 1000 or len(text) > MOST_IN_LINE:
+                    self._parts[level] = parts = ["".join(parts)]
+                    self._break_long(level, parts)
+                return
+            *whole, rest = "".join(parts).split("\n")
+            self._parts[level] = [rest] if rest else []
+            for line in whole:
+                self._add(level, line)
+
+    def _break_long(self, level: int, parts: list[str]) -> None:
+        while len(parts[0]) > MOST_IN_LINE:
+            self._add(level, parts[0][:MOST_IN_LINE])
+            parts[0] = parts[0][MOST_IN_LINE:]
+
+    def _add(self, level: int, line: str) -> None:
+        if "\r" in line:  # as a terminal shows it: what a progress bar overwrote is gone
+            line = line.removesuffix("\r")
+            line = line[line.rfind("\r") + 1 :]
+        while len(line) > MOST_IN_LINE:
+            self._output.add(self.node, self.attempt, level, line[:MOST_IN_LINE])
+            line = line[MOST_IN_LINE:]
+        self._output.add(self.node, self.attempt, level, line)
+
+    def add(self, level: int, line: str, at: float) -> None:
+        """A whole line that came at another time than now."""
+        assert isinstance(self._output, Output)
+        self._output.add(self.node, self.attempt, level, line, at)
+
+    def record(self, level: int, text: str) -> None:
+        """A log record: its lines are whole."""
+        for line in text.split("\n"):
+            self._add(min(max(level, LEAST_LEVEL), 255), line)
+
+    def close(self) -> None:
+        """The attempt is over: what stands without a line end is a line, too."""
+        with self._lock:
+            rests, self._parts, self._carry = self._parts, {}, b""
+            for level, rest in rests.items():
+                line = b"".join(rest).decode("utf-8", "replace") if rest and type(rest[0]) is bytes else "".join(rest)
+                if line:
+                    self._add(level, line)
+
+    # --- a worker's pipe --------------------------------------------------------------------------------
+
+    def feed(self, data: bytes, stream: int = STDOUT) -> None:
+        """Bytes from a worker's pipe. ``stream`` is what bytes count as that come before any mark."""
+        with self._lock:
+            if stream != STDOUT and self._code == STDOUT:
+                self._code = stream
+            data = self._carry + data
+            start = 0
+            while True:
+                at = data.find(b"\x00", start)
+                if at < 0:
+                    break
+                if not data.startswith(MARK, at):
+                    if MARK.startswith(data[at : at + len(MARK)]):
+                        break  # it may be the beginning of one
+                    self._take(data[start : at + 1])
+                    start = at + 1
+                    continue
+                end = data.find(b"\x00", at + len(MARK), at + len(MARK) + 5)
+                if end < 0 and len(data) < at + len(MARK) + 5:
+                    break
+                self._take(data[start:at])
+                code = data[at + len(MARK) : end]
+                self._code = int(code) if code.isdigit() else ECHO_ONLY
+                start = end + 1
+            if at < 0:
+                self._take(data[start:])
+                self._carry = b""
+            else:
+                self._take(data[start:at])
+                self._carry = data[at:]
+
+    def _take(self, data: bytes) -> None:
+        if not data:
+            return
+        level = self._code
+        if level <= STDERR:
+            echo(data, level == STDOUT)
+        if level == ECHO_ONLY:
+            return
+        parts: list[bytes] = self._parts.setdefault(level, [])
+        parts.append(data)
+        if b"\n" not in data:
+            if sum(map(len, parts)) > MOST_IN_LINE:
+                self._parts[level] = []
+                self._add(level, b"".join(parts).decode("utf-8", "replace"))
+            return
+        *whole, rest = b"".join(parts).split(b"\n")
+        self._parts[level] = [rest] if rest else []
+        for line in whole:
+            self._add(level, line.decode("utf-8", "replace"))
+
+
+def echo(data: bytes, is_stdout: bool) -> None:
+    """Where a worker's output went when it inherited our streams: it still goes there."""
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(1 if is_stdout else 2, view) :]
+    except OSError:
+        pass  # closed, or nobody reads: a worker could not have written either
+
+
+class Collector:
+    """Stands for a node, and for its output, in a process of somebody else's: keeps lines until they are sent back."""
+
+    MOST: Final = 100_000
+
+    def __init__(self) -> None:
+        self._progress: tuple[float, float] | None = None
+        self.lines: list[tuple[float, int, str]] = []
+
+    def _sink(self) -> Sink:
+        return Sink(self)
+
+    def add(self, node: int, attempt: int, level: int, text: str) -> None:
+        if len(self.lines) < self.MOST:
+            self.lines.append((time.time(), level, text))
+        elif len(self.lines) == self.MOST:
+            said = f"(more than {self.MOST:,} lines: the rest was not sent back from the executor's process)"
+            self.lines.append((time.time(), STDERR, said))
+
+
+# --- on threads that run nodes ------------------------------------------------------------------------------
+
+
+def watch_streams() -> None:
+    """See to it that what nodes print on this process's threads is seen. Does it once for each stream; costs nothing
+    the next time. Called when a graph starts, since ``sys.stdout`` may be another one by then."""
+    for name, level in (("stdout", STDOUT), ("stderr", STDERR)):
+        stream = getattr(sys, name, None)
+        if stream is not None and not hasattr(getattr(stream, "write", None), "_tiledag"):
+            _lead_past(stream, level)
+    factory = logging.getLogRecordFactory()
+    if not hasattr(factory, "_tiledag"):
+        logging.setLogRecordFactory(_watched_factory(factory))
+
+
+_EMIT: Final = logging.StreamHandler.emit.__code__
+
+
+def _lead_past(stream: Any, level: int) -> None:
+    own = vars(stream).get("write") if hasattr(stream, "__dict__") else None
+    write_of_kind = type(stream).write
+    try:
+        reference = weakref.ref(stream)  # the stream holds the function: a strong one would be a circle
+    except TypeError:
+        return
+
+    def write(text: str) -> Any:
+        if current.holder is not None:
+            _catch(level, text, sys._getframe(1).f_code is _EMIT)
+        if own is not None:
+            return own(text)
+        return write_of_kind(reference(), text)
+
+    write._tiledag = True  # type: ignore[attr-defined]
+    try:
+        stream.write = write
+    except AttributeError:
+        _log.debug("%r takes no other write(): what nodes print there is not in their logs", stream)
+
+
+def _catch(level: int, text: Any, is_of_handler: bool) -> None:
+    """``is_of_handler``: a handler of `logging` writes a record, which is in the log already."""
+    if is_of_handler or not isinstance(text, str):
+        return
+    try:
+        sink_of_thread().write(level, text)
+    except Exception:
+        _log.debug("a line was lost", exc_info=True)
+
+
+def sink_of_thread() -> Sink:
+    """The sink of the node that this thread is at."""
+    sink: Sink | None = current.sink
+    if sink is None:
+        holder: Any = current.holder
+        sink = current.sink = holder._sink()
+    return sink
+
+
+def close_sink_of_thread() -> None:
+    """The function has returned or raised."""
+    sink, current.sink = current.sink, None
+    if sink is not None:
+        sink.close()
+
+
+def _watched_factory(before: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
+    def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = before(*args, **kwargs)
+        if current.holder is not None:
+            try:
+                sink_of_thread().record(record.levelno, text_of_record(record))
+            except Exception:
+                pass  # never into the function that logs; and logging it would come back here
+        return record
+
+    make._tiledag = True  # type: ignore[attr-defined]
+    return make
+
+
+def text_of_record(record: logging.LogRecord) -> str:
+    """Message and traceback of a record."""
+    try:
+        text = record.getMessage()
+    except Exception:  # arguments that do not fit: `logging` says so on stderr
+        text = str(record.msg)
+    if record.exc_info and record.exc_info[0] is not None:
+        text = f"{text}\n{logging.Formatter().formatException(record.exc_info)}"
+    return text
