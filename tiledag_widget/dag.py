@@ -14,6 +14,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Generator, Mapping
 from inspect import signature
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -677,6 +678,21 @@ class DAG:
             self._widgets[bool(auto_update)] = picture
         self.visualization = {"fig": picture}
         return picture
+
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the graph as it is now to a file, in the form that the suffix of ``path`` says; returns the path.
+
+        ``.html`` is a page of its own that needs no server, no network and no Python: the view with its inspector,
+        timeline, list and a replay of the run. It holds names, arguments and errors as the view shows them, no
+        results. ``.svg`` is the picture, ``.mmd`` Mermaid, ``.dot`` Graphviz, ``.txt`` text.
+
+        Raises:
+            ValueError: No form has this suffix.
+            OSError: The file cannot be written.
+        """
+        from .view.export import export
+
+        return export(self._as_source(), path)
 
     def _as_source(self) -> GraphSource:
         if self._source is None:

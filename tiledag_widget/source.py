@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core.snapshot import AttemptFacts, Columns, NodeFacts, Patch, RunInfo, Structure, structure_columns
 from .core.states import CANCELLED, FAILED, Status
+from .core.tape import Tape, record
 from .naming import full_name
 
 if TYPE_CHECKING:
@@ -69,6 +70,11 @@ class DagSource:
 
     def patch(self, since: int) -> Patch:
         return self._driver.patch(since)
+
+    def tape(self) -> Tape:
+        with self._driver.lock:
+            events = self._driver.machine.history[:]
+        return record(events)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         return self._driver.subscribe(listener)

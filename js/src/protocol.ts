@@ -16,7 +16,7 @@ export type MarkKind = "card" | "stack" | "chain" | "band";
 
 export type Action = "retry" | "retry_failed" | "retry_from" | "cancel" | "cancel_graph" | "stop";
 
-export type Question = "node" | "preview";
+export type Question = "node" | "preview" | "tape" | "export_html" | "export_mermaid" | "export_dot";
 
 export type Housekeeping = "open" | "resync" | "visible" | "ping" | "withdraw";
 
@@ -85,7 +85,7 @@ export interface Picture {
 export interface ColumnChunk {
   type: "columns";
   epoch: number;
-  column: "records" | "names" | "edges";
+  column: "records" | "names" | "edges" | "tape" | "file";
   part: number;
   of: number;
   revision: number;
@@ -207,6 +207,15 @@ export interface NodeDetail {
   blocker: number | null;
   reference: string;
   result: string;
+}
+
+/**
+ * Body of the reply to ``tape`` and to exports: the number of the column that brings the rest, and how a file
+ * should be called.
+ */
+export interface Sent {
+  number: number;
+  name: string;
 }
 
 /** Body of the reply to ``preview``: type, size in words and a text cut to 2,000 characters. */

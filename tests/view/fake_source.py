@@ -25,6 +25,7 @@ from tiledag_widget.core.snapshot import (
     structure_columns,
 )
 from tiledag_widget.core.states import AddNode, Cancel, Event, Retry, Status, Stop
+from tiledag_widget.core.tape import Tape, record
 from tiledag_widget.view.opening import Arranged
 
 
@@ -77,6 +78,10 @@ class FakeSource:
     def patch(self, since: int) -> Patch:
         with self.lock:
             return Patch(since, self.machine.revision, records_since(self.machine, since), self.run())
+
+    def tape(self) -> Tape:
+        with self.lock:
+            return record(self.machine.history)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         self.listeners.append(listener)

@@ -50,8 +50,8 @@ class Tape:
     def to_bytes(self) -> bytes:
         """As a page reads it."""
         parts: list[bytes | bytearray] = [HEADER.pack(len(self), self.is_thinned)]
-        for column in (self.at, self.node, self.slot):
-            parts.append(struct.pack(f"<{len(column)}{column.typecode}", *column))
+        columns = (self.at, self.node, self.slot)
+        parts += [struct.pack(f"<{len(column)}{column.typecode}", *column) for column in columns]
         return b"".join([*parts, self.status, self.attempt])
 
 

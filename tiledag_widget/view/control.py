@@ -26,7 +26,7 @@ from typing import Any, Final, TypedDict, get_args
 from ..core.snapshot import GraphSource
 from .details import node_detail, preview
 from .feed import Feed
-from .messages import BUSY_S, CONTROL_REPLY, CONTROL_TYPE, Ack, Action, Housekeeping, Question, Queued, Reply
+from .messages import BUSY_S, CONTROL_REPLY, CONTROL_TYPE, Ack, Action, Housekeeping, Question, Queued, Reply, Sent
 from .worker import PATIENCE_S, Worker
 
 _log = logging.getLogger("tiledag_widget.view")
@@ -199,17 +199,27 @@ class Desk:
     def _reply(self, request: Checked) -> None:
         reply: Reply = {"type": "reply", "id": request["id"], "body": None, "error": None}
         try:
-            if not request["nodes"]:
-                raise ValueError("no node was chosen")
-            reply["body"] = self._look_up(request["kind"], request["nodes"][0])
+            reply["body"] = self._look_up(request["kind"], request["nodes"])
         except BaseException as error:  # what a user's repr raises may be anything
             reply["error"] = f"{type(error).__name__}: {_text(error)}"[:2000]
         self._feed.answer(reply)
 
-    def _look_up(self, kind: str, node: int) -> dict[str, Any]:
+    def _look_up(self, kind: str, nodes: list[int]) -> dict[str, Any]:
+        if kind == "tape":
+            return dict(Sent(number=self._feed.send_column("tape", self._source.tape().to_bytes()), name=""))
+        if kind.startswith("export_"):
+            name, text = self._export(kind.removeprefix("export_"))
+            return dict(Sent(number=self._feed.send_column("file", text.encode()), name=name))
+        if not nodes:
+            raise ValueError("no node was chosen")
         if kind == "preview":
-            return dict(preview(self._source.result(node)))
-        return dict(node_detail(self._source.node(node), self._source))
+            return dict(preview(self._source.result(nodes[0])))
+        return dict(node_detail(self._source.node(nodes[0]), self._source))
+
+    def _export(self, form: str) -> tuple[str, str]:
+        from . import export
+
+        return export.file_name(self._source.title, form), export.made(self._source, form)
 
     # --- housekeeping: where it comes in ----------------------------------------------------------------
 

@@ -14,6 +14,7 @@ the publisher's thread only, so messages have an order, and sends no message tha
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -36,7 +37,7 @@ from .messages import (
     PatchHead,
     Reply,
 )
-from .opening import Message, Opening, Openings, column_messages, picture_message, to_run
+from .opening import Column, Message, Opening, Openings, column_messages, picture_message, to_run
 from .publisher import Budget
 
 _log = logging.getLogger("tiledag_widget.view")
@@ -100,6 +101,8 @@ class Feed:
         self._is_picture_asked = False
         self._is_refresh_asked = False
         self._answers: deque[Ack | Reply] = deque()
+        self._asked: deque[Message] = deque()
+        self._numbers = itertools.count(1)
         self._hidden: dict[str, bool] = {}
         self._is_closed = False
         self._lock = threading.Lock()  # for subscribing once
@@ -152,6 +155,13 @@ class Feed:
         self._answers.append(message)
         self._wake(self)
 
+    def send_column(self, column: Column, data: bytes) -> int:
+        """Send what a page asked for and no message has room for, when nothing else waits. Returns its number."""
+        number = next(self._numbers)
+        self._asked.extend(column_messages(column, zlib.compress(data), epoch=0, revision=number))
+        self._wake(self)
+        return number
+
     def set_visible(self, view: str, is_visible: bool) -> None:
         """A view came into sight or went out of it; one that never said is visible."""
         self._hidden[view] = not is_visible
@@ -167,6 +177,7 @@ class Feed:
         if unsubscribe is not None:
             unsubscribe()
         self._answers.clear()
+        self._asked.clear()
 
     @property
     def is_hidden(self) -> bool:
@@ -337,6 +348,11 @@ class Feed:
             if free > now:
                 return free
             self._transmit(self._bulk.popleft(), now)
+        while self._asked and not self._records:
+            free = self._budget.free_at(now, KEEP_BULK)
+            if free > now:
+                return free
+            self._transmit(self._asked.popleft(), now)
         return None
 
     def _tick_beat(self, now: float) -> float | None:

@@ -14,7 +14,9 @@
     joins them by ``part`` (from 0) and inflates once. A picture is always followed by all three, empty ones too;
     a ``part`` 0 begins that column anew. ``records`` hold every node's attempts up to ``revision``: when its last
     part is there they replace every attempt that the page knows, and the page is at ``revision``. They come before
-    any patch that follows the picture, and in the place of a patch that would be too large.
+    any patch that follows the picture, and in the place of a patch that would be too large. Two more columns come only
+    when they were asked for, of any epoch: ``tape`` (`core.tape`) and ``file`` (an export, UTF-8); their ``revision``
+    is a number of their own, by which the reply to the question (a `Sent`) names them.
 ``patch``
     ``content`` is a `PatchHead`; buffer 0 holds its `RECORD`s, deflated (zlib) where ``encoding`` says so. Applies to
     revision ``since`` only: on any other the page asks to ``resync``. One with no record says what ``run`` says.
@@ -126,7 +128,7 @@ class ColumnChunk(TypedDict):
 
     type: Literal["columns"]
     epoch: int
-    column: Literal["records", "names", "edges"]
+    column: Literal["records", "names", "edges", "tape", "file"]
     part: int
     of: int
     revision: int
@@ -185,7 +187,7 @@ class Pong(TypedDict):
 
 
 Action = Literal["retry", "retry_failed", "retry_from", "cancel", "cancel_graph", "stop"]
-Question = Literal["node", "preview"]
+Question = Literal["node", "preview", "tape", "export_html", "export_mermaid", "export_dot"]
 Housekeeping = Literal["open", "resync", "visible", "ping", "withdraw"]
 
 
@@ -259,6 +261,14 @@ class NodeDetail(TypedDict):
     blocker: int | None
     reference: str
     result: str
+
+
+class Sent(TypedDict):
+    """Body of the reply to ``tape`` and to exports: the number of the column that brings the rest, and how a file
+    should be called."""
+
+    number: int
+    name: str
 
 
 class Preview(TypedDict):

@@ -26,7 +26,7 @@ _log = logging.getLogger("tiledag_widget.view")
 
 Message = tuple[Any, list[bytes]]
 """Content and buffers."""
-Column = Literal["records", "names", "edges"]
+Column = Literal["records", "names", "edges", "tape", "file"]
 
 _LINE_BREAKS: Final = str.maketrans({"\n": "\u2028", "\r": "\u2028"})
 
