@@ -31,26 +31,40 @@ export const SLIP = 3;
 export const GAP_ACROSS = 24;
 export const GAP_ALONG = 56;
 
-export function sizeOf(kind: MarkKind): { width: number; height: number; slips: number } {
+/** World pixels that a mark takes; `slips` more show below it. */
+export interface Size {
+  width: number;
+  height: number;
+  slips: number;
+}
+
+export function sizeOf(kind: MarkKind): Size {
   return kind === "card" ? { ...CARD, slips: 0 } : { ...STACK, slips: kind === "chain" ? 0 : 2 * SLIP };
 }
 
+/** Of a group in a large graph: one bar, as high as the logarithm of its members. */
+export function stripSize(members: number): Size {
+  return { width: STACK.width, height: Math.round(36 + 22 * Math.log10(Math.max(1, members))), slips: 0 };
+}
+
 /**
- * Where every mark stands; with `shown`, where these do once the others are taken away. Cost: O(marks log marks + bends).
+ * Where every mark stands; with `shown`, where these do once the others are taken away. `sizes` gives the room of what
+ * is open or a strip: both maps make room for it, and nothing changes its order. Cost: O(marks log marks + bends).
  */
 export function place(
   all: Marks,
   allEdges: MarkEdges,
   direction: Direction,
   shown: ReadonlySet<number> | null = null,
+  sizes: (mark: number) => Size = (mark) => sizeOf(all.kind[mark] ?? "card"),
 ): Places {
   const { marks, edges } = shown ? closeUp(all, allEdges, shown) : { marks: all, edges: allEdges };
   const count = marks.kind.length;
   const isRight = direction === "right";
   const isShown = (mark: number): boolean => shown?.has(mark) ?? true;
-  const sizes = marks.kind.map((kind, mark) => (isShown(mark) ? sizeOf(kind) : { width: 0, height: 0, slips: 0 }));
-  const along = (mark: number): number => (isRight ? (sizes[mark]?.width ?? 0) : heightOf(sizes[mark]));
-  const across = (mark: number): number => (isRight ? heightOf(sizes[mark]) : (sizes[mark]?.width ?? 0));
+  const own = marks.kind.map((_, mark) => (isShown(mark) ? sizes(mark) : { width: 0, height: 0, slips: 0 }));
+  const along = (mark: number): number => (isRight ? (own[mark]?.width ?? 0) : heightOf(own[mark]));
+  const across = (mark: number): number => (isRight ? heightOf(own[mark]) : (own[mark]?.width ?? 0));
 
   const ranks = rankOffsets(marks.rank, along);
   const toAcross = acrossMap(marks.slot, across, isRight ? CARD.height + GAP_ACROSS : CARD.width + GAP_ACROSS);
@@ -71,7 +85,7 @@ export function place(
       places.y[mark] = Number.NaN;
       continue;
     }
-    const size = sizes[mark] ?? { ...CARD, slips: 0 };
+    const size = own[mark] ?? sizeOf("card");
     const start = ranks.start[marks.rank[mark] ?? 0] ?? 0;
     const middle = toAcross(marks.slot[mark] ?? 0);
     places.width[mark] = size.width;
@@ -130,7 +144,7 @@ function withLines(box: Box, lines: readonly Float64Array[]): Box {
   return { x: left, y: top, width: right - left, height: bottom - top };
 }
 
-function heightOf(size: { height: number; slips: number } | undefined): number {
+function heightOf(size: Size | undefined): number {
   return size ? size.height + size.slips : 0;
 }
 

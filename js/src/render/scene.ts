@@ -3,6 +3,7 @@ import { STATUS_COUNT, type Store } from "../model/store.ts";
 import { blockerOf, ranFor, URGENCY, worst } from "../model/derive.ts";
 import { duration, plain, say, timeOfDay } from "../model/words.ts";
 import { Status } from "../protocol.ts";
+import { Board, type Open } from "./board.ts";
 import { type Box, CARD, type Places, SLIP } from "./place.ts";
 
 /** Screen = (world - x, y) * k. */
@@ -35,6 +36,12 @@ export interface SceneMark {
   emphasis: Emphasis;
   isSelected: boolean;
   isFocused: boolean;
+  /** Drawn with a casing: on the critical path. */
+  isCased: boolean;
+  /** A bar as high as the logarithm of its members. */
+  isStrip: boolean;
+  /** What an open stack shows; null for a closed one. */
+  board: Board | null;
 }
 
 export interface SceneEdge {
@@ -43,6 +50,9 @@ export interface SceneEdge {
   line: Float64Array;
   count: number;
   style: "normal" | "up" | "down" | "dim";
+  isCased: boolean;
+  /** Drawn as wide as many edges are. */
+  isRibbon: boolean;
 }
 
 /** Marks too small to draw one by one: a square with the worst status over the mix. */
@@ -81,12 +91,21 @@ export interface SceneInput {
   touched: ReadonlySet<number> | null;
   hasEdges: boolean;
   errorOf: (node: number) => string;
+  /** Marks and edges (by their numbers) that are drawn with a casing: a path that is pointed out. */
+  cased?: { marks: ReadonlySet<number>; edges: ReadonlySet<number> } | null;
+  /** Marks that stand open. */
+  opens?: ReadonlyMap<number, Open>;
+  /** The tile under the keyboard in an open mark: the focused one. */
+  cursor?: number;
 }
 
 const MOST_CARDS = 300;
 const MOST_MARKS = 2000;
 const MOST_EDGES = 2000;
 const MARGIN = 200;
+/** From this many nodes on, edges between groups are ribbons, and from that many on groups are strips. */
+const RIBBONS_FROM = 5_000;
+const STRIPS_FROM = 50_000;
 export const CELL = 8;
 export const LEVELS: readonly (readonly [Level, number])[] = [
   ["card", 120],
@@ -94,6 +113,10 @@ export const LEVELS: readonly (readonly [Level, number])[] = [
   ["pill", 24],
   ["block", 8],
 ];
+
+export function hasStrips(store: Store): boolean {
+  return store.total >= STRIPS_FROM;
+}
 
 /** By the width of a card on screen. */
 export function levelOf(k: number): Level {
@@ -187,7 +210,7 @@ function sceneMark(input: SceneInput, mark: number, level: Level, scene: Scene):
     status,
     size,
     isStack,
-    hasSlips: kind === "stack" || kind === "band",
+    hasSlips: (kind === "stack" || kind === "band") && !hasStrips(store) && !input.opens?.has(mark),
     name: isWritten ? plain(marks?.name[mark] ?? "") : "",
     detail: level === "card" && !isStack ? detailOf(store, node, input.errorOf(node)) : "",
     badge: isWritten && !isStack && attempt > 1 ? String(attempt) : "",
@@ -195,7 +218,17 @@ function sceneMark(input: SceneInput, mark: number, level: Level, scene: Scene):
     emphasis: emphasisOf(input, mark),
     isSelected: input.selected.has(mark),
     isFocused: input.focused === mark,
+    isCased: input.cased?.marks.has(mark) ?? false,
+    isStrip: isStack && hasStrips(store),
+    board: boardOf(input, mark),
   };
+}
+
+function boardOf(input: SceneInput, mark: number): Board | null {
+  const open = input.opens?.get(mark);
+  if (!open) return null;
+  const cursor = input.focused === mark ? (input.cursor ?? -1) : -1;
+  return new Board(input.store, mark, open, cursor, (node) => detailOf(input.store, node, input.errorOf(node)));
 }
 
 function emphasisOf(input: SceneInput, mark: number): Emphasis {
@@ -278,7 +311,10 @@ function sceneEdges(input: SceneInput): SceneEdge[] {
     const line = Float64Array.from(places.lines[edge] ?? [], (value, index) =>
       index % 2 === 0 ? (value - camera.x) * camera.k : (value - camera.y) * camera.k,
     );
-    return { edge, line, count: edges.count[edge] ?? 1, style };
+    const size = store.picture?.marks.size;
+    const isRibbon = store.total >= RIBBONS_FROM && (size?.[from] ?? 1) > 1 && (size?.[to] ?? 1) > 1;
+    const isCased = input.cased?.edges.has(edge) ?? false;
+    return { edge, line, count: edges.count[edge] ?? 1, style, isCased, isRibbon };
   });
 }
 

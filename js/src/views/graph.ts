@@ -17,6 +17,7 @@ import {
   waitingWords,
   zoomAt,
 } from "../render/scene.ts";
+import { toSvg } from "../render/svg.ts";
 import { prefersStill, type Theme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import type { Details } from "./details.ts";
@@ -58,7 +59,7 @@ export class GraphView {
   state: GraphState;
 
   private readonly source: Source;
-  private readonly store: Store;
+  private store: Store;
   private readonly details: Details;
   private readonly events: GraphEvents;
   private readonly signal: AbortSignal;
@@ -71,6 +72,8 @@ export class GraphView {
   /** Bottom left, over the graph. */
   readonly controls: HTMLElement;
   private readonly viewport: HTMLElement;
+  private readonly edgeContext: CanvasRenderingContext2D;
+  private readonly markContext: CanvasRenderingContext2D;
   private readonly edgeBrush: Brush;
   private readonly markBrush: Brush;
   private theme: Theme;
@@ -84,6 +87,7 @@ export class GraphView {
   private hovered = -1;
   private lit: SceneInput["lit"] = null;
   private touched: ReadonlySet<number> | null = null;
+  private cased: SceneInput["cased"] = null;
   private frame = 0;
   private areEdgesStale = true;
   private isMiniStale = true;
@@ -134,8 +138,10 @@ export class GraphView {
       if (!context) throw new Error("this browser has no canvas");
       return context;
     };
-    this.edgeBrush = makeBrush(contextOf(this.edgeCanvas), theme);
-    this.markBrush = makeBrush(contextOf(this.markCanvas), theme);
+    this.edgeContext = contextOf(this.edgeCanvas);
+    this.markContext = contextOf(this.markCanvas);
+    this.edgeBrush = makeBrush(this.edgeContext, theme);
+    this.markBrush = makeBrush(this.markContext, theme);
     this.listen();
   }
 
@@ -196,6 +202,30 @@ export class GraphView {
   setEdges(hasEdges: boolean): void {
     this.state.hasEdges = hasEdges;
     this.redraw(true);
+  }
+
+  /** Draw these marks and edges (numbers of the picture) with a casing; null for none. */
+  setCased(cased: SceneInput["cased"]): void {
+    this.cased = cased;
+    this.redraw(true);
+  }
+
+  /** Draw the states of another store of the same picture, a moment of the past; null for how it is. */
+  setStore(store: Store | null): void {
+    this.store = store ?? this.source.store;
+    this.restate();
+  }
+
+  /** The graph as SVG text: as it is seen now, or whole at 100 %. */
+  toSvg(isWhole: boolean): string {
+    if (!this.places) return "";
+    const input = { ...this.input(), hasEdges: this.state.hasEdges, focused: -1, lit: null, touched: null };
+    const { x, y, width, height } = this.places.bounds;
+    const whole = { camera: { x: x - FRAME_MARGIN, y: y - FRAME_MARGIN, k: 1 }, selected: new Set<number>() };
+    const size = { width: width + 2 * FRAME_MARGIN, height: height + 2 * FRAME_MARGIN };
+    const scene = buildScene(isWhole ? { ...input, ...whole, ...size } : input);
+    const title = plain(this.store.picture?.title ?? "");
+    return toSvg(scene, this.store.markCounts, this.theme, this.places.direction, title);
   }
 
   /** Show on the graph what an action would touch; null for none. */
@@ -463,12 +493,12 @@ export class GraphView {
     const scene = buildScene(this.input());
     fitBitmap(this.markCanvas, this.width, this.height, ratio);
     if (this.areEdgesStale) {
-      begin(this.edgeBrush.context, ratio);
+      begin(this.edgeContext, ratio);
       drawEdges(this.edgeBrush, scene, this.places.direction);
       this.areEdgesStale = false;
       this.isMiniStale = true;
     }
-    begin(this.markBrush.context, ratio);
+    begin(this.markContext, ratio);
     drawMarks(this.markBrush, scene, this.store.markCounts);
     if (this.isMiniStale) this.drawMini(ratio);
     this.isMiniStale = false;
@@ -493,6 +523,7 @@ export class GraphView {
       // A status change leaves the layer of the edges as it is.
       hasEdges: this.state.hasEdges && this.areEdgesStale,
       errorOf: (node) => this.details.errorOf(node),
+      cased: this.cased,
     };
   }
 
