@@ -20,7 +20,8 @@ PYTHON_ORDER = """
     core.states core.graph core.history core.machine core.tape core.lines core.snapshot
     wire.models wire.records wire.batch_models wire.pickles wire.codec wire.client
     account
-    run.arguments run.threads run.pacer run.asyncs run.progress run.output run.worker_streams run.worker_main run.workers run.executors run.driver
+    run.arguments run.threads run.pacer run.asyncs run.progress
+    run.output run.worker_streams run.worker_main run.workers run.executors run.driver
     run.remote run.batch run.record
     server.security server.store server.arrays server.sql server.batch_worker server.worker server.scheduler
     server.batch_expression server.batch_retry server.batch_plan server.batch_store server.batch_executor

@@ -129,7 +129,7 @@ class Lines:
         if stop <= start:
             return []
         from_block = max(bisect_right(self._starts, start) - 1, 0)
-        found = []
+        found: list[Block] = []
         for block in self._sealed[from_block:]:
             if block.first >= stop:
                 return found

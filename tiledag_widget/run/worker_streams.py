@@ -26,8 +26,9 @@ def install(is_busy: Callable[[], bool]) -> None:
     """Put our streams in the place of this process's. ``is_busy`` says whether a node's function runs."""
     global _is_busy
     _is_busy = is_busy
-    sys.stdout = sys.__stdout__ = _Stream(1, STDOUT)
-    sys.stderr = sys.__stderr__ = _Stream(2, STDERR)
+    for name, stream in (("stdout", _Stream(1, STDOUT)), ("stderr", _Stream(2, STDERR))):
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     _tell_c_to_write_lines()
     logging.setLogRecordFactory(_watched(logging.getLogRecordFactory()))
 
@@ -36,7 +37,7 @@ class _Stream(io.TextIOWrapper):
     """A text stream that sends whole lines, each piece marked with where it comes from."""
 
     def __init__(self, descriptor: int, level: int) -> None:
-        raw = open(descriptor, "wb", closefd=False)
+        raw = open(descriptor, "wb", closefd=False)  # noqa: SIM115: it lives as long as the process
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
         self._descriptor = descriptor
         self._level = level
