@@ -61,6 +61,8 @@ class Order:
     graph: str | None = None
     node: str | None = None
     request: str | None = None
+    id: str | None = None
+    """Of the task, where whoever orders it has recorded it already."""
 
     @property
     def key(self) -> Key | None:
@@ -116,10 +118,10 @@ _STOPPED = _Early("CANCELLED", "StoppedError", "It was stopped.")
 class Scheduler:
     """Runs the tasks of one server."""
 
-    def __init__(self, store: Store, *, slots: int) -> None:
+    def __init__(self, store: Store, *, slots: int, workers: ProcessWorkers | None = None) -> None:
         self._store = store
         self._slots = slots
-        self._workers = ProcessWorkers(idle_seconds=IDLE_WORKER_S)
+        self._workers = workers or ProcessWorkers(idle_seconds=IDLE_WORKER_S)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._queue: queue.SimpleQueue[_Running | None] = queue.SimpleQueue()
@@ -140,7 +142,7 @@ class Scheduler:
         Raises:
             StoreError: nothing can be recorded.
         """
-        task = str(uuid.uuid4())
+        task = order.id or str(uuid.uuid4())
         future: Future[Done] = Future()
         future.set_running_or_notify_cancel()  # nobody who waits may cancel it for the others
         running = _Running(task, order, future, self._store.folder_of(task))

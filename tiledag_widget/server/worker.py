@@ -19,6 +19,7 @@ from typing import Any, TextIO
 from ..run.arguments import replace, replace_stored_params
 from ..wire import codec, pickles
 from ..wire.models import ArrayDetails, StoredParam, from_json
+from . import batch_worker
 
 __all__ = ["run_job", "warm_up"]
 
@@ -126,7 +127,11 @@ def _run_query(job: Mapping[str, Any]) -> Any:
     return run(job)
 
 
-_KINDS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {"udf": _call_udf, "sql": _run_query}
+_KINDS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "udf": _call_udf,
+    "sql": _run_query,
+    **batch_worker.KINDS,
+}
 
 
 class _Stored:
