@@ -33,6 +33,7 @@ from .. import settings as configuration
 from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable
 from ..settings import WAYS_OUT, Settings
 from . import codec
+from .batch_models import BatchGraph, RunEvents
 from .models import (
     ArrayTask,
     ArrayTaskData,
@@ -403,6 +404,36 @@ class Client:
         found = self._json("POST", f"/v1/taskgraphs/{_q(namespace)}/executions/{_q(log_id)}/{what}")
         return None if found is None else from_json(TaskGraphLog, found, "log")
 
+    # --- batch graphs -------------------------------------------------------------------------------------
+
+    def create_batch_graph(self, namespace: str, body: Mapping[str, Any]) -> str:
+        """Upload a graph that the server shall run as a whole; returns its id. The body goes as it is, nulls too."""
+        path = f"/v1/taskgraphs/{_q(namespace)}/graphs"
+        # A graph that was uploaded twice is a row nobody uses; one that was submitted twice would run twice.
+        found = self._json("POST", path, body=dict(body), headers=_request_id(), repeatable=True)
+        return _id_in(from_json(BatchGraph, found, "graph").uuid, "graph")
+
+    def submit_batch_graph(self, namespace: str, graph_id: str) -> str:
+        """Run an uploaded graph; returns the id of its log."""
+        path = f"/v1/taskgraphs/{_q(namespace)}/graphs/{_q(graph_id)}/submit"
+        found = self._json("POST", path, headers=_request_id(), repeatable=bool(self._is_ours))
+        return _id_in(from_json(TaskGraphLog, found, "log").uuid, "log")
+
+    def batch_graph(self, namespace: str, graph_id: str) -> BatchGraph:
+        """An uploaded graph."""
+        path = f"/v1/taskgraphs/{_q(namespace)}/graphs/{_q(graph_id)}"
+        return from_json(BatchGraph, self._json("GET", path), "graph")
+
+    def run_events(self, log_id: uuid.UUID | str, after: int = 0, wait: float = 0) -> RunEvents:
+        """What happened in a run after an event; waits up to so many seconds for one. Our own server only."""
+        path = f"/tiledag/v1/runs/{_q(log_id)}/events"
+        found = self._json("GET", path, query={"after": after, "wait": f"{wait:g}"}, tries=1)
+        return from_json(RunEvents, found, "events")
+
+    def control_nodes(self, log_id: uuid.UUID | str, what: str, body: Mapping[str, Any]) -> None:
+        """``cancel`` or ``retry`` single nodes of a batch run. Our own server only."""
+        self.call("POST", f"/tiledag/v1/runs/{_q(log_id)}/{what}", body=dict(body), repeatable=True)
+
     # --- registered functions and graphs ------------------------------------------------------------------
 
     def udf_info(self, namespace: str, name: str) -> UdfInfo:
@@ -515,6 +546,18 @@ def _asked_to_wait(header: str | None, tries: int, longest: float = LONGEST_WAIT
         except ValueError:  # a date: rare, and the back-off is as good
             pass
     return min(_back_off(tries), longest)
+
+
+def _request_id() -> dict[str, str]:
+    """By which our own server knows a call that is made again."""
+    return {REQUEST_HEADER: str(uuid.uuid4())}
+
+
+def _id_in(text: str | None, of: str) -> str:
+    try:
+        return str(uuid.UUID(text or ""))
+    except ValueError as error:
+        raise InvalidBody(f"the server gave the {of} no id: {error}") from error
 
 
 def _query_text(value: Any) -> Any:
