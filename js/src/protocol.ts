@@ -18,7 +18,7 @@ export type Action = "retry" | "retry_failed" | "retry_from" | "cancel" | "cance
 
 export type Question = "node" | "preview" | "tape" | "export_html" | "export_mermaid" | "export_dot";
 
-export type Housekeeping = "open" | "resync" | "visible" | "ping" | "withdraw";
+export type Housekeeping = "open" | "resync" | "tidy" | "visible" | "ping" | "withdraw";
 
 /**
  * Columns over the marks: what is drawn together.

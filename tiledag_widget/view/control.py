@@ -235,6 +235,8 @@ class Desk:
         elif kind == "ping":
             self._feed.answer({"type": "reply", "id": request["id"], "body": {"now": self._wall()}, "error": None})
         else:
+            if kind == "tidy":
+                self._feed.tidy()
             self._feed.open(request["view"])
 
 

@@ -144,6 +144,10 @@ class Feed:
         self._is_picture_asked = True
         self._wake(self)
 
+    def tidy(self) -> None:
+        """Forget where marks are: the picture that is asked for next is arranged as that of a fresh display."""
+        self._openings.tidy()
+
     def refresh(self) -> None:
         """Send what has changed, also to a still view."""
         self._is_refresh_asked = True

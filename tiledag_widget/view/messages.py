@@ -25,7 +25,8 @@
     the page asks to ``resync``.
 ``ack`` and ``reply``
     Answers to a request, by its ``id``. Actions get an ``ack``; questions and ``ping`` (``body`` is a `Pong`) get a
-    ``reply``; ``open`` and ``resync`` are answered by a picture, ``visible`` and ``withdraw`` by nothing (the action
+    ``reply``; ``open``, ``resync`` and ``tidy`` (which arranges the graph as a fresh display would) are answered by a
+    picture, ``visible`` and ``withdraw`` by nothing (the action
     that was withdrawn is refused, unless it was already begun).
 
 **Page to kernel**: a `Request`, sent by the comm and on the control channel (message type
@@ -188,7 +189,7 @@ class Pong(TypedDict):
 
 Action = Literal["retry", "retry_failed", "retry_from", "cancel", "cancel_graph", "stop"]
 Question = Literal["node", "preview", "tape", "export_html", "export_mermaid", "export_dot"]
-Housekeeping = Literal["open", "resync", "visible", "ping", "withdraw"]
+Housekeeping = Literal["open", "resync", "tidy", "visible", "ping", "withdraw"]
 
 
 class Request(TypedDict, total=False):

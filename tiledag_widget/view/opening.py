@@ -94,23 +94,25 @@ class Openings:
         self._arrange = arrange
         self._lock = threading.Lock()
         self._kept: Opening | None = None
+        self._is_untidy = False
 
     def kept(self) -> Opening | None:
-        """The last one made, without waiting."""
-        return self._kept
+        """The last one made, without waiting; None once it is to be made anew."""
+        return None if self._is_untidy else self._kept
 
     def now(self) -> Opening:
         """The one for the present structure. Cost: fold and layout if the structure is new, else nothing."""
         with self._lock:
             version = self._source.version
+            if self._is_untidy:
+                self._kept, self._is_untidy = None, False
             if self._kept is None or self._kept.version != version:
                 self._kept = self._make(version)
             return self._kept
 
     def tidy(self) -> None:
-        """Forget where marks are: the next opening is that of a fresh display."""
-        with self._lock:
-            self._kept = None
+        """Forget where marks are: the next opening is that of a fresh display. Returns at once."""
+        self._is_untidy = True
 
     def _make(self, version: int) -> Opening:
         began = time.perf_counter()

@@ -184,6 +184,10 @@ export class CommSource implements Source {
     this.resync();
   }
 
+  tidy(): void {
+    this.sendBoth({ id: makeId(), kind: "tidy" });
+  }
+
   close(): void {
     if (this.signal.aborted) return;
     this.refuseAll(say("connection.closed"));

@@ -51,6 +51,8 @@ export interface Source {
   setVisible(view: string, isVisible: boolean): void;
   /** Ask for everything again. */
   refresh(): void;
+  /** Have the graph arranged as a fresh display would be; absent where nobody can. */
+  tidy?(): void;
   /** Nothing of it remains. What is unanswered is refused. */
   close(): void;
 }
