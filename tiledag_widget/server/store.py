@@ -73,6 +73,29 @@ _MIGRATIONS = (
         namespace TEXT NOT NULL COLLATE NOCASE, name TEXT NOT NULL, uri TEXT NOT NULL, PRIMARY KEY (namespace, name)
     );
     """,
+    """
+    CREATE TABLE batch_graph (
+        id TEXT PRIMARY KEY, namespace TEXT NOT NULL COLLATE NOCASE, created_by TEXT NOT NULL, created TEXT NOT NULL,
+        body TEXT NOT NULL
+    );
+    CREATE TABLE batch_run (
+        log TEXT PRIMARY KEY REFERENCES log (id) ON DELETE CASCADE, graph TEXT NOT NULL, body TEXT NOT NULL,
+        active INTEGER NOT NULL, deadline REAL NOT NULL, round INTEGER NOT NULL, workflow_retries INTEGER NOT NULL,
+        retry_at REAL, events INTEGER NOT NULL
+    );
+    CREATE INDEX batch_run_active ON batch_run (active) WHERE active;
+    CREATE INDEX batch_run_of_graph ON batch_run (graph);
+    CREATE TABLE batch_task (
+        task TEXT PRIMARY KEY, log TEXT NOT NULL REFERENCES log (id) ON DELETE CASCADE, place INTEGER NOT NULL,
+        item INTEGER NOT NULL, kind TEXT NOT NULL, attempt INTEGER NOT NULL, round INTEGER NOT NULL, not_before REAL,
+        shown INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX batch_task_of_log ON batch_task (log);
+    CREATE TABLE batch_history (
+        log TEXT NOT NULL REFERENCES log (id) ON DELETE CASCADE, number INTEGER NOT NULL, machine INTEGER NOT NULL,
+        line TEXT NOT NULL, PRIMARY KEY (log, number)
+    ) WITHOUT ROWID;
+    """,
 )
 
 CHECKED_BYTES = 64 << 20
@@ -222,12 +245,15 @@ class Store:
 
     def _end_what_was_running(self, connection: sqlite3.Connection) -> None:
         connection.execute(
-            "UPDATE task SET status = 'FAILED', status_message = ?, ended = ? WHERE status IN ('QUEUED', 'RUNNING')",
+            "UPDATE task SET status = 'FAILED', status_message = ?, ended = ? "
+            "WHERE status IN ('QUEUED', 'RUNNING') AND id NOT IN (SELECT task FROM batch_task)",
             (SERVER_ENDED, now()),
         )
         # A client that is still there makes it running again with its next task, or says how it ended.
         connection.execute(
-            "UPDATE log SET status = 'abandoned', ended = ? WHERE status IN ('submitted', 'running')", (now(),)
+            "UPDATE log SET status = 'abandoned', ended = ? "
+            "WHERE status IN ('submitted', 'running') AND id NOT IN (SELECT log FROM batch_run)",
+            (now(),),
         )
 
     def close(self) -> None:
@@ -334,6 +360,16 @@ class Store:
                     self._readers.append(connection)
             if not is_kept:
                 connection.close()
+
+    @contextmanager
+    def moment(self) -> Iterator[sqlite3.Connection]:
+        """A connection for reading, to which the records stay as they are now whatever is written meanwhile."""
+        with self._reader() as connection:
+            connection.execute("BEGIN")
+            try:
+                yield connection
+            finally:
+                connection.execute("ROLLBACK")
 
     def _keeps_readers(self) -> bool:
         return not self._closed
@@ -503,8 +539,9 @@ class Store:
 
     def prune(self, older_than: str) -> int:
         """Forgets the runs and tasks that were asked for before a moment, with their files; the number of tasks."""
-        ended = "created < ? AND status NOT IN ('QUEUED', 'RUNNING')"
-        at_work = "SELECT graph FROM task WHERE status IN ('QUEUED', 'RUNNING') AND graph IS NOT NULL"
+        batch = "SELECT log FROM batch_run WHERE active"
+        ended = f"created < ? AND status NOT IN ('QUEUED', 'RUNNING') AND coalesce(graph, '') NOT IN ({batch})"
+        at_work = f"SELECT graph FROM task WHERE status IN ('QUEUED', 'RUNNING') AND graph IS NOT NULL UNION {batch}"
         ids = [row[0] for row in self.rows(f"SELECT id FROM task WHERE {ended}", (older_than,))]
         self.execute(
             (f"DELETE FROM task WHERE {ended}", (older_than,)),
