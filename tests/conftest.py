@@ -25,6 +25,9 @@ from pathlib import Path
 
 import pytest
 
+# Graphs of the tests are nobody's runs, and must start no server; what is about records says so itself.
+os.environ["TILEDAG_RECORD"] = "0"
+
 # A shell starts its background jobs with interrupts ignored, and children inherit that; tests send real ones.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

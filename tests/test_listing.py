@@ -98,7 +98,7 @@ def positional(function: Any) -> list[str]:
 
 def test_a_dag_is_made_with_the_parameters_of_the_reference_and_ours_only_by_keyword() -> None:
     """Code that passes ``DAG(4, True, ...)`` by position would set something else."""
-    ours = ", executor=None"
+    ours = ", executor=None, record=None"
 
     assert written(DAG) == DAG_PARAMETERS + ours
     assert positional(DAG) == [part.split("=")[0] for part in DAG_PARAMETERS.split(", ")]

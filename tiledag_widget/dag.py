@@ -69,6 +69,8 @@ class DAG:
         deadline: Seconds that the graph may take on a server (BATCH only).
         executor: Where local functions run instead: a ``concurrent.futures.Executor`` (never shut down here), or
             ``"threads"``, ``"processes"`` or ``"inline"``.
+        record: A graph of local nodes only is put on the embedded server's record after it has run, if the extra
+            ``server`` is installed. False does not; True does so also on a configured server.
 
     Raises:
         TypeError: ``executor`` or ``max_workers`` is of the wrong kind.
@@ -97,6 +99,7 @@ class DAG:
         deadline: int | None = None,
         *,
         executor: Any = None,
+        record: bool | None = None,
     ) -> None:
         if not isinstance(mode, Mode):
             raise TypeError(f"mode must be a Mode such as Mode.LOCAL, got {mode!r}")
@@ -123,6 +126,7 @@ class DAG:
         self._source: GraphSource | None = None
         self._widgets: dict[bool, Any] = {}
         self._remote: RemoteRun | None = None
+        self._record = None if record is None else bool(record)
         self._build_lock = threading.RLock()
 
     # --- identity ---------------------------------------------------------------------------------------
@@ -387,10 +391,15 @@ class DAG:
 
             with self._build_lock:
                 if self._remote is None:
-                    self._remote = RemoteRun(self, Node)
+                    self._remote = RemoteRun(self, Node, self._follow)
                     with self._driver.lock:  # what becomes of nodes is reported
                         self._driver.expect_callbacks()
         return self._remote
+
+    def _follow(self, client: Any, log_id: uuid.UUID) -> None:
+        from .run.record import recorder
+
+        recorder.follow(self, client, log_id, self._record)
 
     def add_node(
         self, func_exec: Callable[..., Any], *args: Any, name: str | None = None, local_mode: bool = True, **kwargs: Any
@@ -526,6 +535,10 @@ class DAG:
                 UserWarning,
                 stacklevel=2,
             )
+        if self._remote is None and not self._driver.machine.is_started:
+            from .run.record import recorder
+
+            recorder.consider(self, self._record)
         self._driver.start()
 
     def wait(self, timeout: float | None = None) -> None:

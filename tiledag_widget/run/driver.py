@@ -141,6 +141,8 @@ class Driver:
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._pid = os.getpid()
         self._is_start_asked = False
+        self.on_end: Callable[[], object] | None = None
+        """Called each time the graph ends, inside the step that ends it: must not wait for anything."""
         # Times are UTC, counted on by the monotonic clock: a step of the wall clock moves nothing.
         self._zero = time.time() - time.monotonic()
         self.output = Output(self.now)
@@ -281,6 +283,8 @@ class Driver:
                     self._wake(command.node)  # type: ignore[union-attr]
             elif kind is Ended:
                 _running.pop(id(self), None)
+                if self.on_end is not None:
+                    self.on_end()
                 if self._has_callbacks:
                     self._post(GRAPH, command)
                 self._wake(GRAPH)

@@ -330,6 +330,9 @@ def shutdown() -> None:
     workers = sys.modules.get(f"{__package__}.workers")
     if workers is not None:
         workers.shared_workers().shutdown()
+    record = sys.modules.get(f"{__package__}.record")
+    if record is not None:
+        record.recorder.close()
     client = sys.modules.get("tiledag_widget.wire.client")
     if client is not None:
         client.close()

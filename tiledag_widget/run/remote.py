@@ -194,8 +194,12 @@ class Graph(Protocol):
 class RemoteRun:
     """One graph's side of the conversation with the server. Safe from any thread."""
 
-    def __init__(self, graph: Graph, node_type: type[Any]) -> None:
+    def __init__(
+        self, graph: Graph, node_type: type[Any], on_record: Callable[[Client, uuid.UUID], object] | None = None
+    ) -> None:
         self._graph = graph
+        self._on_record = on_record
+        """Called when a server of ours has the graph on record."""
         self._node_type = node_type
         self._lock = threading.Lock()
         self._begun: Begun | None = None
@@ -226,6 +230,8 @@ class RemoteRun:
                 self._failure = (time.monotonic(), error)
                 raise
             self._begun, self._failure = begun, None
+        if self._on_record is not None and begun.log_id is not None and begun.client.is_ours():
+            self._on_record(begun.client, begun.log_id)
         self._catch_up()
         return begun
 

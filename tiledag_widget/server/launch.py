@@ -34,7 +34,7 @@ from urllib.parse import urlsplit
 from ..errors import ServerNeeded, ServerUnreachable
 from ..settings import WAYS_OUT, data_folder
 
-__all__ = ["Connection", "ensure", "find", "let_go", "stop"]
+__all__ = ["Connection", "ensure", "find", "let_go", "missing", "stop"]
 
 IDLE_S = 600.0
 RENEW_S = 5.0
@@ -138,11 +138,16 @@ def _folder() -> Path:
     return data_folder().expanduser().absolute()
 
 
+def missing() -> list[str]:
+    """The packages of the extra `server` that are not installed."""
+    return [name for name in NEEDED if importlib.util.find_spec(name) is None]
+
+
 def _start_or_find(folder: Path) -> Connection:
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
+    absent = missing()
+    if absent:
         raise ServerNeeded(
-            f"This needs a task-graph server, and the embedded one is not installed ({', '.join(missing)} missing). "
+            f"This needs a task-graph server, and the embedded one is not installed ({', '.join(absent)} missing). "
             f"{WAYS_OUT}"
         )
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -225,7 +230,8 @@ _started: list[subprocess.Popen[bytes]] = []
 def _environment() -> dict[str, str]:
     """Without what would let user code of one kernel see the settings of another."""
     hidden = ("TILEDB_REST_TOKEN", "TILEDB_REST_PASSWORD")
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return {**kept, "TILEDAG_RECORD": "0"}  # graphs inside of nodes are nobody's runs
 
 
 def _line_from(descriptor: int, patience: float) -> bytes:

@@ -22,16 +22,15 @@ from typing import Any
 
 from ..errors import InvalidBody
 from ..wire.models import from_json
-from ..wire.records import RunExecution, RunNode, RunOwner, RunRecord
+from ..wire.records import UNSENT, RunExecution, RunNode, RunOwner, RunRecord
 from .exchange import NO_CONTENT, UUID, Refused, Reply, Request, RouteRow, body_as, moment_of
 from .services import Services
 from .store import Statement, StoreError, now
 
-__all__ = ["UNSENT", "RecordRoutes"]
+__all__ = ["RecordRoutes"]
 
 _log = logging.getLogger(__name__)
 
-UNSENT = "unsent"
 ENDED = ("succeeded", "failed", "cancelled")
 RUN_STATUSES = ("running", *ENDED)
 STATUSES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
@@ -84,7 +83,9 @@ class RecordRoutes:
         """Takes in what processes left as files, and abandons the runs whose process has gone."""
         self._take_unsent()
         with self._lock:
-            gone = [log for log, owner in self._owners.items() if not _is_alive(owner)]
+            owners = dict(self._owners)
+        dead = {owner for owner in set(owners.values()) if not _is_alive(owner)}
+        gone = [log for log, owner in owners.items() if owner in dead]
         for log in gone:
             self._abandon(log)
             with self._lock:

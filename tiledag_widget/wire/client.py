@@ -156,6 +156,7 @@ class Client:
         repeatable: bool | None = None,
         headers: Mapping[str, str] | None = None,
         tries: int = LOST_TRIES,
+        busy_tries: int = BUSY_TRIES,
     ) -> requests.Response:
         """One request with its retries and redirects; the reply is 2xx.
 
@@ -167,7 +168,8 @@ class Client:
             timeout: Seconds without a byte of the reply; None waits as long as the connection lives.
             repeatable: Doing it twice is as good as once. By default true of GET, PUT and DELETE.
             headers: Besides those of every call.
-            tries: How often a lost connection is made again.
+            tries: How often a lost connection is made.
+            busy_tries: How often a server that says "come back later" is asked.
 
         Raises:
             ServerError: The reply is not 2xx.
@@ -190,7 +192,7 @@ class Client:
                 return reply
             is_busy = reply.status_code == 503 or (reply.status_code in (413, 429) and "Retry-After" in reply.headers)
             busy += 1
-            if not is_busy or busy >= BUSY_TRIES:
+            if not is_busy or busy >= busy_tries:
                 raise error_of(reply)
             self.sleep(_asked_to_wait(reply.headers.get("Retry-After"), busy))
 
@@ -369,7 +371,8 @@ class Client:
 
     def put_run(self, log_id: uuid.UUID, record: RunRecord) -> None:
         """Keep the record of a run of this process, or what changed in it. Our own server only."""
-        self.call("PUT", f"/tiledag/v1/runs/{log_id}", body=record, timeout=REPORT_SECONDS)
+        # Who calls has a back-off of its own, and other things to look after.
+        self.call("PUT", f"/tiledag/v1/runs/{log_id}", body=record, timeout=REPORT_SECONDS, tries=1, busy_tries=1)
 
     def logs(
         self,

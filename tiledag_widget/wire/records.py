@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["MOST_NODES_A_CALL", "RunExecution", "RunNode", "RunOwner", "RunRecord"]
+__all__ = ["MOST_NODES_A_CALL", "UNSENT", "RunExecution", "RunNode", "RunOwner", "RunRecord"]
 
 MOST_NODES_A_CALL = 2_000
+UNSENT = "unsent"
+"""Folder in the data folder for records that wait for a server, a file each: ``<id of the run>.<number>.json``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,642 @@
+"""The record of runs whose functions run here: sent to the server in the background, after the fact.
+
+**What is recorded.** A graph of local nodes only: its structure, statuses, and each attempt with its begin, end, error
+and output, on the embedded server (started when the graph has run, if none is running). On a configured server only
+with ``DAG(record=True)``. Of a graph with server nodes, which has its record there already, what ran here is added.
+``DAG(record=False)`` or ``TILEDAG_RECORD=0`` records nothing.
+
+**Guarantees**
+
+- Nothing here is waited for, and nothing here fails a run. A run costs the look at the settings when it starts and a
+  put into a queue when it ends; everything else happens on a thread of its own, with pauses while graphs run.
+- What waits to be sent is bounded (`MOST_WAITING` nodes) and holds no graph: results are let go as without a record.
+- A server that does not answer, or says "come back later", is asked again, less and less often. That it cannot be
+  had is said once.
+- What is not sent when the interpreter ends is left as files in the data folder; the next server takes them in.
+
+**Thread**: ``tiledag-record`` from `run.threads`, from the start of a recorded graph until it is on record.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import logging
+import math
+import os
+import queue
+import socket
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from ..core.snapshot import Window, window
+from ..core.states import CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, RUNNING, Mode, Status
+from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, safe_text
+from ..settings import BadSettings, data_folder, server_settings
+from ..wire.records import MOST_NODES_A_CALL, UNSENT, RunExecution, RunNode, RunOwner, RunRecord
+from .driver import running_drivers
+from .threads import threads
+
+if TYPE_CHECKING:
+    from ..wire.client import Client
+
+_log = logging.getLogger("tiledag_widget.run")
+
+GRACE_S: Final = 1.0
+"""From the end of a graph to the first attempt at a server: a script that ends there starts none."""
+LIVE_AFTER_S: Final = 5.0
+LIVE_EVERY_S: Final = 2.0
+REST: Final = 4.0
+"""While graphs run, the thread rests for so many times the time it has just used."""
+RETRY_S: Final = (1.0, 60.0)
+MOST_NODES: Final = 50_000
+"""A graph of more is not recorded."""
+MOST_WAITING: Final = 200_000
+MOST_FILES: Final = 1_000
+MOST_BYTES_A_CALL: Final = 4 << 20
+TEXT_LIMIT: Final = 64 * 1024
+EXIT_S: Final = 3.0
+_OFF: Final = ("0", "off", "false", "no")
+
+_STATUS: Final = {
+    NOT_STARTED: "QUEUED",
+    PARENT_FAILED: "QUEUED",  # as the contract has it of nodes that will not run
+    RUNNING: "RUNNING",
+    COMPLETED: "COMPLETED",
+    FAILED: "FAILED",
+    CANCELLED: "CANCELLED",
+}
+_RUN_STATUS: Final = {Status.COMPLETED: "succeeded", Status.FAILED: "failed", Status.CANCELLED: "cancelled"}
+
+
+class Graph(Protocol):
+    """What is asked of a graph here."""
+
+    name: str | None
+    _namespace: str | None
+    server_graph_uuid: uuid.UUID | None
+
+    @property
+    def _nodes(self) -> list[Any]: ...
+
+    @property
+    def _driver(self) -> Any: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One graph on its way to the record. Changed by the recorder's thread alone, but for `has_ended`."""
+
+    graph: Graph | None
+    """Held while it runs."""
+    ref: weakref.ref[Any]
+    log_id: uuid.UUID
+    is_ours: bool
+    """The whole record is made here; else the server has the run on record, and what ran here is added."""
+    client: Client | None
+    target: str | None
+    """Address of a configured server; None: the embedded one."""
+    due: float
+    is_asked_for: bool = False
+    """By ``record=True``; else nobody is told that there is no record."""
+    revision: int = 0
+    is_known: bool = False
+    """Its structure is on the way or sent."""
+    is_owned: bool = False
+    """The server was told which process this is."""
+    waiting: list[RunRecord] = field(default_factory=list)
+    tries: int = 0
+    has_ended: bool = False
+
+
+class Recorder:
+    """Keeps the records of the graphs of this process. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Condition()
+        self._news: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
+        self._runs: dict[_Run, None] = {}
+        self._is_working = False
+        self._is_closing = False
+        self._hurry = False
+        self._is_failing = False
+        self._told: set[str] = set()
+        self._can_serve: bool | None = None
+
+    # --- what graphs call -----------------------------------------------------------------------------------
+
+    def consider(self, graph: Graph, wanted: bool | None) -> None:
+        """Record a graph of local nodes that is about to start, if that is wanted. Never raises."""
+        if _is_off(wanted):
+            return
+        try:
+            target = server_settings().host
+        except BadSettings as error:
+            self._tell("settings", "runs are not recorded: %s", error)
+            return
+        if target is not None and not wanted:
+            return
+        if target is None and self._can_serve is False and not wanted:
+            return
+        if not graph._nodes:
+            return
+        if len(graph._nodes) > MOST_NODES:
+            self._tell("size", "graphs of more than %d nodes are not recorded", MOST_NODES)
+            return
+        due = _now() + LIVE_AFTER_S
+        self._watch(graph, _Run(graph, weakref.ref(graph), uuid.uuid4(), True, None, target, due, bool(wanted)))
+
+    def follow(self, graph: Graph, client: Client, log_id: uuid.UUID, wanted: bool | None) -> None:
+        """Add what runs here to the record that a server of ours has of a graph with server nodes."""
+        from .remote import reports
+
+        reports.post(lambda: _claim(client, log_id))
+        if _is_off(wanted):
+            return
+        if graph._driver.on_end is not None:
+            return  # its server has ended, and it has found another one with the same records
+        run = _Run(graph, weakref.ref(graph), log_id, False, client, client.url, _now(), is_known=True, is_owned=True)
+        self._watch(graph, run)
+        if graph._driver.machine.is_ended:
+            self._news.put(run)
+
+    def _watch(self, graph: Graph, run: _Run) -> None:
+        with self._guard:
+            self._runs[run] = None
+        graph._driver.on_end = lambda: self._ended(run)
+        self._start()
+
+    def _ended(self, run: _Run) -> None:
+        """Called inside the step that ends the graph, whose lock is held: must not wait for anything."""
+        self._news.put(run)
+        if not self._is_working:
+            self._start()
+
+    def _tell(self, what: str, text: str, *values: object) -> None:
+        """Warn, once for each kind of trouble; later ones are for who debugs."""
+        _log.log(logging.DEBUG if what in self._told else logging.WARNING, text, *values)
+        self._told.add(what)
+
+    # --- the thread -----------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        with self._guard:
+            if self._is_working or self._is_closing:
+                return
+            self._is_working = True
+        try:
+            threads.start(self._work, "tiledag-record")
+        except RuntimeError:  # the system gives no thread
+            self._is_working = False
+
+    def _work(self) -> None:
+        while True:
+            try:
+                self._take_news(self._pause())
+                if not self._is_closing:
+                    self._look_for_server()
+                    self._look_after_runs()
+            except Exception:
+                _log.exception("the records of runs could not be looked after")
+                time.sleep(RETRY_S[0])
+            with self._guard:
+                self._guard.notify_all()
+                if self._runs and not self._is_closing:
+                    continue
+                # 1. we see nothing left; 2. a graph ends and puts itself into the queue, and sees that we work; 3. we
+                # end. Saying that we do not work before looking once more settles it: one of the two sees the other.
+                self._is_working = False
+                if self._is_closing or self._news.empty():
+                    return
+                self._is_working = True
+
+    def _look_for_server(self) -> None:
+        """Lets go of what only the embedded server would take, where it is not installed."""
+        if self._can_serve is None:
+            # By name: the layers below the server need nothing of it but this door.
+            self._can_serve = not importlib.import_module("tiledag_widget.server.launch").missing()
+        if self._can_serve:
+            return
+        with self._guard:
+            runs = [run for run in self._runs if run.target is None]
+        for run in runs:
+            if run.is_asked_for:
+                self._tell("extra", "runs are not recorded: that needs `pip install 'tiledag-widget[server]'`")
+            self._forget(run)
+
+    def _pause(self) -> float:
+        """Seconds until something is due."""
+        with self._guard:
+            dues = [run.due for run in self._runs]
+            if self._hurry:
+                return 0.0
+        return max(0.0, min(dues, default=0.0) - _now())
+
+    def _take_news(self, patience: float) -> None:
+        try:
+            run = self._news.get(timeout=patience) if patience > 0 else self._news.get_nowait()
+        except queue.Empty:
+            return
+        while True:
+            if run is not None:
+                run.has_ended = True
+                # With a server at hand there is nothing to spare anybody.
+                run.due = _now() + (0.0 if run.client is not None else GRACE_S)
+                with self._guard:
+                    self._runs[run] = None
+            try:
+                run = self._news.get_nowait()
+            except queue.Empty:
+                return
+
+    def _look_after_runs(self) -> None:
+        with self._guard:
+            runs, hurry = list(self._runs), self._hurry
+        for run in runs:
+            if run.has_ended:
+                self._take_final(run)
+        self._drop_what_is_too_much()
+        for run in runs:
+            if self._is_closing:
+                return
+            if run.due > _now() and not hurry:
+                continue
+            began = _now()
+            if not run.has_ended:
+                self._take_changes(run)
+            self._send(run)
+            if running_drivers() and not hurry:
+                self._news_after((_now() - began) * REST)
+        with self._guard:
+            self._hurry = self._hurry and not hurry
+
+    def _news_after(self, seconds: float) -> None:
+        self._take_news(0)
+        time.sleep(min(seconds, 1.0))
+
+    # --- from graphs to records -----------------------------------------------------------------------------
+
+    def _take_final(self, run: _Run) -> None:
+        """The end of a run, once; after that the graph is not needed any more."""
+        graph = run.ref()
+        if graph is None or (run.graph is None and run.revision == graph._driver.machine.revision):
+            return
+        self._take_changes(run)
+        run.graph = None
+
+    def _take_changes(self, run: _Run) -> None:
+        graph = run.ref()
+        if graph is None:
+            return
+        run.revision, records = _records(graph, run.revision, run.is_known, run.is_ours)
+        run.is_known = True
+        run.waiting += records
+
+    def _drop_what_is_too_much(self) -> None:
+        with self._guard:
+            runs = list(self._runs)
+        total = sum(len(record.nodes or ()) for run in runs for record in run.waiting)
+        for run in runs:
+            if total <= MOST_WAITING:
+                return
+            if run.has_ended:
+                total -= sum(len(record.nodes or ()) for record in run.waiting)
+                self._forget(run)
+                self._tell("many", "too many runs wait to be recorded; the oldest are left out")
+
+    def _forget(self, run: _Run) -> None:
+        run.waiting.clear()
+        with self._guard:
+            self._runs.pop(run, None)
+
+    # --- to the server --------------------------------------------------------------------------------------
+
+    def _send(self, run: _Run) -> None:
+        if not run.is_owned and not run.has_ended:
+            run.is_owned = True
+            owner = _owner()
+            if owner is not None:
+                run.waiting.append(RunRecord(owner=owner))
+        try:
+            if run.waiting:
+                self._deliver(run)
+        except (ServerUnreachable, ServerNeeded, OSError) as error:
+            self._put_off(run, error)
+        except ServerError as error:
+            if error.http_status >= 500 or error.http_status == 429:
+                self._put_off(run, error)
+            else:
+                self._tell("refused", "the server does not take the record of a run: %s", error)
+                self._forget(run)
+        except InvalidBody as error:
+            self._tell("refused", "the server does not take the record of a run: %s", error)
+            self._forget(run)
+        else:
+            self._is_failing = False
+            run.tries = 0
+            if run.has_ended:
+                self._forget(run)
+            else:
+                run.due = _now() + LIVE_EVERY_S
+
+    def _put_off(self, run: _Run, error: BaseException) -> None:
+        self._tell("server", "runs cannot be recorded now, and go on without: %s", error)
+        if not run.is_ours and isinstance(error, ServerUnreachable):
+            run.client = None  # that server has ended; the next one has the same records
+        run.tries += 1
+        run.due = _now() + min(RETRY_S[0] * 2.0 ** min(run.tries - 1, 16), RETRY_S[1])
+        self._is_failing = True
+        with self._guard:
+            self._hurry = False
+
+    def _deliver(self, run: _Run) -> None:
+        from ..wire import client as wire_client
+
+        client = run.client if run.client is not None else wire_client.current(hold=False)
+        if run.is_ours and run.target is not None and client.url != run.target.rstrip("/"):
+            raise ServerUnreachable(f"another server than {run.target} is configured by now")
+        if run.is_ours and not client.is_ours():
+            if run.has_ended:
+                _report(client, run)
+            return
+        while run.waiting:
+            client.put_run(run.log_id, run.waiting[0])
+            del run.waiting[0]
+        graph = run.ref()
+        if graph is not None and run.is_ours:
+            graph.server_graph_uuid = run.log_id
+
+    # --- the end --------------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float) -> bool:
+        """Have what has ended sent now. False when the time is over, or the server does not answer."""
+        with self._guard:
+            if not self._runs and self._news.empty():
+                return True
+            self._hurry, self._is_failing = True, False
+            self._news.put(None)
+        self._start()
+        with self._guard:
+            self._guard.wait_for(self._is_flushed, timeout)
+            return not self._has_ended_ones()
+
+    def _is_flushed(self) -> bool:
+        return self._is_failing or not self._has_ended_ones()
+
+    def _has_ended_ones(self) -> bool:
+        return not self._news.empty() or any(run.has_ended for run in self._runs)
+
+    def close(self) -> None:
+        """End the thread, and leave what is not sent as files for the next server. May be called twice."""
+        with self._guard:
+            if not self._runs and not self._is_working:
+                return
+            self._is_closing = True
+            self._news.put(None)
+            self._guard.wait_for(lambda: not self._is_working, EXIT_S)
+        try:
+            self._take_news(0)
+            with self._guard:
+                runs, self._runs = list(self._runs), {}
+            for run in runs:
+                if run.has_ended:
+                    self._take_final(run)
+                if run.target is None or (run.client is not None and run.client.is_embedded):
+                    _leave(run)
+        except Exception:
+            _log.debug("records were lost at the end", exc_info=True)
+        finally:
+            self._is_closing = False
+
+    def forget(self) -> None:
+        """After a fork: the thread is not there in the child."""
+        self.__init__()  # type: ignore[misc]
+
+
+# --- from graphs to records ---------------------------------------------------------------------------------
+
+
+def _records(graph: Graph, since: int, is_known: bool, is_ours: bool) -> tuple[int, list[RunRecord]]:
+    """What changed after a revision, as records that each are small enough for a call; and the revision now."""
+    from .remote import parents_first  # late: it would cost each graph that starts first in a process 60 ms
+
+    driver = graph._driver
+    with driver.lock:
+        machine = driver.machine
+        revision = machine.revision
+        changed = window(machine, since)
+        status = machine.graph_status
+        is_ended = machine.is_ended
+        times = machine.started_at, machine.ended_at
+        nodes = list(graph._nodes)
+        parents = [tuple(own) for own in machine.graph.parents[: len(nodes)]] if not is_known else []
+    outputs = _outputs(graph, changed)
+    changes = {index: _node(nodes[index], changed, place, outputs) for place, index in enumerate(changed.nodes)}
+    if is_known:
+        listed = [node for index, node in changes.items() if is_ours or _ran_here(nodes[index], node)]
+    else:
+        listed = [_whole(nodes, index, parents[index], changes.get(index)) for index in parents_first(parents)]
+    first = RunRecord(
+        None if is_known else _name(graph.name),
+        graph._namespace,
+        None if is_known else _text_of(times[0]),
+        None if not is_ours else "running",
+        None if not is_ours else _text_of(times[0]),
+    )
+    records = [first] if first.created_at or first.status else []
+    records += [RunRecord(namespace=graph._namespace, nodes=piece) for piece in _pieces(listed)]
+    if is_ended and is_ours and status in _RUN_STATUS:  # after its nodes, never before
+        records.append(RunRecord(status=_RUN_STATUS[status], end_time=_text_of(times[1])))
+    return revision, records
+
+
+def _pieces(nodes: Sequence[RunNode]) -> Iterator[tuple[RunNode, ...]]:
+    piece: list[RunNode] = []
+    size = 0
+    for node in nodes:
+        piece.append(node)
+        size += sum(len(one.logs or "") + len(one.traceback or "") for one in node.executions or ())
+        if len(piece) >= MOST_NODES_A_CALL or size > MOST_BYTES_A_CALL:
+            yield tuple(piece)
+            piece, size = [], 0
+            time.sleep(0.001)  # others want the interpreter, too
+    if piece:
+        yield tuple(piece)
+
+
+def _ran_here(node: Any, state: RunNode) -> bool:
+    """Whether the server does not know better: it ran here, or failed before the server had heard of it."""
+    if not node._is_remote:
+        return node.mode is Mode.LOCAL
+    return state.status == "FAILED" and node.task_id() is None
+
+
+def _whole(nodes: Sequence[Any], index: int, parents: Sequence[int], change: RunNode | None) -> RunNode:
+    node = nodes[index]
+    return RunNode(
+        str(node.id),
+        change.status if change is not None else "QUEUED",
+        _name(node.name),
+        tuple([str(nodes[parent].id) for parent in parents]),
+        "client",
+        change.executions if change is not None else None,
+    )
+
+
+def _node(node: Any, changed: Window, place: int, outputs: dict[tuple[int, int], str]) -> RunNode:
+    index = changed.nodes[place]
+    attempts = [(one[1], one[2], one[4], one[5]) for one in changed.earlier.get(index, ())]
+    status, attempt = changed.status[place], changed.attempt[place]
+    began = changed.started[place]
+    if attempt and (status in (RUNNING, COMPLETED, FAILED) or not math.isnan(began)):
+        if not (attempts and attempts[-1][0] == attempt):
+            attempts.append((attempt, status, began, changed.ended[place]))
+    errors = node._past_errors
+    executions = [
+        _execution(number, code, began, ended, errors.get(number), outputs.get((index, number)))
+        for number, code, began, ended in attempts
+        if code in (RUNNING, COMPLETED, FAILED, CANCELLED)
+    ]
+    return RunNode(str(node.id), _STATUS[status], _name(node.name), executions=tuple(executions) or None)
+
+
+def _execution(
+    number: int, code: int, began: float, ended: float, error: BaseException | None, output: str | None
+) -> RunExecution:
+    if error is None or code == COMPLETED:
+        return RunExecution(number, _STATUS[code], _text_of(began), _text_of(ended), logs=output)
+    kind = type(error).__qualname__
+    if type(error).__module__ not in ("builtins", "__main__"):
+        kind = f"{type(error).__module__}.{kind}"
+    text = safe_text(error)
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    trace = _traceback_of(error)
+    message = message[:TEXT_LIMIT]
+    return RunExecution(number, _STATUS[code], _text_of(began), _text_of(ended), message, kind, trace, output)
+
+
+def _traceback_of(error: BaseException) -> str | None:
+    from ..wire.pickles import traceback_text_of
+
+    try:
+        return traceback_text_of(error)[-TEXT_LIMIT:]
+    except Exception:  # it holds words of the user's exception
+        return None
+
+
+def _outputs(graph: Graph, changed: Window) -> dict[tuple[int, int], str]:
+    """What the attempts at these nodes have printed, as far as this process has seen it."""
+    source = graph._driver.output
+    wanted = set(changed.nodes)
+    found: dict[tuple[int, int], list[str]] = {}
+    for block in source.blocks(*source.span()):
+        for text, node, attempt in zip(block.texts(), block.nodes, block.attempts, strict=True):
+            if node in wanted:
+                found.setdefault((node, attempt), []).append(text)
+    return {key: ("\n".join(lines) + "\n")[-TEXT_LIMIT:] for key, lines in found.items()}
+
+
+def _name(text: str | None) -> str | None:
+    from .remote import NAME_LIMIT
+
+    return text[:NAME_LIMIT] if text else None
+
+
+def _text_of(moment: float) -> str | None:
+    if math.isnan(moment):
+        return None
+    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def _now() -> float:
+    return time.monotonic()
+
+
+def _is_off(wanted: bool | None) -> bool:
+    return wanted is False or (wanted is None and os.environ.get("TILEDAG_RECORD", "").strip().lower() in _OFF)
+
+
+def _claim(client: Client, log_id: uuid.UUID) -> None:
+    owner = _owner()
+    if owner is not None:
+        client.put_run(log_id, RunRecord(owner=owner))
+
+
+def _owner() -> RunOwner | None:
+    """This process, for a server on the same machine to see when it has gone."""
+    try:
+        import psutil
+
+        return RunOwner(socket.gethostname(), os.getpid(), psutil.Process().create_time())
+    except Exception:  # not installed, or not allowed
+        return None
+
+
+# --- other ways to the record -------------------------------------------------------------------------------
+
+
+def _report(client: Client, run: _Run) -> None:
+    """To a server that is not ours: the contract has statuses only, and no times."""
+    from ..wire.models import LogStatus, TaskGraphLog, TaskGraphNodeMetadata, TaskStatus
+
+    nodes: dict[str, RunNode] = {}
+    name, status = None, None
+    for record in run.waiting:
+        name, status = name or record.name, record.status or status
+        for node in record.nodes or ():
+            before = nodes.get(node.client_node_uuid)
+            nodes[node.client_node_uuid] = (
+                node if before is None else RunNode(node.client_node_uuid, node.status, before.name, before.depends_on)
+            )
+    namespace = next((record.namespace for record in run.waiting if record.namespace), None)
+    namespace = namespace or client.namespace("run_job")
+    described = tuple(
+        [TaskGraphNodeMetadata(one.client_node_uuid, one.name, one.depends_on, "client") for one in nodes.values()]
+    )
+    log_id = client.create_log(namespace, TaskGraphLog(name=name, namespace=namespace, nodes=described))
+    run.waiting.clear()  # from here on it is there; a second try would make a second one
+    for one in nodes.values():
+        if one.status in ("COMPLETED", "FAILED", "CANCELLED"):
+            client.report_node(namespace, log_id, uuid.UUID(one.client_node_uuid), TaskStatus(one.status))
+    if status in ("succeeded", "failed", "cancelled"):
+        client.update_log(namespace, log_id, LogStatus(status))
+    graph = run.ref()
+    if graph is not None:
+        graph.server_graph_uuid = log_id
+
+
+def _leave(run: _Run) -> None:
+    """As files in the data folder, readable by their owner alone; the next server takes them in."""
+    import json
+
+    from ..wire.models import to_json
+
+    folder = data_folder().expanduser().absolute() / UNSENT
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for number, record in enumerate(run.waiting):
+        path = folder / f"{run.log_id}.{number:06}.json"
+        part = path.with_suffix(".part")
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+            json.dump(to_json(record), file)
+        os.replace(part, path)
+    files = sorted(folder.glob("*.json"), key=os.path.getmtime)
+    for old in files[: max(0, len(files) - MOST_FILES)]:
+        with contextlib.suppress(OSError):
+            old.unlink()
+
+
+recorder: Final = Recorder()
+
+# Made before the driver registers its hook for a graph that starts: its graphs end before this.
+atexit.register(recorder.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=recorder.forget)
+
+__all__ = ["Recorder", "recorder"]
