@@ -116,6 +116,7 @@ def test_an_array_by_its_path(server: Server) -> None:
     assert answer.value() == {"a": [1, 3, 2]}
 
 
+WORDS = ["create temporary table t (n int, s varchar(9))", "insert into t values (1, 'ab'), (2, 'AB'), (3, 'x')"]
 QUERIES: list[tuple[str, dict[str, Any], Any]] = [
     (f"select sum(a) as sum from `{SPARSE}`", {}, [{"sum": 6}]),
     (f"select sum(a) s from `{SPARSE}` where (`rows`, `cols`) in ((1,1), (2,4))", {}, [{"s": 3}]),
@@ -136,6 +137,50 @@ QUERIES: list[tuple[str, dict[str, Any], Any]] = [
     ("select 1.5 as f, 4.0 as i, 7 / 2 as d, NULL as n", {}, [{"d": 3.5, "f": 1.5, "i": 4, "n": None}]),
     ("select ifnull(null, 'x') as a, concat('a', 'b') as b, if(1 > 2, 3, 4) as c", {}, [{"a": "x", "b": "ab", "c": 4}]),
     ("set @a = 1", {}, []),
+    (
+        "select 1 = 1 as t, 'a' = 'A' as same, 'é' = 'E' as accent, true",
+        {},
+        [{"accent": 1, "same": 1, "t": 1, "true": 1}],
+    ),
+    (
+        "select 'a' = 'A' collate utf8_bin as b, binary 'a' = 'A' as c, 'b' like 'B' as l",
+        {},
+        [{"b": 0, "c": 0, "l": 1}],
+    ),
+    ("select s from t where s = 'AB' order by n", {"init_commands": WORDS}, [{"s": "ab"}, {"s": "AB"}]),
+    ("select s from t where s like 'a%' order by n", {"init_commands": WORDS}, [{"s": "ab"}, {"s": "AB"}]),
+    ("select s from t where s regexp '^X'", {"init_commands": WORDS}, [{"s": "x"}]),
+    ("select count(*) as c from t group by s order by s", {"init_commands": WORDS}, [{"c": 2}, {"c": 1}]),
+    (
+        "select a.n from t a join t b on a.s = b.s where b.n = 2 order by 1",
+        {"init_commands": WORDS},
+        [{"n": 1}, {"n": 2}],
+    ),
+    ("select @a := 4", {}, [{"@a := 4": 4}]),
+    ("select @a + @b as c", {"init_commands": ["select @a := 4, @b := @a + 1"]}, [{"c": 9}]),
+    ("select @m as m", {"init_commands": [f"select @m := max(a) from `{DENSE}`"]}, [{"m": 16}]),
+    ("select @m as m", {"init_commands": ["set @m = 7", f"select @m := a from `{DENSE}` where a > 99"]}, [{"m": 7}]),
+    ("select @x + @y as c", {"init_commands": [f"select min(a), max(a) into @x, @y from `{DENSE}`"]}, [{"c": 17}]),
+    (
+        f"select a, @n := @n + 1 as n, @n * 10 as m from `{DENSE}`, (select @n := 0) x where `rows` = 1 and a < 3",
+        {},
+        [{"a": 1, "m": 10, "n": 1}, {"a": 2, "m": 20, "n": 2}],
+    ),
+    (
+        f"select @s := @s - a as s from `{DENSE}` where `rows` = 1",
+        {"init_commands": ["set @s := 10"]},
+        [{"s": n} for n in (9, 7, 4, 0)],
+    ),
+    ("select substring_index('a.b.c', '.', -2) as s, find_in_set('b', 'a,b') as f", {}, [{"f": 2, "s": "b.c"}]),
+    ("select dayofweek('2024-01-07') as d, weekday('2024-01-07') as w", {}, [{"d": 1, "w": 6}]),
+    (
+        f"describe `{SPARSE}`",
+        {},
+        [
+            {"Field": name, "Key": key, "Null": "NO", "Type": "int32"}
+            for name, key in (("rows", "PRI"), ("cols", "PRI"), ("a", ""))
+        ],
+    ),
 ]
 
 
@@ -169,6 +214,11 @@ def test_rows_as_arrow_have_a_schema_even_if_there_are_none(server: Server) -> N
         ("select nope from `" + DENSE + "`", "nope"),
         ("select 1; select 2", "one statement"),
         ("select a from `tiledb://x/y`", "unknown array 'tiledb://x/y'"),
+        (f"insert into `{DENSE}` values (1, 1, 1)", "cannot be changed by a query"),
+        ("select 1 where (@a := 2) > 1", "a column of the outer select only"),
+        ("select @a := @a * 2", "only as a sum"),
+        ("select 1, 2 into @a", "2 columns for 1 variables"),
+        ("select a into @a from `" + DENSE + "`", "16 rows"),
     ],
 )
 def test_what_is_wrong_with_a_query_is_shown(server: Server, query: str, words: str) -> None:

@@ -16,13 +16,12 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow
-import sqlglot
 import tiledb
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from ..wire.models import ArrayDetails, ArrayRanges
 from .arrays import place_of, read
+from .dialect import COLLATION, MACROS, Assigned, Statement, parsed, to_engine, without_assignments
 
 __all__ = ["run"]
 
@@ -36,9 +35,9 @@ def run(job: Mapping[str, Any]) -> Any:
     session = _Session(job["array_uris"])
     try:
         for command in job["init_commands"]:
-            for statement in _parsed(command):
+            for statement in parsed(command):
                 session.execute(statement, ())
-        statements = _parsed(job["query"])
+        statements = parsed(job["query"])
         if len(statements) != 1:
             raise ValueError(f"the query must be one statement, got {len(statements)}; put others into init_commands")
         table = session.execute(statements[0], job["parameters"])
@@ -51,64 +50,6 @@ def run(job: Mapping[str, Any]) -> Any:
     return _as_rows(table) if job["result_format"] == "json" else table
 
 
-def _parsed(text: str) -> list[_Statement]:
-    try:
-        found = [one for one in sqlglot.parse(text, read="mysql") if one is not None]
-    except SqlglotError as error:
-        raise ValueError(_words_for(error, text)) from None
-    labels = _labels(text) if len(found) == 1 else None
-    return [_Statement(one, labels) for one in found]
-
-
-def _words_for(error: SqlglotError, text: str) -> str:
-    places = getattr(error, "errors", None)
-    if not places:
-        return f"the SQL cannot be parsed: {error}"
-    line, column = places[0]["line"] or 1, places[0]["col"] or 1
-    lines = text.splitlines() or [""]
-    shown = lines[min(line, len(lines)) - 1]
-    return (
-        f"the SQL cannot be parsed at line {line}, column {column}: "
-        f"{places[0]['description'].split('<Token')[0].strip()}"
-        f"\n{shown}\n{' ' * max(0, column - 1)}^"
-    )
-
-
-class _Statement:
-    """One parsed statement, and the words by which MariaDB names the columns without an alias."""
-
-    def __init__(self, tree: Any, labels: Sequence[str] | None) -> None:
-        self.tree = tree
-        self.labels = labels
-
-
-def _labels(text: str) -> list[str] | None:
-    """The text of each item between the first SELECT and its FROM; MariaDB names columns by it."""
-    tokens = sqlglot.tokenize(text, read="mysql")
-    if not tokens or tokens[0].text.upper() != "SELECT":
-        return None
-    start = tokens[1].start if len(tokens) > 1 and tokens[1].text.upper() != "DISTINCT" else None
-    depth, found = 0, []
-    for token in tokens[1:]:
-        word = token.text.upper()
-        if word in "([":
-            depth += 1
-        elif word in ")]":
-            depth -= 1
-        if depth == 0 and word in (",", "FROM", ";", "WHERE", "LIMIT", "UNION", "GROUP", "ORDER", "HAVING"):
-            if start is not None:
-                found.append(text[start : token.start].strip())
-            if word != ",":
-                return found
-            start = None
-        elif start is None:
-            if word != "DISTINCT":
-                start = token.start
-    if start is not None:
-        found.append(text[start:].strip().rstrip(";").strip())
-    return found
-
-
 class _Session:
     """One connection with its variables and the arrays read so far."""
 
@@ -117,42 +58,60 @@ class _Session:
         self._variables: dict[str, Any] = {}
         self._count = 0
         self._engine = duckdb.connect(":memory:")
-        self._engine.execute("SET enable_external_access = false")
+        self._engine.execute(f"SET enable_external_access = false; SET default_collation = '{COLLATION}'")
+        for macro in MACROS:
+            self._engine.execute(f"CREATE TEMPORARY MACRO {macro}")
 
     def close(self) -> None:
         self._engine.close()
 
-    def execute(self, statement: _Statement, parameters: Sequence[Any]) -> Any:
+    def execute(self, statement: Statement, parameters: Sequence[Any]) -> Any:
         """The rows of a statement; an empty table for one that has none."""
         tree = statement.tree
         if isinstance(tree, exp.Set):
             self._set(tree)
             return pyarrow.table({})
+        described = _described(tree)
+        if described is not None:
+            return _columns_of(self._uris, described)
+        _refuse_writes(tree)
         _name_columns(tree, statement.labels)
-        tree = self._with_variables(tree)
+        assigned = without_assignments(tree, self._variables)
+        tree = to_engine(tree, self._variables)
         self._bind_arrays(tree)
         text = tree.sql(dialect="duckdb")
         rows: Any = self._engine.sql(text, params=list(parameters)) if parameters else self._engine.sql(text)
-        has_rows = rows is not None and isinstance(tree, exp.Query)
-        return _plain(rows.to_arrow_table()) if has_rows else pyarrow.table({})
+        if rows is None or not isinstance(tree, exp.Query):
+            return pyarrow.table({})
+        table = _plain(rows.to_arrow_table())
+        self._remember(table, assigned)
+        return self._selected_into(table, statement.into) if statement.into else table
+
+    def _remember(self, table: Any, assigned: Assigned) -> None:
+        """The variables have the values of the last row; of no row, the values from before."""
+        for name, column in assigned.columns.items():
+            if table.num_rows:
+                self._variables[name] = table.column(column % table.num_columns)[table.num_rows - 1].as_py()
+
+    def _selected_into(self, table: Any, names: Sequence[str]) -> Any:
+        if table.num_columns != len(names):
+            raise ValueError(f"into: {table.num_columns} columns for {len(names)} variables")
+        if table.num_rows > 1:
+            raise ValueError(f"into: the select has {table.num_rows} rows; variables take one")
+        for name, column in zip(names, table.columns, strict=True):
+            if table.num_rows:
+                self._variables[name] = column[0].as_py()
+        return pyarrow.table({})
 
     def _set(self, tree: Any) -> None:
         for item in tree.expressions:
             equation = item.this
             if not (isinstance(equation, exp.EQ) and isinstance(equation.this, exp.Parameter)):
                 continue  # a setting of MariaDB that has no meaning here
-            value = self._with_variables(exp.select(equation.expression.copy()))
+            value = to_engine(exp.select(equation.expression.copy()), self._variables)
             self._bind_arrays(value)
-            (row,) = self._engine.sql(value.sql(dialect="duckdb")).fetchall()
-            self._variables[equation.this.name.lower()] = row[0]
-
-    def _with_variables(self, tree: Any) -> Any:
-        def replaced(node: Any) -> Any:
-            if isinstance(node, exp.Parameter):
-                return exp.convert(self._variables.get(node.name.lower()))
-            return node
-
-        return tree.transform(replaced)
+            table = _plain(self._engine.sql(value.sql(dialect="duckdb")).to_arrow_table())
+            self._variables[equation.this.name.lower()] = table.column(0)[0].as_py() if table.num_rows else None
 
     def _bind_arrays(self, tree: Any) -> None:
         """Reads the arrays that a statement names and puts them in place of their names."""
@@ -172,6 +131,26 @@ class _Session:
             if not table.alias:
                 table.set("alias", exp.TableAlias(this=exp.to_identifier(uri, quoted=True)))
             table.set("this", exp.to_identifier(known[key]))
+
+
+def _described(tree: Any) -> str | None:
+    """The array whose columns are asked for, by DESCRIBE or SHOW COLUMNS."""
+    if isinstance(tree, exp.Describe) and isinstance(tree.this, exp.Table) and _is_address(tree.this.name):
+        return str(tree.this.name)
+    if isinstance(tree, exp.Show) and str(tree.this).upper() == "COLUMNS" and tree.args.get("target") is not None:
+        name = tree.args["target"].name
+        return name if _is_address(name) else None
+    return None
+
+
+def _refuse_writes(tree: Any) -> None:
+    if isinstance(tree, (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop)):
+        target = tree.this.find(exp.Table) if tree.this is not None else None
+        if target is not None and _is_address(target.name):
+            raise ValueError(
+                f"the array {target.name!r} cannot be changed by a query; give output_uri to write a new one, "
+                "or write to it in an array UDF"
+            )
 
 
 def _name_columns(tree: Any, labels: Sequence[str] | None) -> None:
@@ -257,11 +236,7 @@ def _number(tree: Any) -> float | None:
 
 def _table_of(uris: Mapping[str, str], uri: str, wanted: set[str] | None, bounds: Bounds) -> Any:
     """The cells of an array as rows: the columns wanted, at least one."""
-    place = place_of(uris, uri)
-    try:
-        schema = tiledb.ArraySchema.load(place)
-    except tiledb.TileDBError as error:
-        raise ValueError(f"the array {uri!r} cannot be opened: {error}") from error
+    place, schema = _schema_of(uris, uri)
     dimensions = [schema.domain.dim(index) for index in range(schema.domain.ndim)]
     names = [dimension.name for dimension in dimensions]
     names += [schema.attr(index).name for index in range(schema.nattr)]
@@ -274,6 +249,32 @@ def _table_of(uris: Mapping[str, str], uri: str, wanted: set[str] | None, bounds
         selection = tuple(tuple(found or ()) for found in ranges)
         data = read({}, ArrayDetails(place, ArrayRanges(selection), tuple(chosen)))
     return pyarrow.table({name: _column(data[name]) for name in chosen})
+
+
+def _schema_of(uris: Mapping[str, str], uri: str) -> tuple[str, Any]:
+    place = place_of(uris, uri)
+    try:
+        return place, tiledb.ArraySchema.load(place)
+    except tiledb.TileDBError as error:
+        raise ValueError(f"the array {uri!r} cannot be opened: {error}") from error
+
+
+def _columns_of(uris: Mapping[str, str], uri: str) -> Any:
+    """What MariaDB's DESCRIBE says of a table, for an array."""
+    _, schema = _schema_of(uris, uri)
+    domain = schema.domain
+    found = [(domain.dim(index), "PRI", "NO") for index in range(domain.ndim)]
+    for index in range(schema.nattr):
+        attribute = schema.attr(index)
+        found.append((attribute, "", "YES" if attribute.isnullable else "NO"))
+    return pyarrow.table(
+        {
+            "Field": [one.name for one, _, _ in found],
+            "Type": [str(one.dtype) for one, _, _ in found],
+            "Null": [nullable for _, _, nullable in found],
+            "Key": [key for _, key, _ in found],
+        }
+    )
 
 
 def _range_of(dimension: Any, bound: tuple[float, float] | None) -> list[Any] | None:
@@ -304,18 +305,34 @@ def _column(values: Any) -> Any:
     mask = np.ma.getmaskarray(values).ravel() if np.ma.isMaskedArray(values) else None
     flat = np.asarray(values).ravel()
     if flat.dtype.kind in "OSU":
-        return pyarrow.array(flat.tolist(), mask=mask)
+        return _text_or_bytes(flat.tolist(), mask)
     if flat.dtype.kind == "M" and np.datetime_data(flat.dtype)[0] not in ("D", "s", "ms", "us", "ns"):
         flat = flat.astype("datetime64[s]")
     return pyarrow.array(flat, mask=mask)
+
+
+def _text_or_bytes(values: list[Any], mask: Any) -> Any:
+    """Cells of characters as text, which is what a query compares; bytes that are no text stay bytes."""
+    column = pyarrow.array(values, mask=mask)
+    if pyarrow.types.is_binary(column.type):
+        try:
+            return column.cast(pyarrow.string())
+        except pyarrow.ArrowInvalid:
+            return column
+    return column
 
 
 # --- rows ---------------------------------------------------------------------------------------------------
 
 
 def _plain(table: Any) -> Any:
-    """Sums and decimals as whole or floating numbers: a frame of Python decimals is of no use."""
+    """Rows as MariaDB has them: truth is 1 and 0, times have no zone, and no Python decimals, of no use in a frame."""
     for index, item in enumerate(table.schema):
+        if pyarrow.types.is_boolean(item.type):
+            table = table.set_column(index, item.name, table.column(index).cast(pyarrow.int8()))
+        if pyarrow.types.is_timestamp(item.type) and item.type.tz is not None:
+            plain = table.column(index).cast(pyarrow.timestamp(item.type.unit))
+            table = table.set_column(index, item.name, plain)
         if not pyarrow.types.is_decimal(item.type):
             continue
         kind = pyarrow.int64() if item.type.scale == 0 else pyarrow.float64()
