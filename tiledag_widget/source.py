@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .core.lines import LineSource
 from .core.snapshot import AttemptFacts, Columns, NodeFacts, Patch, RunInfo, Structure, structure_columns
 from .core.states import CANCELLED, FAILED, Status
 from .core.tape import Tape, record
@@ -115,6 +116,10 @@ class DagSource:
             reference=f"{self.reference}.nodes_by_name[{node.name!r}]",
             source=_source_code(node._function),
         )
+
+    @property
+    def lines(self) -> LineSource:
+        return self._driver.output
 
     def index_of(self, value: Any) -> int | None:
         from .node import Node

@@ -5,6 +5,7 @@ export const CONTROL_TYPE = "tiledag_command";
 export const CONTROL_REPLY = "tiledag_reply";
 export const CHUNK_BYTES = 240000;
 export const FIRST_BYTES = 256000;
+export const LOG_CUT = 4000;
 export const MERGE_S = 0.1;
 export const MERGE_BUSY_S = 0.15;
 export const HIDDEN_S = 1;
@@ -16,9 +17,9 @@ export type MarkKind = "card" | "stack" | "chain" | "band";
 
 export type Action = "retry" | "retry_failed" | "retry_from" | "cancel" | "cancel_graph" | "stop";
 
-export type Question = "node" | "preview" | "tape" | "export_html" | "export_mermaid" | "export_dot";
+export type Question = "node" | "preview" | "tape" | "export_html" | "export_mermaid" | "export_dot" | "log_lines" | "log_line" | "log_find" | "log_file";
 
-export type Housekeeping = "open" | "resync" | "tidy" | "visible" | "ping" | "withdraw";
+export type Housekeeping = "open" | "resync" | "tidy" | "visible" | "ping" | "withdraw" | "log_follow";
 
 /**
  * Columns over the marks: what is drawn together.
@@ -140,6 +141,67 @@ export interface Pong {
 }
 
 /**
+ * Rows of a log: the lines that a scope leaves, numbered from 0. ``first`` is the oldest that is kept, ``end`` the
+ * one that the next line will have. A line is ``[row, Unix time, node, attempt, level, text]``, and its whole length
+ * where the text was cut at `LOG_CUT`; ``level`` is 1 for stdout, 2 for stderr, else a level of `logging`.
+ */
+export interface LogLines {
+  first: number;
+  end: number;
+  start: number;
+  lines: unknown[][];
+}
+
+/**
+ * New lines for the views that asked for them by ``log_follow``; those of a view that does not follow are only
+ * counted.
+ */
+export interface LogPush {
+  type: "log";
+  views: Record<string, LogLines>;
+}
+
+/**
+ * Body of the reply to ``log_find``: match number ``at`` of ``count`` is in ``row`` (-1 for none); ``marks`` are
+ * the places with matches, of 240 over the whole log.
+ */
+export interface LogFound {
+  count: number;
+  at: number;
+  row: number;
+  marks: number[];
+  first: number;
+  end: number;
+}
+
+/**
+ * Which lines: ``nodes`` as pairs of first and last-but-one, all if not there; ``attempt``, 0 for all; ``least``, a
+ * level; ``stream``, 1 stdout, 2 stderr, 3 log records, 0 all.
+ */
+export interface LogScope {
+  nodes?: number[];
+  attempt?: number;
+  least?: number;
+  stream?: number;
+}
+
+/**
+ * Goes with the requests named ``log_...``. ``start`` and ``stop`` are rows; ``step`` is 1 for the next
+ * match after ``start``, -1 for the one before, 0 for the first from there on.
+ */
+export interface LogAsk {
+  scope?: LogScope;
+  start?: number;
+  stop?: number;
+  follow?: boolean;
+  text?: string;
+  is_case?: boolean;
+  is_regex?: boolean;
+  is_error?: boolean;
+  step?: number;
+}
+
+/**
  * What a page may ask. ``id`` is unique and repeated on each channel.
  *
  * ``graph`` is the `Picture`'s ``graph_id``, needed on the control channel; ``nodes`` are indices (actions; the first
@@ -156,6 +218,7 @@ export interface Request {
   view?: string;
   of?: string;
   asked?: number;
+  log?: LogAsk | null;
 }
 
 /** A line of a traceback. ``mine`` tells the user's code from libraries'; ``cell`` is the notebook cell's number. */

@@ -26,6 +26,7 @@ from tiledag_widget.core.snapshot import (
 )
 from tiledag_widget.core.states import AddNode, Cancel, Event, Retry, Status, Stop
 from tiledag_widget.core.tape import Tape, record
+from tiledag_widget.run.output import Output
 from tiledag_widget.view.opening import Arranged
 
 
@@ -43,6 +44,7 @@ class FakeSource:
         self.can_stop = can_stop
         self.version = 0
         self.calls: list[tuple[Any, ...]] = []
+        self.output = Output()
         self.listeners: list[Callable[[], None]] = []
         self.lock = threading.RLock()
         self.now = 1_700_000_000.0
@@ -82,6 +84,10 @@ class FakeSource:
     def tape(self) -> Tape:
         with self.lock:
             return record(self.machine.history)
+
+    @property
+    def lines(self) -> Output:
+        return self.output
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         self.listeners.append(listener)

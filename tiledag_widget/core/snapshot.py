@@ -6,9 +6,10 @@ import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, isnan
+from math import inf, isnan, nan
 from typing import Any, Final, Protocol
 
+from .lines import LineSource
 from .machine import GraphMachine, PastAttempt
 from .states import Status
 from .tape import Tape
@@ -62,6 +63,7 @@ class RunInfo:
         ended: Unix time of the end, or NaN.
         slots: The most nodes that run at once.
         can_stop: True if the executor can end a running node.
+        stale_since: Unix time of the last word of the server that runs the graph, while it does not answer; else NaN.
     """
 
     status: Status
@@ -71,6 +73,7 @@ class RunInfo:
     ended: float
     slots: int = 0
     can_stop: bool = False
+    stale_since: float = nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +291,10 @@ class GraphSource(Protocol):
         """
 
     def node(self, index: int) -> NodeFacts: ...
+
+    @property
+    def lines(self) -> LineSource:
+        """What the nodes print."""
 
     def index_of(self, value: Any) -> int | None:
         """Index of a node of this graph that was met among arguments, or None for any other value."""

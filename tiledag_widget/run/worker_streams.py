@@ -37,7 +37,7 @@ class _Stream(io.TextIOWrapper):
     """A text stream that sends whole lines, each piece marked with where it comes from."""
 
     def __init__(self, descriptor: int, level: int) -> None:
-        raw = open(descriptor, "wb", closefd=False)  # noqa: SIM115: it lives as long as the process
+        raw = open(descriptor, "wb", closefd=False)  # noqa: SIM115  (it lives as long as the process)
         super().__init__(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
         self._descriptor = descriptor
         self._level = level

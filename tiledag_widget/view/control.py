@@ -26,6 +26,7 @@ from typing import Any, Final, TypedDict, get_args
 from ..core.snapshot import GraphSource
 from .details import node_detail, preview
 from .feed import Feed
+from .log_lines import LogDesk, NoLines
 from .messages import BUSY_S, CONTROL_REPLY, CONTROL_TYPE, Ack, Action, Housekeeping, Question, Queued, Reply, Sent
 from .worker import PATIENCE_S, Worker
 
@@ -58,6 +59,7 @@ class Checked(TypedDict):
     view: str
     of: str
     asked: float
+    log: object
 
 
 def check(request: object) -> Checked:
@@ -85,6 +87,7 @@ def check(request: object) -> Checked:
         "view": view[:LONGEST_ID] if isinstance(view, str) else "",
         "of": of[:LONGEST_ID] if isinstance(of, str) else "",
         "asked": float(asked) if isinstance(asked, (int, float)) else math.inf,
+        "log": request.get("log"),
     }
 
 
@@ -96,6 +99,7 @@ class Desk:
         feed: What its pages are told.
         actions: Where actions run.
         questions: Where questions are answered; a thread of its own by default.
+        log: Knows what the nodes print.
     """
 
     def __init__(
@@ -105,6 +109,7 @@ class Desk:
         *,
         actions: Worker = ACTION_WORKER,
         questions: Worker | None = None,
+        log: LogDesk | None = None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
@@ -115,6 +120,7 @@ class Desk:
         self._lock = threading.Lock()
         self._taken: OrderedDict[str, Future[Ack | None]] = OrderedDict()
         self._withdrawn: OrderedDict[str, None] = OrderedDict()
+        self.log = log or LogDesk(NoLines(), list, int)
         _DESKS[source.graph_id] = self
 
     def take(self, request: object) -> Future[Ack | None]:
@@ -136,7 +142,10 @@ class Desk:
             if len(self._taken) > REMEMBERED:
                 self._taken.popitem(last=False)
         kind = checked["kind"]
-        if kind in ACTIONS:
+        if kind.startswith("log_") and kind in QUESTIONS:
+            answer.set_result(None)
+            self.log.worker.submit(lambda: self._reply(checked))
+        elif kind in ACTIONS:
             self._actions.submit(lambda: self._act(checked, answer))
         elif kind in QUESTIONS:
             answer.set_result(None)
@@ -199,12 +208,16 @@ class Desk:
     def _reply(self, request: Checked) -> None:
         reply: Reply = {"type": "reply", "id": request["id"], "body": None, "error": None}
         try:
-            reply["body"] = self._look_up(request["kind"], request["nodes"])
+            reply["body"] = self._look_up(request["kind"], request["nodes"], request["log"])
         except BaseException as error:  # what a user's repr raises may be anything
             reply["error"] = f"{type(error).__name__}: {_text(error)}"[:2000]
         self._feed.answer(reply)
 
-    def _look_up(self, kind: str, nodes: list[int]) -> dict[str, Any]:
+    def _look_up(self, kind: str, nodes: list[int], log: object) -> dict[str, Any]:
+        if kind == "log_file":
+            return dict(self._log_file(log))
+        if kind.startswith("log_"):
+            return self.log.answer(kind, log)
         if kind == "tape":
             return dict(Sent(number=self._feed.send_column("tape", self._source.tape().to_bytes()), name=""))
         if kind.startswith("export_"):
@@ -215,6 +228,12 @@ class Desk:
         if kind == "preview":
             return dict(preview(self._source.result(nodes[0])))
         return dict(node_detail(self._source.node(nodes[0]), self._source))
+
+    def _log_file(self, log: object) -> Sent:
+        from . import export
+
+        name = export.file_name(self._source.title, "html").removesuffix(".html") + ".log"
+        return Sent(number=self._feed.send_column("file", self.log.file(log).encode(errors="replace")), name=name)
 
     def _export(self, form: str) -> tuple[str, str]:
         from . import export
@@ -230,6 +249,8 @@ class Desk:
                 self._withdrawn[request["of"]] = None
                 if len(self._withdrawn) > REMEMBERED:
                     self._withdrawn.popitem(last=False)
+        elif kind == "log_follow":
+            self.log.follow(request["view"], request["log"])
         elif kind == "visible":
             self._feed.set_visible(request["view"], request["visible"])
         elif kind == "ping":

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from ..core.snapshot import GraphSource, Patch, RunInfo
 from ..core.states import FAILED
+from .log_lines import LogDesk, lines_of
 from .messages import (
     CHUNK_BYTES,
     HEARTBEAT_S,
@@ -53,7 +54,7 @@ GLANCE_S: Final = 0.025
 wait for the merge time."""
 RAW_BYTES: Final = 100_000
 """Patches above this are deflated."""
-KEEP_PATCH, KEEP_BULK = 1, 4
+KEEP_PATCH, KEEP_LOG, KEEP_BULK = 1, 2, 4
 """Messages a second left to more urgent ones."""
 RESTRUCTURE_FACTOR: Final = 4
 """A graph that grows is laid out anew after this many times what the last layout took: while somebody builds a
@@ -120,6 +121,7 @@ class Feed:
         self._sent_at = -HIDDEN_S
         self._pace = MERGE_S
         self._has_logged = False
+        self.log = LogDesk(lines_of(source), lambda: source.structure().names, lambda: wake(self))
 
     # --- from any thread --------------------------------------------------------------------------------
 
@@ -180,6 +182,7 @@ class Feed:
             unsubscribe, self._unsubscribe = self._unsubscribe, None
         if unsubscribe is not None:
             unsubscribe()
+        self.log.close()
         self._answers.clear()
         self._asked.clear()
 
@@ -199,6 +202,7 @@ class Feed:
             self._tick_records,
             self._tick_changes,
             self._tick_answers,
+            self._tick_log,
             self._tick_bulk,
             self._tick_beat,
         )
@@ -345,6 +349,16 @@ class Feed:
                 return free
             self._transmit((self._answers.popleft(), []), now)
         return None
+
+    def _tick_log(self, now: float) -> float | None:
+        """New lines of the log, after what is said about the graph."""
+        free = self._budget.free_at(now, KEEP_LOG)
+        if free > now:
+            return free
+        message, again = self.log.due(now)
+        if message is not None:
+            self._transmit((message, []), now)
+        return again
 
     def _tick_bulk(self, now: float) -> float | None:
         while self._bulk and not self._records:

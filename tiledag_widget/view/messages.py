@@ -51,6 +51,8 @@ CONTROL_TYPE: Final = "tiledag_command"
 CONTROL_REPLY: Final = "tiledag_reply"
 CHUNK_BYTES: Final = 240_000
 FIRST_BYTES: Final = 256_000
+LOG_CUT: Final = 4_000
+"""Characters of a line of a log that are sent before somebody asks for all of it."""
 MERGE_S: Final = 0.1
 """Changes are sent at once if this long has passed since the last message, else when it has."""
 MERGE_BUSY_S: Final = 0.15
@@ -187,9 +189,76 @@ class Pong(TypedDict):
     now: float
 
 
+class LogLines(TypedDict):
+    """Rows of a log: the lines that a scope leaves, numbered from 0. ``first`` is the oldest that is kept, ``end`` the
+    one that the next line will have. A line is ``[row, Unix time, node, attempt, level, text]``, and its whole length
+    where the text was cut at `LOG_CUT`; ``level`` is 1 for stdout, 2 for stderr, else a level of `logging`."""
+
+    first: int
+    end: int
+    start: int
+    lines: list[list[Any]]
+
+
+class LogPush(TypedDict):
+    """New lines for the views that asked for them by ``log_follow``; those of a view that does not follow are only
+    counted."""
+
+    type: Literal["log"]
+    views: dict[str, LogLines]
+
+
+class LogFound(TypedDict):
+    """Body of the reply to ``log_find``: match number ``at`` of ``count`` is in ``row`` (-1 for none); ``marks`` are
+    the places with matches, of 240 over the whole log."""
+
+    count: int
+    at: int
+    row: int
+    marks: list[int]
+    first: int
+    end: int
+
+
+class LogScope(TypedDict, total=False):
+    """Which lines: ``nodes`` as pairs of first and last-but-one, all if not there; ``attempt``, 0 for all; ``least``, a
+    level; ``stream``, 1 stdout, 2 stderr, 3 log records, 0 all."""
+
+    nodes: list[int]
+    attempt: int
+    least: int
+    stream: int
+
+
+class LogAsk(TypedDict, total=False):
+    """Goes with the requests named ``log_...``. ``start`` and ``stop`` are rows; ``step`` is 1 for the next
+    match after ``start``, -1 for the one before, 0 for the first from there on."""
+
+    scope: LogScope
+    start: int
+    stop: int
+    follow: bool
+    text: str
+    is_case: bool
+    is_regex: bool
+    is_error: bool
+    step: int
+
+
 Action = Literal["retry", "retry_failed", "retry_from", "cancel", "cancel_graph", "stop"]
-Question = Literal["node", "preview", "tape", "export_html", "export_mermaid", "export_dot"]
-Housekeeping = Literal["open", "resync", "tidy", "visible", "ping", "withdraw"]
+Question = Literal[
+    "node",
+    "preview",
+    "tape",
+    "export_html",
+    "export_mermaid",
+    "export_dot",
+    "log_lines",
+    "log_line",
+    "log_find",
+    "log_file",
+]
+Housekeeping = Literal["open", "resync", "tidy", "visible", "ping", "withdraw", "log_follow"]
 
 
 class Request(TypedDict, total=False):
@@ -209,6 +278,7 @@ class Request(TypedDict, total=False):
     view: str
     of: str
     asked: float
+    log: LogAsk | None
 
 
 class Frame(TypedDict):

@@ -89,7 +89,7 @@ class GraphWidget(anywidget.AnyWidget):
             version=package_version(),
             is_still=not auto_update,
         )
-        self._desk = Desk(source, self._feed)
+        self._desk = Desk(source, self._feed, log=self._feed.log)
         for name, value in (("graph_id", source.graph_id), ("title", source.title), ("auto_update", auto_update)):
             self.set_trait(name, value)
         super().__init__(_esm=front_end("widget.js"), _css=front_end("widget.css"))
