@@ -111,6 +111,9 @@ class Observer(Protocol):
 class Driver:
     """Runs one graph. See the module's guarantees."""
 
+    runs_here = True
+    """False where nodes run elsewhere, and go on when this process ends."""
+
     def __init__(self, observer: Observer, executor: Executor, max_workers: int, label: str) -> None:
         self.machine = GraphMachine()
         self.tasks: list[Task] = []
@@ -717,19 +720,23 @@ _uninterrupted = _InterruptGate
 
 def _at_exit() -> None:
     """Nothing not yet started starts; running functions finish. Then the interpreter may go."""
-    for driver in running_drivers():
+    for driver in _running_here():
         try:
             driver.cancel(None)
         except Exception:
             _log.exception("could not cancel a graph at exit")
-    for driver in running_drivers():
+    for driver in _running_here():
         driver.wait_until_ended()
     for driver in list(_all):
         driver.wait_until_reported(LAST_WORDS_S)
 
 
+def _running_here() -> list[Driver]:
+    return [driver for driver in running_drivers() if driver.runs_here]
+
+
 def _cancel_not_started() -> None:
-    for driver in running_drivers():
+    for driver in _running_here():
         driver.cancel(None)
 
 

@@ -333,6 +333,9 @@ def shutdown() -> None:
     record = sys.modules.get(f"{__package__}.record")
     if record is not None:
         record.recorder.close()
+    batch = sys.modules.get(f"{__package__}.batch")
+    if batch is not None:
+        batch.detach_all()
     client = sys.modules.get("tiledag_widget.wire.client")
     if client is not None:
         client.close()
