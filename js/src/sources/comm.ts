@@ -13,6 +13,9 @@ import {
   type ColumnChunk,
   CONTROL_REPLY,
   CONTROL_TYPE,
+  type LogAsk,
+  type LogLines,
+  type LogPush,
   type PatchHead,
   type Picture,
   QUIET_S,
@@ -50,7 +53,7 @@ interface Asked {
   reject(error: Error): void;
 }
 
-type Incoming = Picture | ColumnChunk | PatchHead | Beat | Ack | Reply;
+type Incoming = Picture | ColumnChunk | PatchHead | Beat | Ack | Reply | LogPush;
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
@@ -72,6 +75,7 @@ export class CommSource implements Source {
   private readonly questions = new Map<string, Asked>();
   private readonly waiters = new Map<string, (pending: Pending) => void>();
   private readonly visible = new Map<string, boolean>();
+  private readonly followers = new Map<string, { log: LogAsk; hear: (lines: LogLines) => void }>();
   private readonly seenKernels = new WeakSet<object>();
   private openedAt = 0;
   private wait = FIRST_WAIT_MS;
@@ -147,7 +151,7 @@ export class CommSource implements Source {
     this.answer(pending, true, say("actions.withdrawn"), 0);
   }
 
-  ask(question: Question, node: number, signal?: AbortSignal): Promise<Record<string, unknown>> {
+  ask(question: Question, node: number, signal?: AbortSignal, log?: LogAsk): Promise<Record<string, unknown>> {
     if (this.connection.state === "detached" || this.signal.aborted)
       return Promise.reject(new Error(say("connection.cannot")));
     const id = makeId();
@@ -158,8 +162,20 @@ export class CommSource implements Source {
       };
       signal?.addEventListener("abort", giveUp, { once: true });
       if (signal?.aborted) giveUp();
-      else this.sendBoth({ id, kind: question, nodes: [node] });
+      else this.sendBoth({ id, kind: question, nodes: [node], ...(log && { log }) });
     });
+  }
+
+  follow(view: string, log: LogAsk, hear: (lines: LogLines) => void, signal: AbortSignal): void {
+    const isNew = !this.followers.has(view);
+    this.followers.set(view, { log, hear });
+    this.sendBoth({ id: makeId(), kind: "log_follow", view, log });
+    if (!isNew) return;
+    const end = (): void => {
+      this.followers.delete(view);
+      if (!this.signal.aborted) this.sendBoth({ id: makeId(), kind: "log_follow", view, log: null });
+    };
+    signal.addEventListener("abort", end, { once: true });
   }
 
   setVisible(view: string, isVisible: boolean): void {
@@ -207,6 +223,9 @@ export class CommSource implements Source {
         return;
       case "reply":
         this.receiveReply(content);
+        return;
+      case "log":
+        for (const [view, lines] of Object.entries(content.views)) this.followers.get(view)?.hear(lines);
         return;
       case "picture":
       case "columns":
@@ -333,6 +352,7 @@ export class CommSource implements Source {
   private comeBack(): void {
     this.wait = FIRST_WAIT_MS;
     this.sendBoth({ id: makeId(), kind: "resync" });
+    for (const [view, { log }] of this.followers) this.sendBoth({ id: makeId(), kind: "log_follow", view, log });
     for (const [view, isVisible] of this.visible) {
       this.sendBoth({ id: makeId(), kind: "visible", view, visible: isVisible });
     }

@@ -1,6 +1,6 @@
 // What a view stands on: a store that is kept up to date, and somebody who answers.
 import type { Store } from "../model/store.ts";
-import type { Action, Question } from "../protocol.ts";
+import type { Action, LogAsk, LogLines, Question } from "../protocol.ts";
 
 /**
  * `connecting`: nothing has come yet. `live`: messages come or nothing runs. `quiet`: a run is active but says nothing.
@@ -46,7 +46,9 @@ export interface Source {
   /** Take back an action that has no answer yet: it is refused, also by the kernel if that has not begun with it. */
   withdraw(pending: Pending): void;
   /** Ask about a node. Rejects with words for people, or with an AbortError. */
-  ask(question: Question, node: number, signal?: AbortSignal): Promise<Record<string, unknown>>;
+  ask(question: Question, node: number, signal?: AbortSignal, log?: LogAsk): Promise<Record<string, unknown>>;
+  /** Hear of new lines of the log until `signal` fires; asking again under the same name changes what is heard. */
+  follow?(view: string, log: LogAsk, hear: (lines: LogLines) => void, signal: AbortSignal): void;
   /** Whether somebody can see this view: what is not seen is told less often. */
   setVisible(view: string, isVisible: boolean): void;
   /** Ask for everything again. */
