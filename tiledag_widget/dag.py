@@ -116,7 +116,7 @@ class DAG:
         self._use_processes = bool(use_processes)
         chosen = executors.choose(executor, self._use_processes)
         self._observer = _Callbacks(self, done_callback, update_callback)
-        self._driver = Driver(self._observer, chosen, self.max_workers, str(name or self.id))
+        self._driver = self._new_driver(chosen, executor)
         if self._observer.done or self._observer.update:
             self._driver.expect_callbacks()
         self._nodes = cast("list[Node[Any]]", self._driver.tasks)
@@ -129,18 +129,45 @@ class DAG:
         self._record = None if record is None else bool(record)
         self._build_lock = threading.RLock()
 
+    def _new_driver(self, chosen: executors.Executor, executor: Any) -> Driver:
+        label = str(self.name or self.id)
+        if self.mode is not Mode.BATCH:
+            return Driver(self._observer, chosen, self.max_workers, label)
+        if executor is not None:
+            raise ValueError("executor=... runs local functions; a BATCH graph runs on the server as a whole")
+        from .run.batch import BatchDriver
+
+        return BatchDriver(self, Node, self._observer, self.max_workers, label)
+
     # --- identity ---------------------------------------------------------------------------------------
 
     _has_no_pickled_form = True
 
     @classmethod
-    def attach(cls, uuid: Any) -> DAG:
-        """The graph of a BATCH run that a server has on record, to follow it from here.
+    def attach(cls, uuid: Any, namespace: str | None = None) -> DAG:
+        """The graph of a run that a server has on record: to follow it while it runs, and to read it afterwards.
+
+        Names, structure, statuses, errors and results are those of the server. The run of a BATCH graph can be
+        cancelled and retried from here; of any other only its record is there.
+
+        Args:
+            uuid: ``DAG.server_graph_uuid``, or the ``uuid`` of a log.
+            namespace: Whose run it is; where calls of yours are charged if None.
 
         Raises:
-            ServerNeeded: Always: this version runs no BATCH graphs.
+            ServerNeeded: There is no server.
+            ServerError: It has no such run.
+            ServerUnreachable: It does not answer.
         """
-        raise _server_needed("DAG.attach", f"run {uuid}")
+        from .batch_node import attach
+        from .wire import client as wire_client
+
+        client = wire_client.current()
+        namespace = namespace or client.namespace("run_job")
+        log = client.log(namespace, str(getattr(uuid, "uuid", uuid)))
+        dag = cls(name=log.name, namespace=namespace, mode=Mode.BATCH)
+        attach(dag, client, namespace, log)
+        return dag
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -281,24 +308,23 @@ class DAG:
         Args:
             func: A function, or the name of a registered one (``namespace/name``).
             *args: Positional arguments.
-            **kwargs: Keyword arguments and options for the server. ``local_mode=True`` is `submit_local`.
+            **kwargs: Keyword arguments and options for the server. ``local_mode=True`` is `submit_local`. In a BATCH
+                graph also ``resources``, ``timeout``, ``deadline`` and ``retry_strategy``.
 
         Raises:
-            ServerNeeded: The graph is BATCH, and this version does not run those.
+            ValueError: An option does not fit.
         """
         if "local_mode" in kwargs:
             local = kwargs.pop("local_mode") or kwargs.get("mode") is Mode.LOCAL
             if local:
                 kwargs.pop("mode", None)
                 return self.submit_local(cast("Callable[..., Any]", func), *args, **kwargs)
-        if self.mode is Mode.REALTIME:
+        if self.mode is not Mode.LOCAL:
+            self._check_mode(kwargs)
             kwargs.pop("mode", None)
             if not callable(func) and not isinstance(func, str):
                 raise TypeError(f"submit_udf takes a function or the name of a registered one, got {func!r}")
             return self._submit_to_server("udf", full_name(func), full_name(func), func, args, kwargs)
-        if self.mode is Mode.BATCH:
-            self._check_mode(kwargs)
-            raise _server_needed("submit_udf", f"function {full_name(func)}")
         if not callable(func):
             raise _server_needed("submit_udf", full_name(func))
         kwargs.pop("mode", None)
@@ -316,13 +342,28 @@ class DAG:
     ) -> Node[Any]:
         """Add a function that the server runs once for each item of another node's list (BATCH only).
 
+        Its result is the list of what the function returned, in the order of the items.
+
+        Args:
+            func: A function, or the name of a registered one.
+            *args: Positional arguments; the node that is expanded stands for one item, other nodes for their results.
+            expand_node_output: The node whose result is a list; None: the function runs once.
+            **kwargs: Keyword arguments, and options as of `submit_udf`.
+
         Raises:
-            ValueError: The graph is not BATCH.
-            ServerNeeded: There is no server.
+            ValueError: The graph is not BATCH, or the expanded node is not part of it.
+
+        Example:
+            >>> from tiledag_widget import DAG, Mode
+            >>> dag = DAG(mode=Mode.BATCH)
+            >>> months = dag.submit_udf(lambda: [1, 2, 3])
+            >>> stage = dag.submit_udf_stage(lambda month: month * 10, months, expand_node_output=months)
+            >>> stage in months.children.values()
+            True
         """
         if "local_mode" in kwargs or self.mode is not Mode.BATCH:
             raise ValueError("Stage nodes are only supported for BATCH mode DAGs.")
-        raise _server_needed("submit_udf_stage", f"stage {full_name(func)}")
+        return self.submit_udf(func, *args, expand_node_output=expand_node_output, **kwargs)
 
     def submit_array_udf(self, func: Any, *args: Any, **kwargs: Any) -> Node[Any]:
         """Add a function over a TileDB array, which runs on the task-graph server.
@@ -333,11 +374,11 @@ class DAG:
             **kwargs: ``ranges``, ``attrs``, ``layout``, options for the server, and what the function gets by name.
 
         Raises:
-            ServerNeeded: The graph is LOCAL, or BATCH, which this version does not run.
+            ServerNeeded: The graph is LOCAL.
         """
         self._check_mode(kwargs)
         label = f"array {func!r}" if isinstance(func, str) else full_name(func)
-        if self.mode is not Mode.REALTIME:
+        if self.mode is Mode.LOCAL:
             raise _server_needed("submit_array_udf", label)
         kwargs.pop("mode", None)
         return self._submit_to_server("array", label, full_name(func), None, (func, *args), kwargs)
@@ -352,12 +393,12 @@ class DAG:
 
         Raises:
             TypeError: No query is given.
-            ServerNeeded: The graph is LOCAL, or BATCH, which this version does not run.
+            ServerNeeded: The graph is LOCAL.
         """
         if not args and "sql" not in kwargs:
             raise TypeError("submit_sql needs the query as its first argument")
         self._check_mode(kwargs)
-        if self.mode is not Mode.REALTIME:
+        if self.mode is Mode.LOCAL:
             raise _server_needed("submit_sql", "SQL query")
         kwargs.pop("mode", None)
         return self._submit_to_server("sql", "SQL query", "SQL query", None, args, kwargs)
@@ -371,6 +412,14 @@ class DAG:
 
         name = kwargs.pop("name", None)
         options = {key: kwargs.pop(key) for key in SERVER_OPTIONS.intersection(kwargs)}
+        work = Work(kind, label, function, options)
+        if self.mode is Mode.BATCH:
+            from .batch_node import BatchNode
+
+            with self._build_lock:
+                if name is None:
+                    name = self._unused_name(fallback_name)
+                return self._join(BatchNode(work, *args, name=name, dag=self, **kwargs), name)
         unused = [key for key in ("retry_strategy", "deadline") if options.get(key)]
         if unused:
             warnings.warn(
@@ -378,7 +427,6 @@ class DAG:
                 UserWarning,
                 stacklevel=3,
             )
-        work = Work(kind, label, function, options)
         self._remote_run()
         with self._build_lock:  # from the look for a free name to its use
             if name is None:
@@ -399,13 +447,15 @@ class DAG:
     def _follow(self, client: Any, log_id: uuid.UUID) -> None:
         from .run.record import recorder
 
-        recorder.follow(self, client, log_id, self._record)
+        recorder.follow(self, client, log_id)
 
     def add_node(
         self, func_exec: Callable[..., Any], *args: Any, name: str | None = None, local_mode: bool = True, **kwargs: Any
     ) -> Node[Any]:
         """Deprecated; use `submit_local`. Add a function that runs here, named by its id if not named."""
         warnings.warn("DAG.add_node is deprecated: use submit_local", DeprecationWarning, stacklevel=2)
+        if self.mode is Mode.BATCH:
+            return self.submit_udf(func_exec, *args, name=name, **kwargs)
         mode = Mode.LOCAL if local_mode else Mode.REALTIME
         return self._join(Node(func_exec, *args, name=name, dag=self, mode=mode, **kwargs), name)
 
@@ -422,6 +472,8 @@ class DAG:
             raise ValueError(f"{node!r} is part of another graph and cannot join this one")
         if node._index >= 0:
             return node
+        if self.mode is Mode.BATCH and not node._is_remote:
+            raise ValueError(f"{node!r} was made for this process; add nodes to a BATCH graph with submit_udf")
         _check_joined(node)
         strange = [parent for parent in node._parents if parent.dag is not self]
         if strange:
@@ -523,11 +575,16 @@ class DAG:
     def compute(self) -> None:
         """Start the graph and return at once (with ``executor="inline"``: at the end). A second call does nothing.
 
+        A BATCH graph is uploaded before this returns; from then on it needs this process no more.
+
         Raises:
+            NotPicklable: The graph is BATCH, and something in it cannot be sent; its node and place are named.
             ServerNeeded: The graph is BATCH, and there is no server.
+            ServerError, ServerUnreachable: The graph is BATCH, and the server does not take it.
         """
-        if self.mode is Mode.BATCH:
-            raise _server_needed("compute", "a BATCH graph")
+        if not self._driver.runs_here:
+            self._driver.start()
+            return
         ignored = [name for name in ("retry_strategy", "workflow_retry_strategy", "deadline") if getattr(self, name)]
         if ignored and not self._driver.machine.is_started:
             warnings.warn(

@@ -157,6 +157,8 @@ class BatchDriver(Driver):
         self._held: Word | None = None
         """A word that would end the graph before the server has said that the run is over: it may try again."""
         self._outcomes: dict[int, Outcome] = {}
+        self._past_tasks: dict[tuple[int, int], str] = {}
+        """Executions of attempts that others followed, by node and attempt."""
         self._indices: dict[str, int] = {}
         self._fetched = 0
         self._following = False
@@ -482,7 +484,7 @@ class BatchDriver(Driver):
             return
         if event.kind == "attempt":
             outcome = _outcome_in(event)
-            self._remember(index, outcome.as_error(self.tasks[index].name))
+            self._remember(index, outcome)
             self._take(self._mirror.again(index, event.attempt or 0, at))
         elif event.kind == "node":
             word = self._word_of(event, index, at)
@@ -614,9 +616,17 @@ class BatchDriver(Driver):
             elif type(command) is Changed:
                 if command.status == NOT_STARTED:
                     self._is_end_told = False
+                    self._put_away(command.node)
                 else:
                     self._settle(command.node, command.status)
             super()._take([command])
+
+    def _put_away(self, node: int) -> None:
+        """The node will run again: its execution is one of the past."""
+        outcome = self._outcomes.get(node)
+        kept = self.machine.past.get(node)
+        if outcome is not None and outcome.task is not None and kept:
+            self._past_tasks.setdefault((node, kept[-1][1]), outcome.task)
 
     def _settle(self, node: int, status: int) -> None:
         task: Any = self.tasks[node]
@@ -636,13 +646,18 @@ class BatchDriver(Driver):
         task_id = None if outcome is None or outcome.task is None else uuid.UUID(outcome.task)
         return RemoteResult(self.client, task_id, task._decoder, task_id is not None)
 
-    def _remember(self, node: int, error: BaseException) -> None:
+    def _remember(self, node: int, outcome: Outcome) -> None:
         """Of an attempt that another follows: for the story of the node, never for its outcome."""
         task: Any = self.tasks[node]
-        task._past_errors = {**task._past_errors, self.machine.attempt[node]: error}
+        attempt = self.machine.attempt[node]
+        task._past_errors = {**task._past_errors, attempt: outcome.as_error(task.name)}
+        if outcome.task is not None:
+            self._past_tasks[node, attempt] = outcome.task
 
-    def task_of(self, node: int) -> str | None:
-        """Id of the latest execution on the server that is known."""
+    def task_of(self, node: int, attempt: int | None = None) -> str | None:
+        """Id of the execution on the server of an attempt, or of the latest one that is known."""
+        if attempt is not None and attempt != self.machine.attempt[node]:
+            return self._past_tasks.get((node, attempt))
         outcome = self._outcomes.get(node)
         return None if outcome is None else outcome.task
 

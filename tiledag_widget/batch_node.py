@@ -1,0 +1,190 @@
+"""`BatchNode`: a node of a BATCH graph, or of a run on record. It runs at the server, or ran somewhere else."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from .core.states import COMPLETED, RUNNING, TERMINAL, Mode
+from .errors import ServerError
+from .node import Node
+from .run.batch_body import check_options
+from .run.remote import RemoteResult, Work
+from .server_node import ServerNode
+from .wire.models import Decoder, PandasDecoder, TaskGraphLog, TaskGraphNodeMetadata
+
+if TYPE_CHECKING:
+    from .dag import DAG
+    from .run.batch import BatchDriver
+    from .wire.batch_models import BatchNode as SentNode
+    from .wire.client import Client
+
+T = TypeVar("T")
+
+
+class BatchNode(ServerNode[T]):
+    """Made by the ``submit`` methods of a BATCH graph and by `DAG.attach`; see `Node` for what it does."""
+
+    def __init__(
+        self,
+        work: Work,
+        *args: Any,
+        dag: DAG,
+        name: str | None = None,
+        expand_node_output: Node[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(work, *args, dag=dag, name=name, expand_node_output=expand_node_output, **kwargs)
+        check_options(self.name, work.options, self._resources)
+        if expand_node_output is not None:
+            if getattr(expand_node_output, "dag", None) is not dag:
+                raise ValueError(
+                    f"Node {self.name!r}: expand_node_output must be a node of this graph, got {expand_node_output!r}"
+                )
+            if all(expand_node_output is not parent for parent in self._parents):
+                self._parents = (*self._parents, expand_node_output)
+
+    @property
+    def _batch(self) -> BatchDriver:
+        return cast("BatchDriver", self._graph._driver)
+
+    @property
+    def _decoder(self) -> Decoder | None:
+        """By which the bytes of the result are read; None: by their content type."""
+        if self.work.kind != "sql" or self.kwargs.get("raw_results"):
+            return None
+        return PandasDecoder(str(self.work.options.get("result_format") or "arrow"))
+
+    def _prepare(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        raise AssertionError("nodes of a BATCH graph run on the server")
+
+    def result(self, timeout: float | None = None) -> T:
+        """The value that the function returned. Waits for it, and downloads it when it is first asked for.
+
+        Raises:
+            TimeoutError: After ``timeout`` seconds.
+            CancelledError: The node was cancelled; `ParentFailedError` if a node above it did not complete.
+            ServerError: The server has no result of it: it ran in another process, or the record was cleared.
+            BaseException: Whatever the function raised.
+        """
+        if self.mode is Mode.LOCAL:
+            value: Any = Node.result(self, timeout)
+            if isinstance(value, RemoteResult) and value.task_id is None:
+                raise ServerError(
+                    f"node {self.name!r} ran in the process that started the graph, which keeps its result; "
+                    "the server has a record of it only",
+                    404,
+                )
+        return super().result(timeout)
+
+    def task_id(self) -> uuid.UUID | None:
+        """Id of the task on the server; None for a node that has not finished, or that the server knows nothing of."""
+        if self._index < 0 or self._code not in TERMINAL:
+            return None
+        value = self._value
+        if isinstance(value, RemoteResult) and self._code == COMPLETED:
+            return value.task_id
+        task = self._batch.task_of(self._index)
+        return None if task is None else uuid.UUID(task)
+
+    def stop(self) -> bool:
+        """End the running function; the node becomes Cancelled. False where nothing runs, or the server cannot."""
+        if self._index < 0 or self._code != RUNNING:
+            return False
+        try:
+            return bool(self._batch.stop([self._index]))
+        except ServerError as error:
+            if error.http_status in (404, 409):  # it has ended meanwhile
+                return False
+            raise
+
+    def output(self, attempt: int | None = None) -> str:
+        """What the function printed on our own server, also while it runs; empty on other servers.
+
+        Args:
+            attempt: Which attempt, from 1; the latest if None.
+
+        Raises:
+            ServerUnreachable: The server does not answer.
+        """
+        driver = self._batch
+        task, client = driver.task_of(self._index, attempt) if self._index >= 0 else None, driver.client
+        if task is None or client is None or not client.is_ours():
+            return ""
+        pieces: list[str] = []
+        position = 0
+        while True:
+            text, after = client.output(task, position)
+            if after <= position:
+                return "".join(pieces)
+            pieces.append(text)
+            position = after
+
+
+# --- runs that are on record --------------------------------------------------------------------------------
+
+
+def attach(dag: DAG, client: Client, namespace: str, log: TaskGraphLog) -> None:
+    """Make an empty graph that of a run on record, and follow it.
+
+    Raises:
+        ServerError, ServerUnreachable: The server does not tell of it.
+    """
+    is_batch = log.task_graph_type == "batch"
+    sent: Mapping[str, SentNode] = {}
+    if is_batch and log.task_graph_id and client.is_ours():
+        graph = client.batch_graph(namespace, log.task_graph_id)
+        sent = {one.client_node_id: one for one in graph.nodes or ()}
+        dag.retry_strategy = graph.retry_strategy
+        dag.deadline = None if graph.deadline is None else int(graph.deadline)
+        dag.workflow_retry_strategy = graph.workflow_retry_strategy
+        if graph.parallelism:
+            dag._max_workers = dag._driver.max_workers = graph.parallelism
+    listed = [one for one in log.nodes or () if not _is_only_data(one, sent)]
+    places = {one.client_node_uuid: one for one in listed}
+    made: dict[str, Node[Any]] = {}
+    for one in listed:
+        expanded = sent[one.client_node_uuid].expand_node_output if one.client_node_uuid in sent else None
+        node: BatchNode[Any] = BatchNode(
+            _work_of(one, sent.get(one.client_node_uuid)),
+            dag=dag,
+            name=one.name,
+            expand_node_output=made.get(expanded or ""),
+        )
+        node.__dict__["_id"] = uuid.UUID(one.client_node_uuid)
+        node.mode = _mode_of(one, is_batch)
+        node._parents = tuple([made[parent] for parent in one.depends_on or () if parent in places])
+        made[one.client_node_uuid] = dag._join(node, one.name)
+    if not is_batch:
+        dag.mode = Mode.LOCAL if all(one.run_location == "client" for one in listed) else Mode.REALTIME
+    driver = cast("BatchDriver", dag._driver)
+    driver.is_batch = is_batch
+    driver.attach(client, namespace, log)
+
+
+def _is_only_data(one: TaskGraphNodeMetadata, sent: Mapping[str, SentNode]) -> bool:
+    """True of what our client puts beside an array node for the array itself."""
+    if one.run_location == "virtual":
+        return True
+    found = sent.get(one.client_node_uuid)
+    return found is not None and found.array_node is not None
+
+
+def _mode_of(one: TaskGraphNodeMetadata, is_batch: bool) -> Mode:
+    if is_batch:
+        return Mode.BATCH
+    return Mode.LOCAL if one.run_location == "client" else Mode.REALTIME
+
+
+def _work_of(one: TaskGraphNodeMetadata, sent: SentNode | None) -> Work:
+    """What views say of a node whose function is not here."""
+    label = one.name or one.client_node_uuid
+    if sent is not None and sent.sql_node is not None:
+        return Work("sql", "SQL query", None, {"result_format": str(sent.sql_node.result_format)})
+    if sent is not None and sent.udf_node is not None and sent.udf_node.registered_udf_name:
+        return Work("udf", f"registered UDF {sent.udf_node.registered_udf_name!r}", sent.udf_node.registered_udf_name)
+    return Work("udf", label)
+
+
+__all__ = ["BatchNode", "attach"]
