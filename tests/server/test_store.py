@@ -87,13 +87,15 @@ def test_what_ran_when_the_server_ended_has_failed(tmp_path: Path) -> None:
 
     second = Store(tmp_path)
     found, run = second.task(task), second.log(log.id)
-    second.task_started(task, log.id).result()
+    second.task_started(task, log.id).result()  # what was asked for before the end changes nothing
+    still = second.log(log.id)
+    second.task_started(add_task(second, graph=log.id, node="n"), log.id).result()
     again = second.log(log.id)
     second.close()
 
     assert found is not None
     assert (found.status, found.status_message) == ("FAILED", "The server ended while this task ran.")
-    assert [one.status for one in (run, again) if one is not None] == ["abandoned", "running"]
+    assert [one.status for one in (run, still, again) if one is not None] == ["abandoned", "abandoned", "running"]
 
 
 def test_a_write_that_fails_takes_no_other_with_it(store: Store) -> None:

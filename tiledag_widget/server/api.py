@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from .account_routes import AccountRoutes
+from .array_routes import ArrayRoutes
 from .call_routes import CallRoutes
 from .exchange import NO_CONTENT, Later, Refused, Reply, Request, Route, RouteRow, error_reply, refusals
 from .log_routes import LogRoutes
@@ -49,6 +50,7 @@ class Api:
         self.records = RecordRoutes(services)
         groups = (
             AccountRoutes(services),
+            ArrayRoutes(services),
             CallRoutes(services),
             TaskRoutes(services),
             LogRoutes(services),
@@ -57,6 +59,10 @@ class Api:
             OwnRoutes(services, lambda: self.routes),
         )
         self.routes: Sequence[Route] = _split(row for group in groups for row in group.routes())
+
+    def is_token(self, token: bytes) -> bool:
+        """Whether a token that is not the server's own opens it."""
+        return self._services.tokens.is_known(token)
 
     def add_array(self, namespace: str, name: str, uri: str) -> None:
         """Gives an array a name."""

@@ -11,7 +11,19 @@ from typing import Any
 
 from ..wire import codec, models
 from ..wire.models import from_json, to_json
-from .exchange import TASK_HEADER, UUID, Later, Refused, Reply, Request, RouteRow, body_as, error_reply, json_of
+from .exchange import (
+    TASK_HEADER,
+    UUID,
+    Later,
+    Refused,
+    Reply,
+    Request,
+    RouteRow,
+    body_as,
+    error_reply,
+    json_of,
+    moment_of,
+)
 from .registry_routes import registered_udf
 from .scheduler import Done, Order
 from .services import Services
@@ -21,7 +33,8 @@ __all__ = ["CallRoutes"]
 DEFAULT_TIMEOUT_S = 900
 
 _UDF_NAME = re.compile(
-    r"(?P<namespace>[^/@]+)/(?P<name>[^/@]+?)\s*(@\s*\d{4}-\d\d-\d\d([ Tt]\d\d:\d\d(:\d\d(\.\d{1,6})?)?)?\s*)?"
+    r"(?P<namespace>[^/@]+)/(?P<name>[^/@]+?)\s*"
+    r"(@\s*(?P<day>\d{4}-\d\d-\d\d)([ Tt](?P<time>\d\d:\d\d(:\d\d(\.\d{1,6})?)?))?\s*)?"
 )
 
 
@@ -93,7 +106,7 @@ class CallRoutes:
         name = _UDF_NAME.fullmatch(call.udf_info_name or "")
         if name is None:
             raise Refused(400, f"udf_info_name is {call.udf_info_name!r}; expected namespace/name.")
-        found = registered_udf(self._services, name["namespace"], name["name"])
+        found = registered_udf(self._services, name["namespace"], name["name"], _moment_in(name))
         if found.exec is None:
             raise Refused(400, f"The registered UDF {call.udf_info_name!r} has no code.")
         return found.exec, found.language, found.version
@@ -189,6 +202,19 @@ class CallRoutes:
         if name not in limits:
             raise Refused(400, f"resource_class is {name!r}, expected one of: {', '.join(limits)}")
         return limits[name]
+
+
+def _moment_in(name: re.Match[str]) -> str | None:
+    """The time behind a name, which is UTC; a day means its begin."""
+    if name["day"] is None:
+        return None
+    return moment_of("the time in udf_info_name", f"{name['day']}T{_whole_time(name['time'] or '00:00')}")
+
+
+def _whole_time(text: str) -> str:
+    """With seconds and all six digits of their fraction: Python 3.10 reads nothing shorter."""
+    minutes, _, fraction = text.partition(".")
+    return (minutes if minutes.count(":") == 2 else f"{minutes}:00") + f".{fraction:0<6}"
 
 
 def python_version() -> str:

@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs
@@ -239,7 +240,7 @@ def serve(
     tls: tuple[Path, Path] | None = None,
 ) -> None:
     """Answers requests until SIGTERM, SIGINT or the function given to `ready` is called."""
-    app = App(api, gate)
+    app = App(api, replace(gate, others=api.is_token))
     config = uvicorn.Config(
         app,
         log_config=None,

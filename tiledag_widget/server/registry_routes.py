@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..wire import models
 from ..wire.models import from_json, to_json
 from .exchange import NO_CONTENT, Refused, Reply, Request, RouteRow, body_as, json_reply, object_of
 from .services import Services
-from .store import Store
+from .store import Store, now
 
 __all__ = ["RegistryRoutes", "registered_udf"]
+
+_SHARE_ACTIONS = {
+    "udf": ("fetch_udf", "share_udf"),
+    "registered_graph": ("fetch_task_graph", "share_task_graph"),
+}
 
 
 class RegistryRoutes:
@@ -30,39 +37,94 @@ class RegistryRoutes:
             ("PATCH", "/v1/taskgraphs/{namespace}/registered/{name}", self.patch_registered_graph),
             ("DELETE", "/v1/taskgraphs/{namespace}/registered/{name}", self.delete_registered_graph),
             ("GET", "/v1/taskgraphs/{namespace}/registered/{name}/share", self.get_registered_graph_shares),
+            ("PATCH", "/v1/taskgraphs/{namespace}/registered/{name}/share", self.patch_registered_graph_share),
             ("GET", "/v1/udf/{namespace}/{name}", self.get_udf),
             ("POST", "/v1/udf/{namespace}/{name}", self.post_udf),
             ("PATCH", "/v1/udf/{namespace}/{name}", self.patch_udf),
             ("DELETE", "/v1/udf/{namespace}/{name}", self.delete_udf),
             ("GET", "/v1/udf/{namespace}/{name}/share", self.get_udf_shares),
+            ("PATCH", "/v1/udf/{namespace}/{name}/share", self.patch_udf_share),
+            ("POST", "/v1/udf/{namespace}/{name}/copy", self.post_udf_copy),
         ]
 
-    def _register(self, table: str, namespace: str, name: str, body: Mapping[str, Any]) -> Reply:
-        values = (namespace, name, str(uuid.uuid4()), json.dumps(body))
-        count = self._services.store.execute(
-            (f"INSERT OR IGNORE INTO {table} (namespace, name, id, body) VALUES (?, ?, ?, ?)", values)
-        )
-        if not count:
+    def _register(self, table: str, namespace: str, name: str, body: Mapping[str, Any]) -> None:
+        text = json.dumps(body)
+
+        def work(connection: sqlite3.Connection) -> int:
+            columns = "(namespace, name, id, body) VALUES (?, ?, ?, ?)"
+            values = (namespace, name, str(uuid.uuid4()), text)
+            count = connection.execute(f"INSERT OR IGNORE INTO {table} {columns}", values).rowcount
+            if count and table == "udf":
+                _keep_version(connection, namespace, name, text)
+            return count
+
+        if not self._services.store.write(work):
             raise Refused(409, f"{namespace}/{name} is registered already; update it, or delete it first.")
-        return NO_CONTENT
 
     def _update(self, table: str, namespace: str, name: str, changes: Mapping[str, Any]) -> Reply:
         _, body = _registered(self._services.store, table, namespace, name)
         new_name = changes.get("name") or name
         if not isinstance(new_name, str):
             raise Refused(400, "name must be a text.")
-        if new_name != name and self._services.store.row(
-            f"SELECT 1 FROM {table} WHERE namespace = ? AND name = ?", (namespace, new_name)
-        ):
-            raise Refused(409, f"{namespace}/{new_name} is registered already.")
         text = json.dumps({**body, **changes})
-        statement = f"UPDATE {table} SET name = ?, body = ? WHERE namespace = ? AND name = ?"
-        self._services.store.execute((statement, (new_name, text, namespace, name)))
+
+        def work(connection: sqlite3.Connection) -> None:
+            where = "WHERE namespace = ? AND name = ?"
+            if new_name != name:
+                if connection.execute(f"SELECT 1 FROM {table} {where}", (namespace, new_name)).fetchone():
+                    raise Refused(409, f"{namespace}/{new_name} is registered already.")
+                moved = (new_name, table, namespace, name)
+                connection.execute("UPDATE share SET name = ? WHERE kind = ? AND namespace = ? AND name = ?", moved)
+                if table == "udf":
+                    connection.execute(f"UPDATE udf_version SET name = ? {where}", (new_name, namespace, name))
+            changed = (new_name, text, namespace, name)
+            connection.execute(f"UPDATE {table} SET name = ?, body = ? {where}", changed)
+            if table == "udf":
+                _keep_version(connection, namespace, new_name, text)
+
+        self._services.store.write(work)
         return NO_CONTENT
 
     def _delete(self, table: str, namespace: str, name: str) -> Reply:
         _registered(self._services.store, table, namespace, name)
-        self._services.store.execute((f"DELETE FROM {table} WHERE namespace = ? AND name = ?", (namespace, name)))
+        where, values = "WHERE namespace = ? AND name = ?", (namespace, name)
+        self._services.store.execute(
+            (f"DELETE FROM {table} {where}", values),
+            (f"DELETE FROM share {where} AND kind = ?", (*values, table)),
+            *([(f"DELETE FROM udf_version {where}", values)] if table == "udf" else []),
+        )
+        return NO_CONTENT
+
+    def _shares(self, table: str, namespace: str, name: str) -> Reply:
+        _registered(self._services.store, table, namespace, name)
+        rows = self._services.store.rows(
+            "SELECT with_namespace, namespace_type, actions FROM share WHERE kind = ? AND namespace = ? AND name = ? "
+            "ORDER BY with_namespace",
+            (table, namespace, name),
+        )
+        return json_reply(
+            [{"namespace": row[0], "namespace_type": row[1], "actions": json.loads(row[2])} for row in rows]
+        )
+
+    def _share(self, request: Request, table: str, namespace: str, name: str) -> Reply:
+        """Notes with whom it is shared. This server has one user, so that nobody is let in or kept out by it."""
+        _registered(self._services.store, table, namespace, name)
+        body = object_of(request)
+        other, actions, kind = body.get("namespace"), body.get("actions") or [], body.get("namespace_type")
+        if not isinstance(other, str) or not other:
+            raise Refused(400, "namespace must be a text: with whom to share.")
+        if kind is not None and not isinstance(kind, str):
+            raise Refused(400, "namespace_type must be a text.")
+        allowed = _SHARE_ACTIONS[table]
+        if not isinstance(actions, list) or any(action not in allowed for action in actions):
+            raise Refused(400, f"actions must be a list of: {', '.join(allowed)}")
+        key = (table, namespace, name, other)
+        if actions:
+            statement = "INSERT OR REPLACE INTO share VALUES (?, ?, ?, ?, ?, ?)"
+            self._services.store.execute((statement, (*key, kind, json.dumps(actions))))
+        else:
+            where = "kind = ? AND namespace = ? AND name = ? AND with_namespace = ?"
+            self._services.store.execute((f"DELETE FROM share WHERE {where}", key))
         return NO_CONTENT
 
     def get_udf(self, request: Request, namespace: str, name: str) -> Reply:
@@ -75,8 +137,8 @@ class RegistryRoutes:
 
     def post_udf(self, request: Request, namespace: str, name: str) -> Reply:
         """Registers a UDF."""
-        body = body_as(models.UdfInfoUpdate, request)
-        return self._register("udf", namespace, name, to_json(body))
+        self._register("udf", namespace, name, to_json(body_as(models.UdfInfoUpdate, request)))
+        return NO_CONTENT
 
     def patch_udf(self, request: Request, namespace: str, name: str) -> Reply:
         """Changes a registered UDF."""
@@ -87,9 +149,22 @@ class RegistryRoutes:
         return self._delete("udf", namespace, name)
 
     def get_udf_shares(self, request: Request, namespace: str, name: str) -> Reply:
-        """With whom it is shared: this server has one user."""
-        _registered(self._services.store, "udf", namespace, name)
-        return json_reply(())
+        """With whom it is shared."""
+        return self._shares("udf", namespace, name)
+
+    def patch_udf_share(self, request: Request, namespace: str, name: str) -> Reply:
+        """Shares it with a namespace; without actions, no longer."""
+        return self._share(request, "udf", namespace, name)
+
+    def post_udf_copy(self, request: Request, namespace: str, name: str) -> Reply:
+        """Registers a copy under another name."""
+        _, body = _registered(self._services.store, "udf", namespace, name)
+        wanted = object_of(request)
+        to, as_name = wanted.get("namespace") or namespace, wanted.get("name") or name
+        if not isinstance(to, str) or not isinstance(as_name, str):
+            raise Refused(400, "namespace and name must be texts.")
+        self._register("udf", to, as_name, {**body, "name": as_name})
+        return replace(self.get_udf(request, to, as_name), status=201)
 
     def get_registered_graph(self, request: Request, namespace: str, name: str) -> Reply:
         """A registered graph; its nodes exactly as they were sent."""
@@ -98,7 +173,8 @@ class RegistryRoutes:
 
     def post_registered_graph(self, request: Request, namespace: str, name: str) -> Reply:
         """Registers a graph."""
-        return self._register("registered_graph", namespace, name, object_of(request))
+        self._register("registered_graph", namespace, name, object_of(request))
+        return NO_CONTENT
 
     def patch_registered_graph(self, request: Request, namespace: str, name: str) -> Reply:
         """Changes a registered graph; another name in the body renames it."""
@@ -109,19 +185,34 @@ class RegistryRoutes:
         return self._delete("registered_graph", namespace, name)
 
     def get_registered_graph_shares(self, request: Request, namespace: str, name: str) -> Reply:
-        """With whom it is shared: this server has one user."""
-        _registered(self._services.store, "registered_graph", namespace, name)
-        return json_reply(())
+        """With whom it is shared."""
+        return self._shares("registered_graph", namespace, name)
+
+    def patch_registered_graph_share(self, request: Request, namespace: str, name: str) -> Reply:
+        """Shares it with a namespace; without actions, no longer."""
+        return self._share(request, "registered_graph", namespace, name)
 
 
-def registered_udf(services: Services, namespace: str, name: str) -> models.UdfInfoUpdate:
-    """A registered UDF with its code.
+def registered_udf(services: Services, namespace: str, name: str, at: str | None = None) -> models.UdfInfoUpdate:
+    """A registered UDF with its code; of a moment, as it was then.
 
     Raises:
-        Refused: there is none.
+        Refused: there is none, or there was none then.
     """
     _, body = _registered(services.store, "udf", namespace, name)
+    if at is not None:
+        row = services.store.row(
+            "SELECT body FROM udf_version WHERE namespace = ? AND name = ? AND at <= ? ORDER BY at DESC LIMIT 1",
+            (namespace, name, at),
+        )
+        if row is None:
+            raise Refused(404, f"The UDF {namespace}/{name} was registered after {at}.")
+        body = json.loads(row[0])
     return from_json(models.UdfInfoUpdate, body)
+
+
+def _keep_version(connection: sqlite3.Connection, namespace: str, name: str, text: str) -> None:
+    connection.execute("INSERT OR REPLACE INTO udf_version VALUES (?, ?, ?, ?)", (namespace, name, now(), text))
 
 
 def _registered(store: Store, table: str, namespace: str, name: str) -> tuple[str, dict[str, Any]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from .scheduler import MEMORY_LIMITS, Scheduler
 from .store import Store
+from .tokens import Tokens
 
 __all__ = ["Leases", "Services", "user_name"]
 
@@ -79,6 +80,10 @@ class Services:
     user: str = field(default_factory=user_name)
     memory_limits: Mapping[str, int] = field(default_factory=lambda: MEMORY_LIMITS)
     instance: str = field(default_factory=lambda: uuid.uuid4().hex)
+    tokens: Tokens = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tokens = Tokens(self.store)
 
     def array_uris(self) -> dict[str, str]:
         """Where the registered arrays are, by `namespace/name`, the namespace in lower case."""

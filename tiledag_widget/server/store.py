@@ -96,6 +96,22 @@ _MIGRATIONS = (
         line TEXT NOT NULL, PRIMARY KEY (log, number)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE udf_version (
+        namespace TEXT NOT NULL COLLATE NOCASE, name TEXT NOT NULL, at TEXT NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (namespace, name, at)
+    ) WITHOUT ROWID;
+    INSERT INTO udf_version SELECT namespace, name, '1970-01-01T00:00:00.000000Z', body FROM udf;
+    CREATE TABLE share (
+        kind TEXT NOT NULL, namespace TEXT NOT NULL COLLATE NOCASE, name TEXT NOT NULL,
+        with_namespace TEXT NOT NULL COLLATE NOCASE, namespace_type TEXT, actions TEXT NOT NULL,
+        PRIMARY KEY (kind, namespace, name, with_namespace)
+    ) WITHOUT ROWID;
+    CREATE TABLE token (
+        name TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, issued TEXT NOT NULL, expires TEXT
+    ) WITHOUT ROWID;
+    CREATE INDEX task_of_namespace ON task (namespace, created);
+    """,
 )
 
 CHECKED_BYTES = 64 << 20
@@ -433,9 +449,12 @@ class Store:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute("UPDATE task SET status = 'RUNNING', started = ? WHERE id = ?", (at, task))
             if graph is not None:
+                # A client that cancels says so while tasks still wait here: what was asked for before the end of a run
+                # does not make it run again, what is asked for after it does.
                 connection.execute(
-                    "UPDATE log SET status = 'running', started = coalesce(started, ?), ended = NULL WHERE id = ?",
-                    (at, graph),
+                    "UPDATE log SET status = 'running', started = coalesce(started, ?), ended = NULL WHERE id = ? "
+                    "AND (ended IS NULL OR ended <= (SELECT created FROM task WHERE task.id = ?))",
+                    (at, graph, task),
                 )
 
         return self.write_later(work)
