@@ -25,8 +25,10 @@ from pathlib import Path
 
 import pytest
 
-# Graphs of the tests are nobody's runs, and must start no server; what is about records says so itself.
+# Graphs of the tests are nobody's runs. What needs a server, or records, says so itself; a test that starts one by
+# accident fails, for this folder cannot be made.
 os.environ["TILEDAG_RECORD"] = "0"
+os.environ["TILEDAG_DATA_DIR"] = f"{os.devnull}/a-test-without-a-data-folder"
 
 # A shell starts its background jobs with interrupts ignored, and children inherit that; tests send real ones.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

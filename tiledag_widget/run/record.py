@@ -2,8 +2,8 @@
 
 **What is recorded.** A graph of local nodes only: its structure, statuses, and each attempt with its begin, end, error
 and output, on the embedded server (started when the graph has run, if none is running). On a configured server only
-with ``DAG(record=True)``. Of a graph with server nodes, which has its record there already, what ran here is added.
-``DAG(record=False)`` or ``TILEDAG_RECORD=0`` records nothing.
+with ``DAG(record=True)``; ``DAG(record=False)`` or ``TILEDAG_RECORD=0`` records no such graph. A graph with server
+nodes, on a server of ours: all of it, but for the executions that the server sees itself.
 
 **Guarantees**
 
@@ -98,8 +98,8 @@ class _Run:
     """Held while it runs."""
     ref: weakref.ref[Any]
     log_id: uuid.UUID
-    is_ours: bool
-    """The whole record is made here; else the server has the run on record, and what ran here is added."""
+    is_mixed: bool
+    """It has server nodes: that server keeps its record, and knows more of those nodes."""
     client: Client | None
     target: str | None
     """Address of a configured server; None: the embedded one."""
@@ -151,18 +151,13 @@ class Recorder:
             self._tell("size", "graphs of more than %d nodes are not recorded", MOST_NODES)
             return
         due = _now() + LIVE_AFTER_S
-        self._watch(graph, _Run(graph, weakref.ref(graph), uuid.uuid4(), True, None, target, due, bool(wanted)))
+        self._watch(graph, _Run(graph, weakref.ref(graph), uuid.uuid4(), False, None, target, due, bool(wanted)))
 
-    def follow(self, graph: Graph, client: Client, log_id: uuid.UUID, wanted: bool | None) -> None:
-        """Add what runs here to the record that a server of ours has of a graph with server nodes."""
-        from .remote import reports
-
-        reports.post(lambda: _claim(client, log_id))
-        if _is_off(wanted):
-            return
+    def follow(self, graph: Graph, client: Client, log_id: uuid.UUID) -> None:
+        """Keep the record of a graph with server nodes, which has begun, on a server of ours."""
         if graph._driver.on_end is not None:
             return  # its server has ended, and it has found another one with the same records
-        run = _Run(graph, weakref.ref(graph), log_id, False, client, client.url, _now(), is_known=True, is_owned=True)
+        run = _Run(graph, weakref.ref(graph), log_id, True, client, client.url, _now())
         self._watch(graph, run)
         if graph._driver.machine.is_ended:
             self._news.put(run)
@@ -295,7 +290,7 @@ class Recorder:
         graph = run.ref()
         if graph is None:
             return
-        run.revision, records = _records(graph, run.revision, run.is_known, run.is_ours)
+        run.revision, records = _records(graph, run.revision, run.is_known)
         run.is_known = True
         run.waiting += records
 
@@ -348,7 +343,7 @@ class Recorder:
 
     def _put_off(self, run: _Run, error: BaseException) -> None:
         self._tell("server", "runs cannot be recorded now, and go on without: %s", error)
-        if not run.is_ours and isinstance(error, ServerUnreachable):
+        if run.is_mixed and isinstance(error, ServerUnreachable):
             run.client = None  # that server has ended; the next one has the same records
         run.tries += 1
         run.due = _now() + min(RETRY_S[0] * 2.0 ** min(run.tries - 1, 16), RETRY_S[1])
@@ -360,9 +355,9 @@ class Recorder:
         from ..wire import client as wire_client
 
         client = run.client if run.client is not None else wire_client.current(hold=False)
-        if run.is_ours and run.target is not None and client.url != run.target.rstrip("/"):
+        if not run.is_mixed and run.target is not None and client.url != run.target.rstrip("/"):
             raise ServerUnreachable(f"another server than {run.target} is configured by now")
-        if run.is_ours and not client.is_ours():
+        if not run.is_mixed and not client.is_ours():
             if run.has_ended:
                 _report(client, run)
             return
@@ -370,13 +365,13 @@ class Recorder:
             client.put_run(run.log_id, run.waiting[0])
             del run.waiting[0]
         graph = run.ref()
-        if graph is not None and run.is_ours:
+        if graph is not None:
             graph.server_graph_uuid = run.log_id
 
     # --- the end --------------------------------------------------------------------------------------------
 
     def flush(self, timeout: float) -> bool:
-        """Have what has ended sent now. False when the time is over, or the server does not answer."""
+        """Have everything up to now sent now. False when the time is over, or the server does not answer."""
         with self._guard:
             if not self._runs and self._news.empty():
                 return True
@@ -385,13 +380,15 @@ class Recorder:
         self._start()
         with self._guard:
             self._guard.wait_for(self._is_flushed, timeout)
-            return not self._has_ended_ones()
+            return not self._owes()
 
     def _is_flushed(self) -> bool:
-        return self._is_failing or not self._has_ended_ones()
+        return self._is_failing or not self._owes()
 
-    def _has_ended_ones(self) -> bool:
-        return not self._news.empty() or any(run.has_ended for run in self._runs)
+    def _owes(self) -> bool:
+        return not self._news.empty() or any(
+            run.has_ended or run.waiting or not run.is_known for run in self._runs
+        )
 
     def close(self) -> None:
         """End the thread, and leave what is not sent as files for the next server. May be called twice."""
@@ -423,7 +420,7 @@ class Recorder:
 # --- from graphs to records ---------------------------------------------------------------------------------
 
 
-def _records(graph: Graph, since: int, is_known: bool, is_ours: bool) -> tuple[int, list[RunRecord]]:
+def _records(graph: Graph, since: int, is_known: bool) -> tuple[int, list[RunRecord]]:
     """What changed after a revision, as records that each are small enough for a call; and the revision now."""
     from .remote import parents_first  # late: it would cost each graph that starts first in a process 60 ms
 
@@ -440,19 +437,19 @@ def _records(graph: Graph, since: int, is_known: bool, is_ours: bool) -> tuple[i
     outputs = _outputs(graph, changed)
     changes = {index: _node(nodes[index], changed, place, outputs) for place, index in enumerate(changed.nodes)}
     if is_known:
-        listed = [node for index, node in changes.items() if is_ours or _ran_here(nodes[index], node)]
+        listed = list(changes.values())
     else:
         listed = [_whole(nodes, index, parents[index], changes.get(index)) for index in parents_first(parents)]
     first = RunRecord(
         None if is_known else _name(graph.name),
         graph._namespace,
         None if is_known else _text_of(times[0]),
-        None if not is_ours else "running",
-        None if not is_ours else _text_of(times[0]),
+        None if is_ended else "running",
+        _text_of(times[0]),
     )
-    records = [first] if first.created_at or first.status else []
+    records = [first]
     records += [RunRecord(namespace=graph._namespace, nodes=piece) for piece in _pieces(listed)]
-    if is_ended and is_ours and status in _RUN_STATUS:  # after its nodes, never before
+    if is_ended and status in _RUN_STATUS:  # after its nodes, never before
         records.append(RunRecord(status=_RUN_STATUS[status], end_time=_text_of(times[1])))
     return revision, records
 
@@ -471,13 +468,6 @@ def _pieces(nodes: Sequence[RunNode]) -> Iterator[tuple[RunNode, ...]]:
         yield tuple(piece)
 
 
-def _ran_here(node: Any, state: RunNode) -> bool:
-    """Whether the server does not know better: it ran here, or failed before the server had heard of it."""
-    if not node._is_remote:
-        return node.mode is Mode.LOCAL
-    return state.status == "FAILED" and node.task_id() is None
-
-
 def _whole(nodes: Sequence[Any], index: int, parents: Sequence[int], change: RunNode | None) -> RunNode:
     node = nodes[index]
     return RunNode(
@@ -485,7 +475,7 @@ def _whole(nodes: Sequence[Any], index: int, parents: Sequence[int], change: Run
         change.status if change is not None else "QUEUED",
         _name(node.name),
         tuple([str(nodes[parent].id) for parent in parents]),
-        "client",
+        "client" if node.mode is Mode.LOCAL or not node._is_remote else "server",
         change.executions if change is not None else None,
     )
 
@@ -498,6 +488,8 @@ def _node(node: Any, changed: Window, place: int, outputs: dict[tuple[int, int],
     if attempt and (status in (RUNNING, COMPLETED, FAILED) or not math.isnan(began)):
         if not (attempts and attempts[-1][0] == attempt):
             attempts.append((attempt, status, began, changed.ended[place]))
+    if node._is_remote and (status != FAILED or node.task_id() is not None):
+        attempts = []  # the server knows better; unless the node failed before the server had heard of it
     errors = node._past_errors
     executions = [
         _execution(number, code, began, ended, errors.get(number), outputs.get((index, number)))
@@ -561,12 +553,6 @@ def _now() -> float:
 
 def _is_off(wanted: bool | None) -> bool:
     return wanted is False or (wanted is None and os.environ.get("TILEDAG_RECORD", "").strip().lower() in _OFF)
-
-
-def _claim(client: Client, log_id: uuid.UUID) -> None:
-    owner = _owner()
-    if owner is not None:
-        client.put_run(log_id, RunRecord(owner=owner))
 
 
 def _owner() -> RunOwner | None:

@@ -170,11 +170,13 @@ class Begun:
         client: Of that server.
         namespace: Whom the log is under; None until somebody needs one.
         log_id: Of the log; None if there is none.
+        is_followed: It is a server of ours, which takes the record as it comes; else the contract's reports are made.
     """
 
     client: Client
     namespace: str
     log_id: uuid.UUID | None
+    is_followed: bool = False
 
 
 class Graph(Protocol):
@@ -199,7 +201,7 @@ class RemoteRun:
     ) -> None:
         self._graph = graph
         self._on_record = on_record
-        """Called when a server of ours has the graph on record."""
+        """Called when the graph has begun on a server of ours: who keeps its record from then on."""
         self._node_type = node_type
         self._lock = threading.Lock()
         self._begun: Begun | None = None
@@ -230,9 +232,10 @@ class RemoteRun:
                 self._failure = (time.monotonic(), error)
                 raise
             self._begun, self._failure = begun, None
-        if self._on_record is not None and begun.log_id is not None and begun.client.is_ours():
+        if begun.is_followed and self._on_record is not None and begun.log_id is not None:
             self._on_record(begun.client, begun.log_id)
-        self._catch_up()
+        else:
+            self._catch_up()
         return begun
 
     def _begin(self) -> Begun:
@@ -240,8 +243,11 @@ class RemoteRun:
 
         graph = self._graph
         client = wire_client.current()
-        client.is_ours()
         namespace = graph._namespace = graph._namespace or client.namespace("run_job")
+        if client.is_ours() and self._on_record is not None:
+            # The id is ours to choose, and nothing waits for the record: a server that is slow with it slows no node.
+            graph.server_graph_uuid = graph.server_graph_uuid or uuid.uuid4()
+            return Begun(client, namespace, graph.server_graph_uuid, True)
         if not self._log_tried:
             self._log_tried = True
             try:
@@ -375,7 +381,7 @@ class RemoteRun:
             for _ in range(STOP_LOOKS):  # the call may be on its way: then the server knows no task of it yet
                 if driver.machine.status[node._index] != RUNNING:
                     return
-                for one in client.log(namespace, log_id).nodes or ():
+                for one in _nodes_of(client, namespace, log_id):
                     last = one.executions[-1] if one.executions else None
                     if one.client_node_uuid == str(node.id) and last is not None and last.status == "RUNNING":
                         client.stop_task(str(last.id))
@@ -389,7 +395,7 @@ class RemoteRun:
         begun = self._begun
         if begun is None or begun.log_id is None or not begun.client.is_ours():
             return ""
-        nodes = begun.client.log(begun.namespace, begun.log_id).nodes or ()
+        nodes = _nodes_of(begun.client, begun.namespace, begun.log_id)
         tasks = [one.executions[-1].id for one in nodes if one.client_node_uuid == str(node.id) and one.executions]
         if not tasks or tasks[0] is None:
             return ""
@@ -407,13 +413,13 @@ class RemoteRun:
     def node_ended(self, index: int) -> None:
         """Called for each node that ends, in the machine's order."""
         begun = self._begun
-        if begun is not None and begun.log_id is not None:
+        if begun is not None and begun.log_id is not None and not begun.is_followed:
             self._report(begun, begun.log_id, index)
 
     def graph_ended(self) -> None:
         """Called when the graph ends."""
         begun = self._begun
-        if begun is None or begun.log_id is None:
+        if begun is None or begun.log_id is None or begun.is_followed:
             return
         status: LogStatus | None = LOG_STATUS_OF.get(self._graph._driver.status)
         if status is not None:
@@ -445,6 +451,16 @@ class RemoteRun:
             self._reported[index] = mark
         client, namespace, node_id = begun.client, begun.namespace, node.id
         reports.post(lambda: client.report_node(namespace, log_id, node_id, status))
+
+
+def _nodes_of(client: Client, namespace: str, log_id: uuid.UUID) -> Sequence[TaskGraphNodeMetadata]:
+    """The nodes of a log; none as long as the server has not heard of it."""
+    try:
+        return client.log(namespace, log_id).nodes or ()
+    except ServerError as error:
+        if error.http_status == 404:
+            return ()
+        raise
 
 
 _REPORT_OF: Final = {COMPLETED: TaskStatus.COMPLETED, FAILED: TaskStatus.FAILED, CANCELLED: TaskStatus.CANCELLED}

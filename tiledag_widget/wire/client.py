@@ -15,6 +15,7 @@ import importlib
 import ipaddress
 import json
 import logging
+import math
 import os
 import socket
 import threading
@@ -157,6 +158,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         tries: int = LOST_TRIES,
         busy_tries: int = BUSY_TRIES,
+        patience: float = math.inf,
     ) -> requests.Response:
         """One request with its retries and redirects; the reply is 2xx.
 
@@ -170,6 +172,7 @@ class Client:
             headers: Besides those of every call.
             tries: How often a lost connection is made.
             busy_tries: How often a server that says "come back later" is asked.
+            patience: Seconds to wait for such a server in all.
 
         Raises:
             ServerError: The reply is not 2xx.
@@ -192,9 +195,11 @@ class Client:
                 return reply
             is_busy = reply.status_code == 503 or (reply.status_code in (413, 429) and "Retry-After" in reply.headers)
             busy += 1
-            if not is_busy or busy >= busy_tries:
+            pause = _asked_to_wait(reply.headers.get("Retry-After"), busy)
+            patience -= pause
+            if not is_busy or busy >= busy_tries or patience < 0:
                 raise error_of(reply)
-            self.sleep(_asked_to_wait(reply.headers.get("Retry-After"), busy))
+            self.sleep(pause)
 
     def _once(
         self,
@@ -352,7 +357,9 @@ class Client:
 
     def create_log(self, namespace: str, log: TaskGraphLog) -> uuid.UUID:
         """Put a graph on record before it runs; returns the record's id."""
-        found = self._json("POST", f"/v1/taskgraphs/{_q(namespace)}/log", body=log, timeout=REPORT_SECONDS)
+        path = f"/v1/taskgraphs/{_q(namespace)}/log"
+        # The nodes wait for it, and can run without.
+        found = self._json("POST", path, body=log, timeout=REPORT_SECONDS, patience=REPORT_SECONDS)
         try:
             return uuid.UUID(from_json(TaskGraphLog, found, "log").uuid or "")
         except ValueError as error:
