@@ -294,14 +294,21 @@ def test_local_mode_is_submit_local_in_every_mode() -> None:
         ("submit_array_udf", ("tiledb://ns/array", double)),
     ],
 )
-def test_what_a_batch_graph_cannot_run_yet_says_so_and_how_to_go_on(method: str, args: tuple[Any, ...]) -> None:
-    """A person would not know why the node cannot be made, or what to do."""
+def test_a_batch_graph_is_built_without_a_server_and_started_with_one(
+    method: str, args: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A person without a server would not know what is missing, or the graph would be gone once there is one."""
+    for name in ("TILEDAG_SERVER", "TILEDB_REST_HOST", "TILEDB_REST_TOKEN", "TILEDB_REST_USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("tiledag_widget.server.launch.NEEDED", ("a_package_nobody_has",))
     dag = DAG(mode=Mode.BATCH)
 
-    with pytest.raises(ServerNeeded, match=rf"{method}: .* needs a task-graph server.*TILEDB_REST_HOST"):
-        getattr(dag, method)(*args)
+    node = getattr(dag, method)(*args)
 
-    assert not dag.nodes
+    with pytest.raises(ServerNeeded, match=r"a_package_nobody_has.*TILEDB_REST_HOST"):
+        dag.compute()
+    assert (node.mode, node.status, dag.status) == (Mode.BATCH, Status.NOT_STARTED, Status.NOT_STARTED)
 
 
 @pytest.mark.parametrize("method", ["submit_sql", "submit_array_udf"])
@@ -326,8 +333,13 @@ def test_a_batch_graph_takes_no_nodes_of_other_modes() -> None:
         dag.submit(double, 1, mode=Mode.REALTIME)
     with pytest.raises(ValueError, match="submit_local: a BATCH graph"):
         dag.submit_local(double, 1)
-    with pytest.raises(ServerNeeded):
-        dag.compute()
+    with pytest.raises(ValueError, match="submit_local: a BATCH graph"):
+        dag.submit(double, 1, local_mode=True)
+    with pytest.raises(ValueError, match="add nodes to a BATCH graph with submit_udf"):
+        dag.add_node_obj(Node(double, 1))
+    with pytest.raises(ValueError, match="runs on the server as a whole"):
+        DAG(mode=Mode.BATCH, executor="inline")
+    assert not dag.nodes
 
 
 @pytest.mark.parametrize(
