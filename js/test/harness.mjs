@@ -1,5 +1,6 @@
-// Writes build/harness/index.html: the view on a fake kernel, in Lab's colours, for looking at and for pictures.
-import { mkdirSync, writeFileSync } from "node:fs";
+// Writes build/harness/index.html: the view on a fake kernel, in Lab's colours, for looking at and for pictures. With
+// `--built` it is the bundle that users get (short names, see shrink.mjs), else the sources as they are.
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -18,6 +19,15 @@ body[data-jp-theme-light="true"] { --jp-layout-color1: #ffffff; --jp-ui-font-col
 body[data-jp-theme-light="false"] { --jp-layout-color1: #212121; --jp-ui-font-color0: rgba(255,255,255,1); --jp-border-color2: #424242; }
 `;
 
+const STATIC = process.env.TILEDAG_STATIC ?? join(HERE, "..", "..", "tiledag_widget", "static");
+const isBuilt = process.argv.includes("--built");
+const built = {
+  name: "built",
+  setup(build) {
+    build.onResolve({ filter: /entry_widget\.ts$/ }, () => ({ path: join(STATIC, "widget.js") }));
+  },
+};
+
 mkdirSync(OUT, { recursive: true });
 const { outputFiles } = await build({
   entryPoints: [join(HERE, "harness.ts")],
@@ -26,7 +36,9 @@ const { outputFiles } = await build({
   target: "es2022",
   write: false,
   charset: "utf8",
+  plugins: isBuilt ? [built] : [],
 });
-const page = `<!doctype html><html><head><meta charset="utf-8"><title>harness</title><style>${LAB}</style><style>${await styles()}</style></head>
+const css = isBuilt ? readFileSync(join(STATIC, "widget.css"), "utf8") : await styles();
+const page = `<!doctype html><html><head><meta charset="utf-8"><title>harness</title><style>${LAB}</style><style>${css}</style></head>
 <body><div id="host" class="jp-OutputArea-output"></div><script type="module">${outputFiles[0].text.replaceAll("</script", "<\\/script")}</script></body></html>`;
 writeFileSync(join(OUT, "index.html"), page);

@@ -13,16 +13,20 @@ export type WordValues = Record<string, string | number>;
  * fits the number `n`.
  */
 export function say(key: WordKey, values: WordValues = {}): string {
-  let found: unknown = catalogue;
-  for (const part of key.split(".")) found = (found as Record<string, unknown>)[part];
-  return String(found).replace(
-    /\{(\w+)(?:\|([^|}]*)\|([^|}]*))?\}/g,
-    (_, name: string, one?: string, many?: string) => {
-      const value = values[name];
-      if (one !== undefined) return (value === 1 ? one : many) ?? "";
-      return typeof value === "number" ? count(value) : (value ?? "");
-    },
-  );
+  return textOf(key).replace(/\{(\w+)(?:\|([^|}]*)\|([^|}]*))?\}/g, (_, name: string, one?: string, many?: string) => {
+    const value = values[name];
+    if (one !== undefined) return (value === 1 ? one : many) ?? "";
+    return typeof value === "number" ? count(value) : (value ?? "");
+  });
+}
+
+/** The bundle holds the catalogue flat (`shrink.mjs`), the sources as it is written. */
+function textOf(key: string): string {
+  const all: Record<string, unknown> = catalogue;
+  const own = all[key];
+  return typeof own === "string"
+    ? own
+    : String(key.split(".").reduce((found: unknown, part) => (found as Record<string, unknown>)[part], all));
 }
 
 /** 1,024 */
