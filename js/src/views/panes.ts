@@ -1,6 +1,7 @@
 // The tabs in their order, and what makes each. A pane that is not here has no tab and no key.
 import type { WordKey } from "../model/words.ts";
 import { makeGraphPane } from "./graph_pane.ts";
+import { makeLogsPane } from "./logs.ts";
 import type { MakePane, PaneName } from "./pane.ts";
 
 export interface PaneEntry {
@@ -10,4 +11,7 @@ export interface PaneEntry {
   readonly make: MakePane;
 }
 
-export const PANES: readonly PaneEntry[] = [{ name: "graph", label: "tools.graph", key: "g", make: makeGraphPane }];
+export const PANES: readonly PaneEntry[] = [
+  { name: "graph", label: "tools.graph", key: "g", make: makeGraphPane },
+  { name: "logs", label: "tools.logs", key: "o", make: makeLogsPane },
+];

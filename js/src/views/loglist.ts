@@ -1,0 +1,634 @@
+// The list of a log: rows drawn as far as they are seen, a find of its own over all that the kernel holds, following.
+//
+// Rows stand in a layer that sticks to the top of what scrolls; a spacer beside it gives the scrollbar. No element is
+// ever higher than browsers allow, and End is as near as the next row. Where the spacer would be too high, or lines are
+// wrapped and have no one height, the scrollbar is a share of the rows and the wheel moves by rows.
+import type { Focus } from "../model/focus.ts";
+import { pieces, strip } from "../model/ansi.ts";
+import { type LogLine, LogRows, levelWord } from "../model/loglines.ts";
+import { count, middle, plain, say, timeOfDay, utc } from "../model/words.ts";
+import type { LogAsk, LogFound, LogScope } from "../protocol.ts";
+import type { Source } from "../sources/source.ts";
+import { type Button, button, copyText, element, fill, on, set, setText } from "./dom.ts";
+
+const ROW = 18;
+const HIGHEST = 6_000_000;
+const SPARE = 4;
+const COPIED = 2_000;
+const FIND_MS = 150;
+const ASK_AGAIN_MS = 1500;
+const SAY_MS = 5000;
+
+export interface LogEvents {
+  /** Which lines, now. */
+  scope(): LogScope;
+  /** The words for no line at all. */
+  nothing(): string;
+  /** A node was chosen in the list. */
+  chosen(node: number): void;
+  /** Show all lines again. */
+  cleared(): void;
+  /** Wrap or follow changed. */
+  changed(): void;
+}
+
+export class LogList {
+  readonly root = element("div.td-log");
+  readonly body: HTMLElement;
+  isWrapped = false;
+  isFollowing = true;
+  private readonly source: Source;
+  private readonly focus: Focus;
+  private readonly events: LogEvents;
+  private readonly name: string;
+  private readonly signal: AbortSignal;
+  private readonly rows: LogRows;
+  private readonly layer = element("div.td-loglayer");
+  private readonly spacer = element("div.td-logspace");
+  private readonly gutter = element("div.td-gutter", { "aria-hidden": "true" });
+  private readonly empty = element("div.td-logempty", { hidden: true });
+  private readonly news: Button;
+  private readonly bar: HTMLElement;
+  private readonly field = element("input.td-input", { type: "text", spellcheck: "false" });
+  private readonly caseBox: Button;
+  private readonly regexBox: Button;
+  private readonly counter = element("span.td-logcount", { role: "status" });
+  private readonly teller = element("span.td-announcer", { role: "status" });
+  private drawn = new Map<number, HTMLElement>();
+  private opened = new Map<number, string>();
+  /** First row in view; a fraction for a row that is partly above. */
+  private top = 0;
+  /** Rows that were there when following ended. */
+  private left = 0;
+  private frame = 0;
+  private life: AbortController | null = null;
+  private scopeKey = "";
+  private found: LogFound | null = null;
+  private isCase = false;
+  private isRegex = false;
+  private findTimer: ReturnType<typeof setTimeout> | undefined;
+  private findRound = 0;
+  private foundAt = 0;
+  private said = 0;
+  private scrolledTo = -1;
+
+  constructor(source: Source, focus: Focus, name: string, events: LogEvents, signal: AbortSignal) {
+    this.source = source;
+    this.focus = focus;
+    this.name = name;
+    this.events = events;
+    this.signal = signal;
+    this.rows = new LogRows(
+      (kind, ask) => this.ask(kind, ask),
+      () => this.came(),
+    );
+    this.body = element(
+      "div.td-logbody",
+      { role: "log", tabindex: 0, "aria-live": "off", "aria-label": say("tools.logs") },
+      this.layer,
+      this.spacer,
+    );
+    this.news = button("", () => this.toEnd(), signal, { icon: "down", className: "td-lognew" });
+    this.news.root.hidden = true;
+    const step = (key: "previous" | "next", by: number): Button =>
+      button(say(`logs.${key}`), () => this.step(by), signal, {
+        icon: "down",
+        isIconOnly: true,
+        className: `is-${key}`,
+      });
+    const switched = (text: string, title: string, turn: () => boolean): Button => {
+      const made = button(
+        text,
+        () => {
+          set(made.root, { "aria-pressed": String(turn()) });
+          this.look(0);
+        },
+        signal,
+        { className: "is-switch", title },
+      );
+      set(made.root, { "aria-pressed": "false", "aria-label": title });
+      return made;
+    };
+    this.caseBox = switched("Aa", say("logs.case"), () => {
+      this.isCase = !this.isCase;
+      return this.isCase;
+    });
+    this.regexBox = switched(".*", say("logs.regex"), () => {
+      this.isRegex = !this.isRegex;
+      return this.isRegex;
+    });
+    set(this.field, { placeholder: say("logs.find"), "aria-label": say("logs.find") });
+    const close = button(say("inspector.close"), () => this.closeFind(), signal, { icon: "close", isIconOnly: true });
+    this.bar = element(
+      "div.td-logfind",
+      { role: "search", hidden: true },
+      this.field,
+      this.caseBox.root,
+      this.regexBox.root,
+      this.counter,
+      step("previous", -1).root,
+      step("next", 1).root,
+      close.root,
+    );
+    fill(
+      this.root,
+      this.bar,
+      element("div.td-logroom", {}, this.body, this.gutter, this.empty, this.news.root),
+      this.teller,
+    );
+    this.listen();
+  }
+
+  private listen(): void {
+    const { signal, body } = this;
+    on(body, "scroll", signal, () => this.scrolled());
+    on(body, "wheel", signal, (event) => this.wheeled(event), { passive: false });
+    on(this.root, "keydown", signal, (event) => {
+      if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "f") return;
+      event.preventDefault();
+      event.stopPropagation();
+      this.openFind();
+    });
+    on(this.field, "input", signal, () => this.look(FIND_MS));
+    on(this.field, "keydown", signal, (event) => {
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (event.key === "Escape") this.closeFind();
+      else this.step(event.shiftKey ? -1 : 1);
+    });
+    on(this.layer, "click", signal, (event) => this.clicked(event));
+    on(this.layer, "pointerover", signal, (event) => {
+      const line = this.lineOf(event.target);
+      const started = this.source.store.run?.started ?? Number.NaN;
+      if (line) this.focus.set({ hovered: line.node, hoveredTime: Math.max(0, line.time - started) });
+    });
+    on(this.layer, "pointerleave", signal, () => this.focus.set({ hovered: -1, hoveredTime: Number.NaN }));
+    on(this.gutter, "click", signal, (event) => {
+      const { top, height } = this.gutter.getBoundingClientRect();
+      this.goTo(this.rows.first + ((event.clientY - top) / height) * this.total - this.fits / 2);
+    });
+    this.focus.subscribe((changed) => {
+      if (changed.has("hovered") || changed.has("hoveredTime")) this.mark();
+    }, signal);
+  }
+
+  // --- life ----------------------------------------------------------------------------------------------------
+
+  show(): void {
+    this.life ??= new AbortController();
+    this.scopeChanged();
+    this.draw();
+  }
+
+  hide(): void {
+    this.life?.abort();
+    this.life = null;
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
+    clearTimeout(this.findTimer);
+  }
+
+  /** Other lines may be wanted now. */
+  scopeChanged(): void {
+    if (!this.life) return;
+    const scope = this.events.scope();
+    const key = JSON.stringify(scope);
+    if (key !== this.scopeKey) {
+      this.scopeKey = key;
+      this.rows.reset(scope);
+      this.forgetRows();
+      this.opened.clear();
+      this.isFollowing = true;
+      this.left = 0;
+      this.look(0);
+    }
+    this.follow();
+  }
+
+  private follow(): void {
+    if (!this.life) return;
+    const ask = { scope: this.rows.scope, start: this.rows.end, follow: this.isFollowing };
+    const signal = AbortSignal.any([this.life.signal, this.signal]);
+    this.source.follow?.(this.name, ask, (lines) => this.rows.take(lines), signal);
+  }
+
+  private ask(kind: "log_lines" | "log_line" | "log_find" | "log_file", log: LogAsk): Promise<unknown> {
+    return this.source.ask(kind, 0, this.life?.signal ?? this.signal, log);
+  }
+
+  private came(): void {
+    if (this.isFollowing) this.left = this.rows.end;
+    if (!this.bar.hidden && this.found && Date.now() - this.foundAt > ASK_AGAIN_MS) this.look(0, true);
+    this.draw();
+  }
+
+  // --- scrolling -----------------------------------------------------------------------------------------------
+
+  private get total(): number {
+    return this.rows.end - this.rows.first;
+  }
+
+  private get fits(): number {
+    return this.body.clientHeight / ROW;
+  }
+
+  /** Is the scrollbar a share of the rows, rather than their height? */
+  private get isByShare(): boolean {
+    return this.isWrapped || this.total * ROW > HIGHEST;
+  }
+
+  private get last(): number {
+    return Math.max(this.rows.first, this.rows.end - this.fits);
+  }
+
+  private scrolled(): void {
+    const { body } = this;
+    if (body.scrollTop === this.scrolledTo) return;
+    this.scrolledTo = body.scrollTop;
+    const room = body.scrollHeight - body.clientHeight;
+    const isEnd = body.scrollTop >= room - 2;
+    this.top = isEnd
+      ? this.last
+      : this.rows.first +
+        (this.isByShare ? (body.scrollTop / Math.max(room, 1)) * (this.last - this.rows.first) : body.scrollTop / ROW);
+    this.setFollowing(isEnd);
+    this.draw();
+  }
+
+  private wheeled(event: WheelEvent): void {
+    if (!this.isByShare || event.ctrlKey || event.deltaY === 0) return;
+    const by = event.deltaMode === 1 ? event.deltaY : event.deltaY / ROW;
+    const to = Math.min(this.last, Math.max(this.rows.first, this.top + by));
+    if (to === this.top) return;
+    event.preventDefault();
+    this.goTo(to);
+  }
+
+  /** Bring a row to the top, as far as there is enough below it. */
+  goTo(row: number): void {
+    this.top = Math.min(this.last, Math.max(this.rows.first, row));
+    this.setFollowing(this.top >= this.last);
+    this.draw();
+  }
+
+  toEnd(): void {
+    this.goTo(Number.POSITIVE_INFINITY);
+  }
+
+  private setFollowing(isFollowing: boolean): void {
+    if (this.isFollowing === isFollowing) return;
+    this.isFollowing = isFollowing;
+    this.left = this.rows.end;
+    this.follow();
+    this.events.changed();
+  }
+
+  private syncScrollbar(): void {
+    const { body } = this;
+    const height = this.isByShare
+      ? Math.min(HIGHEST, Math.max(this.total * ROW, body.clientHeight + 1))
+      : this.total * ROW;
+    this.spacer.style.height = `${Math.max(0, height - body.clientHeight)}px`;
+    const room = Math.max(0, height - body.clientHeight);
+    const share = (this.top - this.rows.first) / Math.max(this.last - this.rows.first, 1e-9);
+    const to = this.isByShare ? Math.min(1, share) * room : (this.top - this.rows.first) * ROW;
+    if (Math.abs(body.scrollTop - to) >= 1) body.scrollTop = to;
+    this.scrolledTo = body.scrollTop;
+  }
+
+  // --- drawing -------------------------------------------------------------------------------------------------
+
+  draw(): void {
+    if (!this.life || this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.drawNow();
+    });
+  }
+
+  private drawNow(): void {
+    if (!this.life || this.body.clientHeight === 0) return;
+    if (this.isFollowing) this.top = this.last;
+    this.top = Math.min(this.last, Math.max(this.rows.first, this.top));
+    this.syncScrollbar();
+    const isEnd = this.isWrapped && this.isFollowing;
+    const start = Math.floor(this.top);
+    const stop = Math.min(this.rows.end, start + Math.ceil(this.fits) + 1);
+    this.rows.want(start - SPARE, stop + SPARE);
+    const wanted = new Map<number, HTMLElement>();
+    let before: ChildNode | null = this.layer.firstChild;
+    for (let row = start; row < stop; row++) {
+      const line = this.rows.at(row);
+      let shown = this.drawn.get(row);
+      if (!shown || (line && shown.dataset.waits)) {
+        shown?.remove();
+        if (shown === before) before = this.layer.firstChild;
+        shown = this.rowOf(row, line);
+      }
+      wanted.set(row, shown);
+    }
+    for (const [row, shown] of this.drawn) if (wanted.get(row) !== shown) shown.remove();
+    before = this.layer.firstChild;
+    for (const shown of wanted.values()) {
+      if (shown === before) before = before.nextSibling;
+      else this.layer.insertBefore(shown, before);
+    }
+    this.drawn = wanted;
+    set(this.layer, { "data-end": isEnd, "data-wrap": this.isWrapped });
+    this.layer.style.setProperty("--td-shift", isEnd ? "0px" : `${-(this.top - start) * ROW}px`);
+    this.mark();
+    this.showNews();
+    const isEmpty = this.total === 0;
+    if (isEmpty) this.showEmpty();
+    this.empty.hidden = !isEmpty;
+  }
+
+  private showEmpty(): void {
+    const isScoped = Object.values(this.rows.scope).some(Boolean);
+    const words = this.events.nothing() || say(isScoped ? "logs.empty_scope" : "logs.empty");
+    if (this.empty.firstChild?.textContent === words) return;
+    const clear = isScoped ? button(say("logs.clear"), () => this.events.cleared(), this.signal) : null;
+    fill(this.empty, element("p", {}, words), clear?.root);
+  }
+
+  private showNews(): void {
+    const isNew = !this.isFollowing && this.total > 0;
+    const many = Math.max(0, this.rows.end - this.left);
+    this.news.root.hidden = !isNew;
+    if (isNew) this.news.setLabel(many > 0 ? say("logs.new", { n: many }) : say("logs.follow"));
+    if (this.rows.first > 0) set(this.body, { "aria-description": say("logs.dropped", { n: this.rows.first }) });
+    if (Date.now() - this.said < SAY_MS) return;
+    this.said = Date.now();
+    setText(this.teller, many > 0 ? say("logs.new", { n: many }) : "");
+  }
+
+  private forgetRows(): void {
+    for (const shown of this.drawn.values()) shown.remove();
+    this.drawn.clear();
+  }
+
+  private redraw(): void {
+    this.forgetRows();
+    this.draw();
+  }
+
+  private rowOf(row: number, line: LogLine | undefined): HTMLElement {
+    if (!line) {
+      const waiting = element("div.td-logline.is-waiting", {}, element("span.td-logtext", {}, say("logs.loading")));
+      waiting.dataset.waits = "1";
+      return waiting;
+    }
+    const { store } = this.source;
+    const name = plain(store.nameOf(line.node) ?? "");
+    const attempt = line.attempt > 1 ? ` #${line.attempt}` : "";
+    const text = element("span.td-logtext", {}, ...this.textOf(line));
+    const whole = this.opened.get(row);
+    if (line.length > line.text.length && whole === undefined)
+      text.append(
+        "… ",
+        element(
+          "button.td-linkbutton",
+          { type: "button", tabindex: -1, "data-all": row },
+          say("logs.show_all", { n: line.length }),
+        ),
+      );
+    const made = element(
+      `div.td-logline.is-${levelWord(line.level)}` as "div",
+      { "data-row": row },
+      element("time.td-logtime", { title: utc(line.time) }, timeOfDay(line.time, line.time)),
+      element("span.td-lognode", { title: name + attempt, "data-node": line.node }, middle(name, 22) + attempt),
+      element("span.td-loglevel", {}, levelWord(line.level)),
+      text,
+    );
+    if (whole !== undefined) made.classList.add("is-open");
+    return made;
+  }
+
+  private textOf(line: LogLine): (Node | string)[] {
+    const made: (Node | string)[] = [];
+    for (const piece of pieces(this.opened.get(line.row) ?? line.text)) {
+      const inner = this.marked(piece.text);
+      const kind = piece.color ? `.is-${piece.color}` : "";
+      if (piece.url)
+        made.push(
+          element(
+            `span.td-logurl${kind}` as "span",
+            { role: "link", "data-url": piece.url, title: say("logs.link", { url: piece.url }) },
+            ...inner,
+          ),
+        );
+      else if (kind || piece.isBold)
+        made.push(element(`span${kind}${piece.isBold ? ".is-bold" : ""}` as "span", {}, ...inner));
+      else made.push(...inner);
+    }
+    return made;
+  }
+
+  /** The text with what is looked for marked; expressions are the kernel's, which only tells the lines. */
+  private marked(text: string): (Node | string)[] {
+    const wanted = this.bar.hidden || this.isRegex ? "" : this.field.value;
+    if (!wanted) return [text];
+    const made: (Node | string)[] = [];
+    const inside = this.isCase ? text : text.toLowerCase();
+    const own = this.isCase ? wanted : wanted.toLowerCase();
+    let at = 0;
+    for (let next = inside.indexOf(own); next >= 0 && inside.length === text.length; next = inside.indexOf(own, at)) {
+      if (next > at) made.push(text.slice(at, next));
+      made.push(element("mark", {}, text.slice(next, next + own.length)));
+      at = next + own.length;
+    }
+    made.push(text.slice(at));
+    return made;
+  }
+
+  /** What is hovered in another pane, and the match that the find is at. */
+  private mark(): void {
+    const { hovered, hoveredTime } = this.focus.state;
+    const at = hoveredTime + (this.source.store.run?.started ?? Number.NaN);
+    let near: HTMLElement | null = null;
+    for (const [row, shown] of this.drawn) {
+      const line = this.rows.at(row);
+      if (!line) continue;
+      set(shown, {
+        "data-hot": line.node === hovered,
+        "data-found": !this.bar.hidden && row === this.found?.row,
+        "data-now": false,
+      });
+      if (line.time <= at) near = shown;
+    }
+    if (near) set(near, { "data-now": true });
+  }
+
+  private lineOf(target: EventTarget | null): LogLine | undefined {
+    const shown = target instanceof Element ? target.closest<HTMLElement>("[data-row]") : null;
+    return shown ? this.rows.at(Number(shown.dataset.row)) : undefined;
+  }
+
+  private clicked(event: MouseEvent): void {
+    const target = event.target instanceof Element ? event.target : null;
+    const url = target?.closest<HTMLElement>("[data-url]")?.dataset.url;
+    const node = target?.closest<HTMLElement>("[data-node]")?.dataset.node;
+    const all = target?.closest<HTMLElement>("[data-all]")?.dataset.all;
+    if (url) window.open(url, "_blank", "noopener,noreferrer");
+    else if (node) this.events.chosen(Number(node));
+    else if (all) void this.openWhole(Number(all));
+  }
+
+  private async openWhole(row: number): Promise<void> {
+    try {
+      const body = (await this.ask("log_line", { scope: this.rows.scope, start: row })) as { text: string };
+      this.opened.set(row, body.text);
+      this.redraw();
+    } catch {
+      // The connection's own words say why.
+    }
+  }
+
+  // --- find ----------------------------------------------------------------------------------------------------
+
+  openFind(): void {
+    this.bar.hidden = false;
+    this.field.focus();
+    this.field.select();
+    this.look(0);
+  }
+
+  /** True if there was something to close. */
+  closeFind(): boolean {
+    if (this.bar.hidden) return false;
+    this.bar.hidden = true;
+    this.found = null;
+    fill(this.gutter);
+    this.redraw();
+    this.body.focus();
+    return true;
+  }
+
+  /** Look again: what is wanted has changed, or (`isQuiet`) there are new lines. */
+  private look(wait: number, isQuiet = false): void {
+    if (this.bar.hidden) return;
+    clearTimeout(this.findTimer);
+    this.findTimer = setTimeout(() => {
+      if (!isQuiet) this.redraw();
+      if (this.field.value) void this.find(0, isQuiet ? (this.found?.row ?? 0) : Math.floor(this.top), isQuiet);
+      else {
+        this.found = null;
+        fill(this.gutter);
+        setText(this.counter, "");
+      }
+    }, wait);
+  }
+
+  private step(by: number): void {
+    void this.find(by, this.found && this.found.row >= 0 ? this.found.row : Math.floor(this.top));
+  }
+
+  private async find(step: number, start: number, isQuiet = false): Promise<void> {
+    const text = this.field.value;
+    if (!text) return;
+    const round = ++this.findRound;
+    this.foundAt = Date.now();
+    const ask = { scope: this.rows.scope, text, is_case: this.isCase, is_regex: this.isRegex, start, step };
+    try {
+      const found = (await this.ask("log_find", ask)) as unknown as LogFound;
+      if (round !== this.findRound || this.bar.hidden) return;
+      this.found = found;
+      setText(this.counter, found.count > 0 ? `${count(found.at)}/${count(found.count)}` : say("logs.none"));
+      this.counter.classList.toggle("is-bad", false);
+      fill(
+        this.gutter,
+        ...found.marks.map((mark) => {
+          const made = element("i");
+          made.style.top = `${(mark / 240) * 100}%`;
+          return made;
+        }),
+      );
+      if (found.row >= 0 && !isQuiet) this.reveal(found.row);
+      else this.mark();
+    } catch (error) {
+      if (round !== this.findRound) return;
+      this.found = null;
+      fill(this.gutter);
+      setText(this.counter, error instanceof Error ? error.message.replace(/^\w+: /, "") : "");
+      this.counter.classList.toggle("is-bad", true);
+    }
+  }
+
+  private reveal(row: number): void {
+    this.rows.end = Math.max(this.rows.end, row + 1);
+    if (row < this.top || row > this.top + this.fits - 2) {
+      this.top = Math.max(this.rows.first, row - Math.floor(this.fits / 3));
+      this.setFollowing(false);
+    }
+    this.draw();
+    this.mark();
+  }
+
+  /** To the next line that looks like an error. */
+  async nextError(by = 1): Promise<void> {
+    const start =
+      this.found && this.bar.hidden ? this.found.row : Math.floor(this.isFollowing ? this.rows.first - 1 : this.top);
+    try {
+      const ask = { scope: this.rows.scope, is_error: true, start: Math.max(0, start), step: start < 0 ? 0 : by };
+      const found = (await this.ask("log_find", ask)) as unknown as LogFound;
+      if (found.row < 0) {
+        setText(this.teller, say("logs.no_error"));
+        return;
+      }
+      this.found = found;
+      setText(this.teller, `${count(found.at)}/${count(found.count)}`);
+      this.reveal(found.row);
+    } catch {
+      // The connection's own words say why.
+    }
+  }
+
+  // --- keys and buttons ----------------------------------------------------------------------------------------
+
+  key(event: KeyboardEvent): boolean {
+    if (event.ctrlKey || event.metaKey || event.altKey) return false;
+    const page = Math.max(1, Math.floor(this.fits) - 1);
+    const moves: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, " ": page };
+    const by = moves[event.key];
+    if (by !== undefined) this.goTo(this.top + by);
+    else if (event.key === "Home") this.goTo(this.rows.first);
+    else if (event.key === "End") this.toEnd();
+    else if (event.key === "e" || event.key === "E") void this.nextError(event.key === "e" ? 1 : -1);
+    else if (event.key === "w") this.wrap();
+    else return false;
+    return true;
+  }
+
+  wrap(): void {
+    this.isWrapped = !this.isWrapped;
+    this.redraw();
+    this.events.changed();
+  }
+
+  /** The selected text, else the last lines. Resolves with how many lines that were. */
+  async copy(near: HTMLElement): Promise<number> {
+    const selection = this.root.ownerDocument.defaultView?.getSelection();
+    const chosen = selection && this.body.contains(selection.anchorNode) ? selection.toString() : "";
+    if (chosen) {
+      await copyText(chosen, near, this.signal);
+      return chosen.split("\n").length;
+    }
+    const lines: string[] = [];
+    let row = Math.max(this.rows.first, this.rows.end - COPIED);
+    while (row < this.rows.end) {
+      const body = (await this.ask("log_lines", {
+        scope: this.rows.scope,
+        start: row,
+        stop: this.rows.end,
+      })) as unknown as { lines: [number, number, number, number, number, string][] };
+      if (body.lines.length === 0) break;
+      for (const line of body.lines) lines.push(strip(line[5]));
+      row = (body.lines.at(-1)?.[0] ?? row) + 1;
+    }
+    await copyText(lines.join("\n"), near, this.signal);
+    return lines.length;
+  }
+}
+
+export const COPIED_LINES = COPIED;
