@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { blockerOf, effect, runStatus, segments, timeLeft, timeLeftWords, worst } from "../src/model/derive.ts";
+import { blockerOf, effect, runStatus, segments, worst } from "../src/model/derive.ts";
+import { timeLeft, timeLeftWords } from "../src/model/left.ts";
 import type { Store } from "../src/model/store.ts";
 import { Status } from "../src/protocol.ts";
 import { FakeKernel, type FakeNode } from "./fake.ts";

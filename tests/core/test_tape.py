@@ -6,6 +6,7 @@ import random
 import struct
 import zlib
 from math import isnan
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -28,6 +29,8 @@ from tiledag_widget.core.states import (
     Retry,
     Start,
 )
+
+TAPES = Path(__file__).resolve().parents[1] / "tapes"
 
 
 def retried(nodes: int = 1) -> list[Event]:
@@ -81,6 +84,14 @@ def test_the_saved_histories_end_alike_in_times_too(name: str) -> None:
 
     assert [None if isnan(at) else at for at in shown.started] == vector["expected"]["started"]
     assert [None if isnan(at) else at for at in shown.ended] == vector["expected"]["ended"]
+
+
+@pytest.mark.parametrize("name", saved())
+def test_the_tapes_that_the_page_is_tested_with_are_those_of_the_histories(name: str) -> None:
+    """The page would be tested with tapes that no kernel sends."""
+    events, _ = load(name)
+
+    assert tape.record(events).to_bytes().hex() == (TAPES / f"{name}.hex").read_text().strip()
 
 
 def test_a_retry_is_seen_when_it_was_made() -> None:

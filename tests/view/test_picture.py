@@ -234,7 +234,7 @@ def test_one_line_of_progress() -> None:
     codes = [3] * 621 + [2] * 10 + [4] * 3 + [1] * 392
     made: list[NodeRow] = [(f"n-{node}", "f", ()) for node in range(1026)]
 
-    line = progress_line(moment(made, codes, title="ingest-2024", is_ended=False), time_left="about 1–2 min")
+    line = progress_line(moment(made, codes, title="ingest-2024", is_ended=False), time_left="about 1–2 min left")
 
     assert line == "ingest-2024 621/1,026 ▓▓▓▓▓▓▓▒░░░░  ✕3  0:42, about 1–2 min left"
 

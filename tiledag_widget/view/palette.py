@@ -89,11 +89,16 @@ def bar_order() -> tuple[Status, ...]:
 
 
 @lru_cache(maxsize=1)
-def _static_words() -> dict[str, str]:
-    found: dict[str, str] = json.loads((_HERE / "words.json").read_text(encoding="utf-8"))["static"]
+def _all_words() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = json.loads((_HERE / "words.json").read_text(encoding="utf-8"))
     return found
 
 
 def say(key: str, **values: object) -> str:
     """The text ``key`` of the section "static" in ``words.json``, with its places filled in."""
-    return _static_words()[key].format(**values)
+    return words("static", key, **values)
+
+
+def words(section: str, key: str, **values: object) -> str:
+    """The text ``key`` of a section of ``words.json``, which the page reads too, with its places filled in."""
+    return _all_words()[section][key].format(**values)

@@ -410,7 +410,7 @@ def _heading(still: Still) -> str:
 
 
 def progress_line(still: Still, style: TextStyle = TextStyle(), time_left: str = "") -> str:
-    """The run on one line, to be redrawn on a terminal; ``time_left`` such as "about 1–2 min"."""
+    """The run on one line, to be redrawn on a terminal; ``time_left`` such as "about 1–2 min left"."""
     counts, total = still.counts, max(1, len(still.structure))
     done = counts[Status.COMPLETED] * BAR_CELLS // total
     finished = total - counts[Status.NOT_STARTED] - counts[Status.RUNNING]
@@ -425,7 +425,7 @@ def progress_line(still: Still, style: TextStyle = TextStyle(), time_left: str =
         failed = f"{looks()[Status.FAILED].glyph}{number(counts[Status.FAILED])}"
         parts.append(style.paint(style.plain(failed), Status.FAILED))
     if not isnan(still.elapsed):
-        left = ", " + say("left", range=time_left) if time_left else ""
+        left = f", {time_left}" if time_left else ""
         parts.append(style.plain(clock(still.elapsed) + left))
     return "  ".join(parts)
 

@@ -13,10 +13,13 @@ import time
 from typing import Final, TextIO
 
 from ..core.snapshot import GraphSource
+from .left import time_left
 from .picture import progress_line, text_style, to_text
 from .static_forms import moment
 
 REDRAW_S: Final = 0.2
+LEFT_FROM_S: Final = 2.0
+LEFT_EVERY_S: Final = 2.0
 PLAIN_S: Final = 30.0
 PLAIN_STEP: Final = 0.1
 """Off a terminal: a line every tenth of the nodes, or every 30 s."""
@@ -31,6 +34,7 @@ class TerminalProgress:
         self._style = text_style(stream, os.environ)
         self._is_terminal = stream.isatty()
         self._changed = threading.Event()
+        self._left, self._reckon_at = "", 0.0
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
         self._unsubscribe = source.subscribe(self._wake)
@@ -58,7 +62,7 @@ class TerminalProgress:
             due = self._is_terminal or finished / total >= told + PLAIN_STEP or now >= told_at + PLAIN_S
             if due and not run.is_ended:
                 told, told_at = finished / total, now
-                self._write(progress_line(moment(self._source), self._style), is_last=not self._is_terminal)
+                self._write(self._line(now), is_last=not self._is_terminal)
             if run.is_ended:
                 self._write(to_text(moment(self._source), self._style), is_last=True)
                 with self._lock:
@@ -66,6 +70,15 @@ class TerminalProgress:
                 atexit.unregister(self._finish)
                 return
             time.sleep(REDRAW_S)
+
+    def _line(self, now: float) -> str:
+        still = moment(self._source)
+        # Rarely enough to be read, and so that reckoning takes a twentieth of the time at most.
+        if now >= self._reckon_at:
+            is_early = not still.elapsed >= LEFT_FROM_S
+            self._left = "" if is_early else time_left(still.structure, still.columns, still.run, still.now)
+            self._reckon_at = now + max(LEFT_EVERY_S, 20 * (time.monotonic() - now))
+        return progress_line(still, self._style, self._left)
 
     def _finish(self) -> None:
         """The script is over: the last picture is of the end of the run."""

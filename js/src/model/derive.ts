@@ -1,7 +1,6 @@
-// What follows from the columns: words, orders, bars, time left, and which nodes an action would touch.
+// What follows from the columns: words, orders, bars, and which nodes an action would touch.
 import { type Action, Status } from "../protocol.ts";
 import { STATUS_COUNT, type Store } from "./store.ts";
-import { say } from "./words.ts";
 
 /** Worst first: what an aggregate shows, and the order of every list. */
 export const URGENCY: readonly number[] = [
@@ -22,9 +21,6 @@ export const BAR_ORDER: readonly number[] = [
   Status.CANCELLED,
   Status.NOT_STARTED,
 ];
-
-const MIN_FINISHED = 5;
-const HIDE_UNDER_S = 5;
 
 /** The most urgent status among counts; what a mark shows. */
 export function worst(counts: ArrayLike<number>, base = 0): number {
@@ -89,122 +85,6 @@ export function segments(
 /** Nodes that will not change by themselves. */
 export function finished(counts: ArrayLike<number>): number {
   return (counts[3] ?? 0) + (counts[4] ?? 0) + (counts[5] ?? 0) + (counts[6] ?? 0);
-}
-
-export interface TimeLeft {
-  low: number;
-  high: number;
-}
-
-/**
- * Seconds that a running graph still needs, as a range, or null where nothing sensible can be said: before
- * `MIN_FINISHED` nodes are Completed, and while a function has nodes left but none that has been measured. The lower
- * bound is the work left over the slots, or the longest chain of marks if that is longer; the upper one is both
- * together.
- */
-export function timeLeft(store: Store): TimeLeft | null {
-  const { picture, run } = store;
-  if (!picture || !run || finished(store.counts) < MIN_FINISHED) return null;
-  const now = store.runTime();
-  const keys = functionsOf(store);
-  const { sums, counts, total } = measured(store, keys);
-  if (total < MIN_FINISHED) return null;
-  const mean = (mark: number): number => {
-    const key = keys[mark] ?? 0;
-    return (counts[key] ?? 0) > 0 ? (sums[key] ?? 0) / (counts[key] ?? 1) : Number.NaN;
-  };
-  const spent = runningFor(store, now);
-  const slots = Math.max(1, run.slots || (store.counts[Status.RUNNING] ?? 1));
-  const ownLeft = new Float64Array(store.markCount);
-  let work = 0;
-  for (let mark = 0; mark < store.markCount; mark++) {
-    const base = mark * STATUS_COUNT;
-    const waiting = store.markCounts[base + Status.NOT_STARTED] ?? 0;
-    const running = store.markCounts[base + Status.RUNNING] ?? 0;
-    if (waiting + running === 0) continue;
-    if (Number.isNaN(mean(mark))) return null;
-    const begun = running ? Math.max(0.1 * mean(mark), mean(mark) - (spent[mark] ?? 0) / running) : 0;
-    work += waiting * mean(mark) + running * begun;
-    ownLeft[mark] = Math.max(begun, waiting ? Math.ceil(waiting / slots) * mean(mark) : 0);
-  }
-  const chain = longestChain(store, ownLeft);
-  const low = Math.max(work / slots, chain);
-  if (!(low >= 0)) return null;
-  return { low, high: Math.max(low * 1.25, Math.min(work / slots + chain, low * 2)) };
-}
-
-/** Per mark a number that it shares with all marks of the same function; a mark of several has one of its own. */
-function functionsOf(store: Store): Uint32Array {
-  const keys = new Uint32Array(store.markCount);
-  const first = new Map<number, number>();
-  for (let mark = 0; mark < store.markCount; mark++) {
-    const group = store.picture?.marks.group?.[mark] ?? -1;
-    if (group >= 0 && !first.has(group)) first.set(group, mark);
-    keys[mark] = (group >= 0 ? first.get(group) : mark) ?? mark;
-  }
-  return keys;
-}
-
-function measured(store: Store, keys: Uint32Array): { sums: Float64Array; counts: Float64Array; total: number } {
-  const sums = new Float64Array(store.markCount);
-  const counts = new Float64Array(store.markCount);
-  let total = 0;
-  for (let node = 0; node < store.total; node++) {
-    if (store.status[node] !== Status.COMPLETED) continue;
-    const took = (store.ended[node] ?? Number.NaN) - (store.started[node] ?? Number.NaN);
-    if (!(took >= 0)) continue;
-    const key = keys[store.markOf[node] ?? 0] ?? 0;
-    sums[key] = (sums[key] ?? 0) + took;
-    counts[key] = (counts[key] ?? 0) + 1;
-    total += 1;
-  }
-  return { sums, counts, total };
-}
-
-function runningFor(store: Store, now: number): Float64Array {
-  const spent = new Float64Array(store.markCount);
-  for (let node = 0; node < store.total; node++) {
-    if (store.status[node] !== Status.RUNNING) continue;
-    const since = now - (store.started[node] ?? now);
-    const mark = store.markOf[node] ?? 0;
-    if (since > 0) spent[mark] = (spent[mark] ?? 0) + since;
-  }
-  return spent;
-}
-
-function longestChain(store: Store, own: Float64Array): number {
-  const marks = store.picture?.marks;
-  const edges = store.picture?.edges;
-  if (!marks || !edges) return 0;
-  const order = edges.source.map((_, index) => index);
-  order.sort((a, b) => (marks.rank[edges.source[a] ?? 0] ?? 0) - (marks.rank[edges.source[b] ?? 0] ?? 0));
-  const upTo = own.slice();
-  for (const edge of order) {
-    const from = edges.source[edge] ?? 0;
-    const to = edges.target[edge] ?? 0;
-    upTo[to] = Math.max(upTo[to] ?? 0, (upTo[from] ?? 0) + (own[to] ?? 0));
-  }
-  return upTo.reduce((most, each) => Math.max(most, each), 0);
-}
-
-/** "about 1–2 min"; empty where it is not worth saying. */
-export function timeLeftWords(left: TimeLeft | null): string {
-  if (left === null) return say("summary.left_unknown");
-  if (left.high < HIDE_UNDER_S) return "";
-  if (left.high < 55) {
-    const [low, high] = [roundUp(left.low, 5), roundUp(left.high, 5)];
-    return low === high ? say("summary.left_s", { n: high }) : say("summary.left_s_range", { low, high });
-  }
-  const unit = left.high < 90 * 60 ? 60 : 3600;
-  const low = Math.max(1, Math.round(left.low / unit));
-  const high = Math.max(low, Math.ceil(left.high / unit));
-  if (unit === 60)
-    return low === high ? say("summary.left_min", { n: high }) : say("summary.left_min_range", { low, high });
-  return low === high ? say("summary.left_h", { n: high }) : say("summary.left_h_range", { low, high });
-}
-
-function roundUp(value: number, step: number): number {
-  return Math.max(step, Math.ceil(value / step) * step);
 }
 
 /** Everything above or below a node, itself not included. Stops at `most`. */

@@ -69,7 +69,9 @@ export class Store {
   parents: Groups | null = null;
   children: Groups | null = null;
   /** Attempts before the present one, by node. */
-  readonly past = new Map<number, NodeRecord[]>();
+  past = new Map<number, NodeRecord[]>();
+  /** Columns that came because they were asked for, until they are taken. */
+  readonly asides = new Map<number, Uint8Array>();
   /** Seconds to add to the page's clock to get the kernel's. */
   clockOffset = 0;
 
@@ -286,6 +288,7 @@ export class Store {
 
   private async receiveAside(chunk: ColumnChunk, buffers: readonly DataView[]): Promise<Applied> {
     const part = bytesOf(buffers[0]);
+    if (chunk.column === "tape" || chunk.column === "file") return this.receiveAsked(chunk, part);
     // The picture that this belongs to may still be inflating.
     if (this.queue) await this.queue;
     const whole = this.collect(chunk, part);
@@ -306,13 +309,24 @@ export class Store {
     return "ok";
   }
 
+  private async receiveAsked(chunk: ColumnChunk, part: Uint8Array): Promise<Applied> {
+    const whole = this.join(`${chunk.column}${chunk.revision}`, chunk, part);
+    if (whole === null) return "ok";
+    this.asides.set(chunk.revision, await inflate(whole));
+    this.changed({});
+    return "ok";
+  }
+
   /** The whole column when its last part has come, else null. Parts may come in any order, and twice. */
   private collect(chunk: ColumnChunk, part: Uint8Array): Uint8Array | null {
-    if (chunk.epoch !== this.epoch) return null;
-    const known = this.parts.get(chunk.column);
+    return chunk.epoch === this.epoch ? this.join(chunk.column, chunk, part) : null;
+  }
+
+  private join(name: string, chunk: ColumnChunk, part: Uint8Array): Uint8Array | null {
+    const known = this.parts.get(name);
     const isNew = !known || known.revision !== chunk.revision || known.parts.length !== chunk.of;
     const own = isNew ? { revision: chunk.revision, parts: new Array<Uint8Array | undefined>(chunk.of) } : known;
-    if (isNew) this.parts.set(chunk.column, own);
+    if (isNew) this.parts.set(name, own);
     own.parts[chunk.part] = part;
     let size = 0;
     for (let index = 0; index < chunk.of; index++) {
@@ -320,7 +334,7 @@ export class Store {
       if (each === undefined) return null;
       size += each.byteLength;
     }
-    this.parts.delete(chunk.column);
+    this.parts.delete(name);
     const whole = new Uint8Array(size);
     let at = 0;
     for (const each of own.parts) {
@@ -345,7 +359,7 @@ export class Store {
     this.heardTime(run.now);
   }
 
-  private changed(what: Partial<Changes>): void {
+  protected changed(what: Partial<Changes>): void {
     const nothing = { structure: false, statuses: false, names: false, edges: false, run: false };
     const isFirst = this.pending === null;
     const pending: Changes = this.pending ?? nothing;

@@ -1,5 +1,6 @@
 // The bar on top: status of the run, how far, what failed, how long still. Alone it is the collapsed view.
-import { finished, runStatus, segments, timeLeft, timeLeftWords } from "../model/derive.ts";
+import { finished, runStatus, segments } from "../model/derive.ts";
+import { timeLeft, timeLeftWords } from "../model/left.ts";
 import type { Store } from "../model/store.ts";
 import { clock, duration, plain, say, timeOfDay, utc } from "../model/words.ts";
 import { STATUS_WORDS, Status } from "../protocol.ts";
