@@ -98,7 +98,7 @@ class LoopbackServer:
                 self.end_headers()
                 self.wfile.write(answer.body)
 
-            do_GET = do_POST = do_PATCH = do_DELETE = handle_any
+            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = handle_any
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
                 pass
@@ -156,6 +156,8 @@ class LoopbackServer:
         if path.endswith("/log") and request.method == "POST":
             self.log = {**request.body, "uuid": str(self.log_id)}
             return as_json(self.log, 201)
+        if request.method == "PUT" and path.startswith("/tiledag/v1/runs/"):
+            return Answer(204) if self.is_ours else error(404, "not found")
         if request.method == "PATCH" or path.endswith("/report_client_node"):
             return Answer(204)
         if path == f"/v1/taskgraphs/mine/logs/{self.log_id}":

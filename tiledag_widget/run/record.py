@@ -263,18 +263,18 @@ class Recorder:
                 return
             if run.due > _now() and not hurry:
                 continue
-            began = _now()
+            began = time.thread_time()
             if not run.has_ended:
                 self._take_changes(run)
             self._send(run)
             if running_drivers() and not hurry:
-                self._news_after((_now() - began) * REST)
+                self._rest((time.thread_time() - began) * REST)
         with self._guard:
             self._hurry = self._hurry and not hurry
 
-    def _news_after(self, seconds: float) -> None:
-        self._take_news(0)
-        time.sleep(min(seconds, 1.0))
+    def _rest(self, seconds: float) -> None:
+        if seconds > 0.001:
+            time.sleep(min(seconds, 1.0))
 
     # --- from graphs to records -----------------------------------------------------------------------------
 
@@ -328,10 +328,10 @@ class Recorder:
             if error.http_status >= 500 or error.http_status == 429:
                 self._put_off(run, error)
             else:
-                self._tell("refused", "the server does not take the record of a run: %s", error)
+                self._tell("refused", "the server does not take the record of a run: %s", safe_text(error))
                 self._forget(run)
         except InvalidBody as error:
-            self._tell("refused", "the server does not take the record of a run: %s", error)
+            self._tell("refused", "the server does not take the record of a run: %s", safe_text(error))
             self._forget(run)
         else:
             self._is_failing = False
@@ -342,7 +342,7 @@ class Recorder:
                 run.due = _now() + LIVE_EVERY_S
 
     def _put_off(self, run: _Run, error: BaseException) -> None:
-        self._tell("server", "runs cannot be recorded now, and go on without: %s", error)
+        self._tell("server", "runs cannot be recorded now, and go on without: %s", safe_text(error))
         if run.is_mixed and isinstance(error, ServerUnreachable):
             run.client = None  # that server has ended; the next one has the same records
         run.tries += 1
@@ -386,9 +386,13 @@ class Recorder:
         return self._is_failing or not self._owes()
 
     def _owes(self) -> bool:
-        return not self._news.empty() or any(
-            run.has_ended or run.waiting or not run.is_known for run in self._runs
-        )
+        return not self._news.empty() or any(run.has_ended or run.waiting or not run.is_known for run in self._runs)
+
+    def statistics(self) -> dict[str, int]:
+        """Numbers for tests and bug reports."""
+        with self._guard:
+            runs = list(self._runs)
+        return {"runs": len(runs), "nodes": sum(len(one.nodes or ()) for run in runs for one in list(run.waiting))}
 
     def close(self) -> None:
         """End the thread, and leave what is not sent as files for the next server. May be called twice."""

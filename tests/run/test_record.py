@@ -1,0 +1,310 @@
+"""What of a run goes on record, and that nothing waits for it. The server is a stand-in on loopback."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import statistics
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiledag_widget import DAG, Mode, Status, server_logs
+from tiledag_widget.run import record
+from tiledag_widget.run.record import Recorder, recorder
+
+from ..helpers import wait_until
+from ..loopback import Answer, LoopbackServer, Request, as_json, error, serving
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackServer]:
+    """A server of ours that somebody has configured."""
+    monkeypatch.setattr(record, "GRACE_S", 0.0)
+    with serving(monkeypatch, tmp_path) as one:
+        one.is_ours = True
+        yield one
+
+
+def bodies(server: LoopbackServer) -> list[dict[str, Any]]:
+    return [one.body for one in server.named("PUT /tiledag/v1/runs/")]
+
+
+def nodes_of(server: LoopbackServer) -> dict[str, dict[str, Any]]:
+    """The nodes as the server would have them, by name; executions by attempt."""
+    found: dict[str, dict[str, Any]] = {}
+    for body in bodies(server):
+        for node in body.get("nodes", ()):
+            known = found.setdefault(node["name"], {"attempts": {}})
+            known.update({key: value for key, value in node.items() if key != "executions"})
+            known["attempts"].update({one["attempt"]: one for one in node.get("executions", ())})
+    return found
+
+
+class Fails(Exception):
+    """An exception of the user's own."""
+
+
+def test_structure_statuses_and_attempts_go_on_record_with_times_errors_and_output(server: LoopbackServer) -> None:
+    """What a person looks for the next day."""
+
+    def talk(x: int) -> int:
+        print("half", "way")  # noqa: T201  # that is what the test is about
+        return x + 1
+
+    def fail(x: int) -> int:
+        raise Fails("no good")
+
+    dag = DAG(name="recorded", mode=Mode.LOCAL, record=True)
+    first = dag.submit(talk, 1, name="first")
+    bad = dag.submit(fail, first, name="bad")
+    dag.submit(talk, bad, name="below")
+    began = time.time()
+
+    dag.compute()
+    with pytest.raises(Fails):
+        dag.wait(20)
+    assert recorder.flush(20)
+
+    nodes = nodes_of(server)
+    assert list(nodes) == ["first", "bad", "below"]
+    assert [node["status"] for node in nodes.values()] == ["COMPLETED", "FAILED", "QUEUED"]
+    assert nodes["bad"]["depends_on"] == [str(first.id)]
+    assert {node["run_location"] for node in nodes.values()} == {"client"}
+    (done,), (failed,) = nodes["first"]["attempts"].values(), nodes["bad"]["attempts"].values()
+    assert done["logs"] == "half way\n"
+    assert failed["exception_type"].endswith("Fails")
+    assert failed["status_message"] == "Fails: no good"
+    assert 'raise Fails("no good")' in failed["traceback"]
+    assert not nodes["below"]["attempts"]
+    start, end = (datetime.fromisoformat(done[key].replace("Z", "+00:00")) for key in ("start_time", "finish_time"))
+    assert began - 0.1 <= start.timestamp() <= end.timestamp() <= time.time()
+    head, tail = bodies(server)[0], bodies(server)[-1]
+    assert (head["name"], tail["status"]) == ("recorded", "failed")
+    assert dag.server_graph_uuid is not None
+    assert str(dag.server_graph_uuid) in server.named("PUT")[0].path
+
+
+def test_a_retry_is_one_more_attempt_of_the_same_record(server: LoopbackServer) -> None:
+    """The earlier error must not be lost, and the run must not be on record twice."""
+    outcomes = iter([Fails("once")])
+
+    def fails_once() -> str:
+        for problem in outcomes:
+            raise problem
+        return "now"
+
+    dag = DAG(mode=Mode.LOCAL, record=True)
+    node = dag.submit(fails_once, name="n")
+    dag.compute()
+    with pytest.raises(Fails):
+        dag.wait(20)
+    recorder.flush(20)
+
+    node.retry()
+    dag.wait(20)
+    assert recorder.flush(20)
+
+    attempts = nodes_of(server)["n"]["attempts"]
+    assert {number: one["status"] for number, one in attempts.items()} == {1: "FAILED", 2: "COMPLETED"}
+    assert len({one.path for one in server.named("PUT")}) == 1
+    assert bodies(server)[-1]["status"] == "succeeded"
+
+
+def test_what_was_cancelled_is_on_record_as_that(server: LoopbackServer) -> None:
+    """A node that never ran has no attempt, but a status."""
+    may_end = threading.Event()
+    dag = DAG(mode=Mode.LOCAL, record=True)
+    node = dag.submit(may_end.wait, 20, name="runs")
+    dag.submit(lambda x: x, node, name="waits")
+    dag.compute()
+    wait_until(node.running)
+
+    dag.cancel()
+    may_end.set()
+    dag.wait(20)
+    assert recorder.flush(20)
+
+    nodes = nodes_of(server)
+    assert (nodes["runs"]["status"], nodes["waits"]["status"]) == ("COMPLETED", "CANCELLED")
+    assert bodies(server)[-1]["status"] == "cancelled"
+
+
+def test_nothing_waits_for_a_record_server_that_answers_nothing(server: LoopbackServer) -> None:
+    """Statuses, callbacks and node starts are the run's; the record comes once the server is back."""
+    answer = threading.Event()
+    server.rules.append(lambda one: (answer.wait(20), None)[1] if one.method == "PUT" else None)
+    with DAG(mode=Mode.LOCAL, record=True, name="makes it hang") as before:
+        before.submit(int)
+    wait_until(lambda: bool(server.named("PUT")))
+    waits: list[float] = []
+    called: list[float] = []
+
+    for number in range(15):
+        began = time.perf_counter()
+        dag = DAG(mode=Mode.LOCAL, record=True, name=str(number), update_callback=lambda _: called.append(time.time()))
+        node = dag.submit(time.perf_counter, name=f"node {number}")
+        dag.compute()
+        assert node.result(20) >= began
+        assert dag.status is not Status.NOT_STARTED
+        waits.append(time.perf_counter() - began)
+    assert not answer.is_set()
+    assert statistics.median(waits) < 0.01
+    assert len(called) >= 15
+
+    answer.set()
+    assert recorder.flush(20)
+    assert {f"node {number}" for number in range(15)} <= set(nodes_of(server))
+
+
+def test_a_server_that_says_come_back_later_gets_the_whole_record_later(
+    server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And the trouble is said once, not once for each graph."""
+    is_busy = [True]
+    server.rules.append(
+        lambda one: as_json({"message": "later"}, 503) if is_busy[0] and one.method == "PUT" else None
+    )
+    caplog.set_level(logging.WARNING)
+    for _ in range(3):
+        with DAG(mode=Mode.LOCAL, record=True) as dag:
+            dag.submit(int, name="n")
+    assert recorder.flush(20) is False
+
+    is_busy[0] = False
+    server.requests.clear()
+
+    assert recorder.flush(20)
+    assert len({one.path for one in server.named("PUT")}) == 3
+    assert [body.get("status") for body in bodies(server)].count("succeeded") == 3
+    assert sum("cannot be recorded now" in one.message for one in caplog.records) <= 1
+
+
+def test_what_waits_to_be_recorded_holds_no_result_and_is_bounded(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is away for a day must not fill the kernel's memory."""
+    server.rules.append(lambda one: error(503, "later") if one.method == "PUT" else None)
+    monkeypatch.setattr(record, "MOST_WAITING", 25)
+
+    class Big:
+        pass
+
+    with DAG(mode=Mode.LOCAL, record=True) as dag:
+        node = dag.submit(Big)
+        dag.compute()
+        result = weakref.ref(node.result(20))
+    for _ in range(9):
+        with DAG(mode=Mode.LOCAL, record=True) as dag:
+            for _ in range(10):
+                dag.submit(int)
+    del dag, node
+    recorder.flush(20)
+
+    def is_let_go() -> bool:
+        gc.collect()
+        return result() is None
+
+    wait_until(is_let_go)
+    wait_until(lambda: recorder.statistics()["nodes"] <= 25)
+    assert recorder.statistics()["runs"] <= 3
+
+
+@pytest.mark.parametrize("how", ["record=False", "TILEDAG_RECORD", "a configured server"])
+def test_nothing_is_recorded_where_that_is_switched_off_or_not_asked_for(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Local work is nobody else's."""
+    monkeypatch.setenv("TILEDAG_RECORD", "0" if how == "TILEDAG_RECORD" else "1")
+    if how == "TILEDAG_RECORD":
+        monkeypatch.setenv("TILEDAG_SERVER", "embedded")
+    dag = DAG(mode=Mode.LOCAL, record=False if how == "record=False" else None)
+    dag.submit(int)
+
+    dag.compute()
+    dag.wait(20)
+
+    assert recorder.flush(20)
+    assert recorder.statistics() == {"runs": 0, "nodes": 0}
+    assert not server.requests
+    assert server_logs(dag) is None
+
+
+def test_a_foreign_server_gets_what_the_contract_has_for_local_nodes(server: LoopbackServer) -> None:
+    """Structure and statuses; it has no room for times and errors."""
+    server.is_ours = False
+
+    def fail() -> None:
+        raise Fails
+
+    dag = DAG(name="elsewhere", record=True)
+    good, bad = dag.submit_local(int, name="good"), dag.submit_local(fail, name="bad")
+    dag.compute()
+    with pytest.raises(Fails):
+        dag.wait(20)
+
+    assert recorder.flush(20)
+    (log,) = (one.body for one in server.requests if one.path == "/v1/taskgraphs/mine/log")
+    assert (log["name"], [one["name"] for one in log["nodes"]]) == ("elsewhere", ["good", "bad"])
+    reports = {
+        one.body["client_node_uuid"]: one.body["status"] for one in server.named("POST /v1/taskgraphs/mine/logs")
+    }
+    assert reports == {str(good.id): "COMPLETED", str(bad.id): "FAILED"}
+    assert [one.body for one in server.named("PATCH")] == [{"status": "failed"}]
+    assert dag.server_graph_uuid == server.log_id
+
+
+def test_a_mixed_graph_is_on_record_whole_and_its_server_nodes_wait_for_no_record(server: LoopbackServer) -> None:
+    """A record server that is slow must not hold up the functions."""
+    answer = threading.Event()
+
+    def hang(one: Request) -> Answer | None:
+        if one.method == "PUT":
+            answer.wait(20)
+        return None
+
+    server.rules.append(hang)
+    dag = DAG(name="mixed")
+    there = dag.submit(lambda: 1, name="there")
+    here = dag.submit_local(lambda x: x + 1, there, name="here")
+
+    dag.compute()
+
+    assert here.result(20) == 2
+    assert not answer.is_set()
+    answer.set()
+    dag.wait(20)
+    assert recorder.flush(20)
+    nodes = nodes_of(server)
+    assert [(node["run_location"], node["status"], len(node["attempts"])) for node in nodes.values()] == [
+        ("server", "COMPLETED", 0),
+        ("client", "COMPLETED", 1),
+    ]
+    (call,) = server.named("POST /v1/udfs/")
+    assert call.body["task_graph_uuid"] == str(dag.server_graph_uuid)
+    assert server.named("PUT")[0].path.endswith(str(dag.server_graph_uuid))
+    assert bodies(server)[-1]["status"] == "succeeded"
+
+
+def test_a_recorder_with_nothing_to_do_holds_no_thread(server: LoopbackServer) -> None:
+    """A finished graph holds none, and neither does its record."""
+    with DAG(mode=Mode.LOCAL, record=True) as dag:
+        dag.submit(int)
+    assert recorder.flush(20)
+
+    wait_until(lambda: not any(thread.name == "tiledag-record" for thread in threading.enumerate()))
+
+
+def test_closing_a_recorder_that_never_worked_does_nothing() -> None:
+    """It is an exit hook of every process."""
+    one = Recorder()
+
+    one.close()
+
+    assert one.flush(0)
