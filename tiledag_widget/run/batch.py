@@ -505,7 +505,7 @@ class BatchDriver(Driver):
         is_known = known is not None and known.task == event.task and known.error is not None
         if not is_known and (event.task is not None or status in (FAILED, CANCELLED, COMPLETED)):
             self._outcomes[index] = _outcome_in(event)
-        return Word(index, status, event.attempt or 0, at)
+        return Word(index, status, event.attempt or 0, at, None, True)
 
     def _fetch_errors(self, events: Sequence[RunEvent]) -> None:
         """Exceptions as objects, before anybody hears of the failure; with no lock held that a view needs."""

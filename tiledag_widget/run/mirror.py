@@ -50,6 +50,7 @@ class Word:
         attempt: The server's number of the latest attempt, from 1; 0 where it does not say.
         at: When, as Unix time.
         began: When the attempt began; None if that was told before, or is not known.
+        is_change: It has just become so, in the order of the server; a log only tells how things are.
     """
 
     node: int
@@ -57,6 +58,7 @@ class Word:
     attempt: int
     at: float
     began: float | None = None
+    is_change: bool = False
 
 
 class Mirror:
@@ -163,8 +165,11 @@ class Mirror:
         commands: list[Command] = []
         if word.status != NOT_STARTED and 0 < word.attempt <= self._over.get(word.node, 0):
             return commands
-        if self._is_behind(word) and (self._stop != _NOT_ASKED or not self._next_attempt(word, commands)):
-            return commands
+        if self._is_behind(word):
+            if self._stop == _STOPPED and word.is_change and word.status in (NOT_STARTED, PARENT_FAILED):
+                self._stop = _NOT_ASKED  # somebody goes on with a run that was stopped
+            if self._stop != _NOT_ASKED or not self._next_attempt(word, commands):
+                return commands
         self._arrive(word, commands)
         return commands
 
@@ -172,7 +177,9 @@ class Mirror:
         """True if the word is about an attempt that the machine has not come to."""
         machine, node = self._machine, word.node
         code = machine.status[node]
-        if word.status == PARENT_FAILED or code == PARENT_FAILED:
+        if word.status == PARENT_FAILED:  # of a retry of a cancelled node below a bad one
+            return code == CANCELLED and word.is_change and machine.bad[node] > 0
+        if code == PARENT_FAILED:
             return False
         if word.status == NOT_STARTED:
             return code in (RUNNING, FAILED, CANCELLED, COMPLETED)
