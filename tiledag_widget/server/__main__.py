@@ -48,7 +48,10 @@ class Options:
     workers: int | None = None
     samples: bool = False
     idle: float | None = None
-    memory_limit: float | None = None
+    memory_limits: tuple[tuple[str, float], ...] = ()
+    """GiB by resource class."""
+    keep_days: float | None = None
+    keep_gib: float | None = None
     ready_fd: int | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
@@ -65,13 +68,34 @@ def arguments_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any that is free)")
     parser.add_argument("--data-dir", type=Path, help="folder of records and results (default: TILEDAG_DATA_DIR)")
     parser.add_argument("--workers", type=int, help="tasks that run at a time (default: one per core, at least 2)")
-    parser.add_argument("--memory-limit", type=float, help="GiB for a task of the standard resource class (default: 2)")
+    parser.add_argument(
+        "--memory-limit",
+        type=_memory_limit,
+        action="append",
+        default=[],
+        metavar="CLASS=GIB",
+        help="memory of a task of a resource class (default: standard=2 large=8); may be given again, also for new ones",
+    )
+    parser.add_argument("--keep-days", type=float, help="forget runs after so many days (default: 30)")
+    parser.add_argument("--keep-gib", type=float, help="forget the oldest runs beyond so many GiB (default: 5)")
     parser.add_argument("--samples", action="store_true", help="register the quickstart arrays of TileDB's tutorials")
     parser.add_argument("--tls-cert", type=Path, help="certificate, needed off loopback")
     parser.add_argument("--tls-key", type=Path, help="its key")
     parser.add_argument("--allow-host", action="append", default=[], help="name that clients use, needed off loopback")
     parser.add_argument("--idle", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+
+
+def _memory_limit(text: str) -> tuple[str, float]:
+    """`large=16`, or a number for the standard class."""
+    name, sign, number = text.rpartition("=")
+    try:
+        gib = float(number)
+        if not 0 < gib < 1e6 or bool(name) != bool(sign):
+            raise ValueError
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no resource class with GiB, as large=16 is") from None
+    return name or "standard", gib
 
 
 def options_from(found: argparse.Namespace) -> Options:
@@ -82,7 +106,9 @@ def options_from(found: argparse.Namespace) -> Options:
         port=found.port,
         workers=found.workers,
         samples=found.samples,
-        memory_limit=found.memory_limit,
+        memory_limits=tuple(found.memory_limit),
+        keep_days=found.keep_days,
+        keep_gib=found.keep_gib,
         idle=found.idle,
         ready_fd=found.ready_fd,
         tls_cert=found.tls_cert,
@@ -126,7 +152,10 @@ def run(options: Options) -> None:
     try:
         from . import http
         from .api import Api, Leases
+        from .batch import Batch
+        from .batch_executor import PoolExecutor
         from .scheduler import MEMORY_LIMITS, Scheduler
+        from .services import user_name
     except ImportError as error:
         raise CannotServe(f"The server needs more packages ({error}): pip install 'tiledag-widget[server]'") from error
     tls = _tls_of(options)
@@ -160,11 +189,28 @@ def run(options: Options) -> None:
 
         leases = Leases()
         limits = dict(MEMORY_LIMITS)
-        if options.memory_limit is not None:
-            limits["standard"] = int(options.memory_limit * 2**30)
-        api = Api(store, scheduler, token=token, leases=leases, stop=stop, version=_version(), memory_limits=limits)
+        limits.update({name: int(gib * 2**30) for name, gib in options.memory_limits})
+        executor = PoolExecutor(store, slots=scheduler.slots, workers=scheduler.workers)
+        batch = Batch(store, executor, user=user_name(), memory_limits=limits)
+        stack.callback(batch.close)
+        api = Api(
+            store,
+            scheduler,
+            token=token,
+            leases=leases,
+            stop=stop,
+            version=_version(),
+            memory_limits=limits,
+            batch=batch,
+        )
+        api.keep(days=options.keep_days, gib=options.keep_gib)
         if options.samples:
             _make_samples(api, scheduler, options.folder / "samples")
+
+        batch.start()
+
+        def nothing_runs() -> bool:
+            return scheduler.is_idle() and batch.is_idle()
 
         def ready(stop_server: Callable[[], None]) -> None:
             stop_now.append(stop_server)
@@ -179,7 +225,7 @@ def run(options: Options) -> None:
             stack.callback(_unlink, options.folder / "connection.json")
             _announce(options, connection)
             _in_background("tiledag-warm-up", scheduler.prepare)
-            _in_background("tiledag-life", lambda: _live(options.idle, api, leases, scheduler.is_idle, ended, stop))
+            _in_background("tiledag-life", lambda: _live(options.idle, api, leases, nothing_runs, ended, stop))
 
         try:
             http.serve(api, gate, listener, ready=ready, tls=tls)
@@ -281,8 +327,9 @@ def _live(
     while True:
         try:
             api.records.sweep()
+            api.sweep()
         except Exception:
-            _log.exception("the records of clients could not be looked after")
+            _log.exception("the records could not be looked after")
         left = SWEEP_S if idle is None else idle - leases.idle_seconds()
         if idle is not None and left <= 0 and nothing_runs():
             stop()

@@ -14,6 +14,8 @@ from urllib.parse import unquote
 
 from .account_routes import AccountRoutes
 from .array_routes import ArrayRoutes
+from .batch import Batch
+from .batch_routes import BatchRoutes
 from .call_routes import CallRoutes
 from .exchange import NO_CONTENT, Later, Refused, Reply, Request, Route, RouteRow, error_reply, refusals
 from .log_routes import LogRoutes
@@ -42,23 +44,34 @@ class Api:
         version: str = "",
         user: str | None = None,
         memory_limits: Mapping[str, int] = MEMORY_LIMITS,
+        batch: Batch | None = None,
     ) -> None:
         services = Services(
-            store, scheduler, token, leases or Leases(), stop, version, user or user_name(), memory_limits
+            store, scheduler, token, leases or Leases(), stop, version, user or user_name(), memory_limits, batch=batch
         )
         self._services = services
         self.records = RecordRoutes(services)
+        batch_routes = BatchRoutes(services)
         groups = (
             AccountRoutes(services),
             ArrayRoutes(services),
             CallRoutes(services),
             TaskRoutes(services),
-            LogRoutes(services),
+            LogRoutes(services, batch_routes),
+            batch_routes,
             self.records,
             RegistryRoutes(services),
             OwnRoutes(services, lambda: self.routes),
         )
         self.routes: Sequence[Route] = _split(row for group in groups for row in group.routes())
+
+    def keep(self, *, days: float | None = None, gib: float | None = None) -> None:
+        """Sets how long and how much is kept; None: as it is."""
+        self._services.retention.set_limits(days, None if gib is None else int(gib * 2**30))
+
+    def sweep(self) -> None:
+        """Forgets what is old or too much; for a thread of the server's, now and then."""
+        self._services.retention.sweep()
 
     def is_token(self, token: bytes) -> bool:
         """Whether a token that is not the server's own opens it."""
@@ -99,8 +112,6 @@ class Api:
         if allowed:
             reply = error_reply(405, f"{request.method} is not possible here; {', '.join(allowed)} is.")
             return replace(reply, headers={**reply.headers, "allow": ", ".join(allowed)})
-        if "/".join(parts[:1]) == "v1" and parts[-1:] and parts[-1] in ("retry", "resubmit", "graphs", "submit"):
-            raise Refused(404, "Batch graphs are not served by this version of tiledag-widget.")
         raise Refused(404, "There is nothing here.")
 
 

@@ -6,6 +6,7 @@ sent stays opaque: references in tagged JSON are looked for, nothing is decoded.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -49,11 +50,13 @@ class Node:
     body: BatchNode
     rule: Rule | None
     deadline: float | None
-    timeout: float | None
+    timeout: float
     memory_limit: int
     result_format: str
     stored: tuple[str, ...]
     """Tasks outside of the graph whose results are arguments."""
+    needs_arrays: bool
+    """Whether it may read arrays by their registered names."""
 
     @property
     def type(self) -> str:
@@ -251,6 +254,7 @@ def _node(
         memory,
         form,
         stored,
+        kinds[0] != "udf_node" or "udf_array_details" in json.dumps(_references_of(body)),
     )
 
 

@@ -324,7 +324,8 @@ def picture_of(store: Store, log: str) -> RunPicture:
     Read apart from each other, a retry in between would show a failed run without a failed node.
     """
     with store.moment() as connection:
-        row = connection.execute("SELECT * FROM log WHERE id = ?", (log,)).fetchone()
+        own = ", ".join(one.name for one in fields(Log))
+        row = connection.execute(f"SELECT {own} FROM log WHERE id = ?", (log,)).fetchone()
         nodes = connection.execute(
             "SELECT id, name, depends_on, run_location, status FROM log_node WHERE log = ? ORDER BY place", (log,)
         ).fetchall()
@@ -350,3 +351,38 @@ def events_after(store: Store, log: str, after: int, most: int) -> tuple[str | N
         ).fetchall()
         row = connection.execute("SELECT status FROM log WHERE id = ?", (log,)).fetchone()
     return (row[0] if row is not None else None), [EventRow(*one) for one in rows]
+
+
+def last_event(store: Store, log: str) -> int:
+    """Number of the last event of a run; 0 if there is none."""
+    row = store.row("SELECT coalesce(max(number), 0) FROM event WHERE log = ?", (log,))
+    return int(row[0]) if row is not None else 0
+
+
+def write_broken(connection: sqlite3.Connection, log: str, words: str) -> None:
+    """Ends a run that cannot go on: its first node that has not ended fails with the reason, the log with it."""
+    at = now()
+    found = connection.execute(
+        "SELECT place, id, name FROM log_node WHERE log = ? AND status IN ('QUEUED', 'RUNNING') ORDER BY place LIMIT 1",
+        (log,),
+    ).fetchone()
+    connection.execute(
+        "UPDATE task SET status = 'FAILED', status_message = ?, ended = ? WHERE status IN ('QUEUED', 'RUNNING') AND id "
+        "IN (SELECT task FROM batch_task WHERE log = ?)",
+        (words, at, log),
+    )
+    (number,) = connection.execute("SELECT coalesce(max(number), 0) FROM event WHERE log = ?", (log,)).fetchone()
+    events = []
+    if found is not None:
+        place, node, name = found
+        task = str(uuid.uuid4())
+        one = NewTask(task, place, -1, "node", 1, 0, None, True, name, "BATCH_UDF", node, "{}", "FAILED", words)
+        _write_tasks(connection, log, [one])
+        connection.execute("UPDATE log_node SET status = 'FAILED' WHERE log = ? AND place = ?", (log, place))
+        events.append({"kind": "node", "status": "FAILED", "node": node, "task": task, "message": words})
+    events.append({"kind": "run", "status": "failed"})
+    for offset, body in enumerate(events, 1):
+        values = (log, number + offset, at, json.dumps(body))
+        connection.execute("INSERT INTO event (log, number, time, body) VALUES (?, ?, ?, ?)", values)
+    connection.execute("UPDATE batch_run SET active = 0 WHERE log = ?", (log,))
+    connection.execute("UPDATE log SET status = 'failed', ended = ? WHERE id = ?", (at, log))

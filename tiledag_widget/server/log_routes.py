@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from ..wire import models
+from .batch_routes import BatchRoutes
+from .batch_store import graphs_of_runs
 from .exchange import (
     NO_CONTENT,
     UUID,
+    Later,
     Refused,
     Reply,
     Request,
@@ -22,6 +24,7 @@ from .exchange import (
     page_of,
     pagination,
 )
+from .log_shapes import light_log
 from .services import Services
 from .store import Log, LogNode
 from .task_routes import array_task
@@ -32,8 +35,9 @@ __all__ = ["LogRoutes"]
 class LogRoutes:
     """The routes of sections 2.5 and 2.6 of the contract."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, batch: BatchRoutes) -> None:
         self._services = services
+        self._batch = batch
 
     def routes(self) -> list[RouteRow]:
         """Method, path and handler of each."""
@@ -45,6 +49,9 @@ class LogRoutes:
             ("POST", "/v1/taskgraphs/{namespace}/logs/{log}/report_client_node", self.post_report),
             ("POST", "/v1/taskgraphs/{namespace}/executions/{log}/stop", self.post_stop_run),
         ]
+
+    def _is_batch(self, log: str) -> bool:
+        return bool(graphs_of_runs(self._services.store, [log]))
 
     def _log(self, log: str) -> Log:
         found = self._services.store.log(log.lower()) if UUID.fullmatch(log.lower()) else None
@@ -87,10 +94,14 @@ class LogRoutes:
                 where[condition] = moment_of(name, value)
         number, size = page_of(request)
         logs, page = self._services.store.log_page(where, number, size)
-        return json_reply(models.TaskGraphLogsData(tuple(map(_light_log, logs)), pagination(page)))
+        graphs = graphs_of_runs(self._services.store, [log.id for log in logs])
+        shown = tuple(light_log(log, graphs.get(log.id)) for log in logs)
+        return json_reply(models.TaskGraphLogsData(shown, pagination(page)))
 
     def get_log(self, request: Request, namespace: str, log: str) -> Reply:
         """A run with its nodes and their executions."""
+        if self._is_batch(log.lower()):
+            return json_reply(self._batch.log_of(log.lower()))
         return json_reply(self._whole_log(self._log(log)))
 
     def _whole_log(self, log: Log) -> models.TaskGraphLog:
@@ -104,7 +115,7 @@ class LogRoutes:
         counts: dict[str, float] = {}
         for node in nodes:
             counts[node.status or "UNKNOWN"] = counts.get(node.status or "UNKNOWN", 0) + 1
-        return replace(_light_log(log), nodes=nodes, status_count=counts)
+        return replace(light_log(log), nodes=nodes, status_count=counts)
 
     def patch_log(self, request: Request, namespace: str, log: str) -> Reply:
         """Records how a run ended."""
@@ -112,6 +123,8 @@ class LogRoutes:
         update = body_as(models.LogUpdate, request)
         if str(update.status) not in ("succeeded", "failed", "cancelled"):
             raise Refused(400, f"status is {str(update.status)!r}, expected one of: succeeded, failed, cancelled")
+        if self._is_batch(found.id):
+            raise Refused(409, "A batch run ends by itself; stop it to end it now.")
         self._services.store.end_log(found.id, str(update.status))
         return NO_CONTENT
 
@@ -123,9 +136,11 @@ class LogRoutes:
             raise Refused(404, f"Log {found.id} has no node {report.client_node_uuid}.")
         return NO_CONTENT
 
-    def post_stop_run(self, request: Request, namespace: str, log: str) -> Reply:
+    def post_stop_run(self, request: Request, namespace: str, log: str) -> Reply | Later:
         """Ends what runs of a graph."""
         found = self._log(log)
+        if self._is_batch(found.id):
+            return self._batch.stop(request, found.id)
         for task in self._services.store.tasks_of_graph(found.id):
             if task.status in ("QUEUED", "RUNNING"):
                 self._services.scheduler.stop(task.id)
@@ -144,29 +159,3 @@ def _node_metadata(node: LogNode, executions: Sequence[models.ArrayTask]) -> mod
     return models.TaskGraphNodeMetadata(
         node.id, node.name, node.depends_on, node.run_location, status, message, tuple(executions)
     )
-
-
-def _light_log(log: Log) -> models.TaskGraphLog:
-    return models.TaskGraphLog(
-        uuid=log.id,
-        namespace=log.namespace,
-        created_by=log.created_by,
-        name=log.name,
-        created_at=log.created,
-        start_time=log.started,
-        end_time=log.ended,
-        status=log.status,
-        total_cost=0,
-        execution_time=_duration(log),
-        task_graph_type="realtime",
-    )
-
-
-def _duration(log: Log) -> str | None:
-    if log.started is None or log.ended is None:
-        return None
-    start, end = (datetime.fromisoformat(text.replace("Z", "+00:00")) for text in (log.started, log.ended))
-    seconds = max(0.0, (end - start).total_seconds())
-    hours, rest = divmod(seconds, 3600)
-    minutes, seconds = divmod(rest, 60)
-    return f"PT{hours:.0f}H{minutes:.0f}M{seconds:.2f}S"

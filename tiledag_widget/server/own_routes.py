@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 
 from .call_routes import python_version
-from .exchange import NO_CONTENT, Refused, Reply, Request, Route, RouteRow, json_of, json_reply, utc_text
+from .exchange import NO_CONTENT, Refused, Reply, Request, Route, RouteRow, json_of, json_reply
 from .openapi import document
 from .services import LEASE_S, Services
 
@@ -44,7 +42,7 @@ class OwnRoutes:
             "user": self._services.user,
             "instance": self._services.instance,
             "clients": self._services.leases.clients(),
-            "idle": self._services.scheduler.is_idle(),
+            "idle": self._services.is_idle(),
         }
         return json_reply(body)
 
@@ -91,13 +89,14 @@ class OwnRoutes:
         return NO_CONTENT
 
     def post_prune(self, request: Request) -> Reply:
-        """Forgets what is older than some days, with its files."""
+        """Forgets what is older than some days, and the oldest beyond the limit in bytes, with its files."""
         body = json_of(request)
         days = body.get("days", 30) if isinstance(body, dict) else None
         if isinstance(days, bool) or not isinstance(days, (int, float)) or not 0 <= days < 36500:
             raise Refused(400, "days must be a number from 0.")
-        moment = datetime.fromtimestamp(time.time() - days * 86400, timezone.utc)
-        return json_reply({"tasks": self._services.store.prune(utc_text(moment))})
+        self._services.retention.drop_unstored()
+        found = self._services.retention.prune(days)
+        return json_reply({"tasks": found.tasks, "logs": found.logs})
 
     def post_stop(self, request: Request) -> Reply:
         """Ends the server."""

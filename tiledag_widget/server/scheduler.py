@@ -31,6 +31,7 @@ from typing import Any, TypeAlias
 from ..errors import WorkerDied
 from ..run.workers import End, Outcome, ProcessWorkers, Worker
 from ..wire import pickles
+from . import output
 from . import worker as worker_side
 from .store import Store, Task
 
@@ -120,8 +121,8 @@ class Scheduler:
 
     def __init__(self, store: Store, *, slots: int, workers: ProcessWorkers | None = None) -> None:
         self._store = store
-        self._slots = slots
-        self._workers = workers or ProcessWorkers(idle_seconds=IDLE_WORKER_S)
+        self.slots = self._slots = slots
+        self.workers = self._workers = workers or ProcessWorkers(idle_seconds=IDLE_WORKER_S)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._queue: queue.SimpleQueue[_Running | None] = queue.SimpleQueue()
@@ -264,7 +265,7 @@ class Scheduler:
                 duration=int((time.monotonic() - running.began) * 1e9) if running.began else 0,
                 memory=memory,
                 mime=done.mime,
-                size=done.result.stat().st_size if done.mime is not None and done.result.exists() else None,
+                size=_size_in(running.folder),
                 error_type=done.error_type,
                 traceback=done.traceback,
             ).result()
@@ -362,6 +363,8 @@ class Scheduler:
                 self._lock.release()
                 try:
                     used = [(task, worker, _resident_bytes(pid)) for task, worker, pid in looked_at]
+                    for task, _, _ in looked_at:
+                        output.keep_below(task.folder / "output")
                 finally:
                     self._lock.acquire()
                 for task, worker, size in used:
@@ -449,6 +452,18 @@ def _resident_bytes_by_psutil(pid: int) -> int:
         try:
             total += member.memory_info().rss
         except psutil.Error:
+            continue
+    return total
+
+
+def _size_in(folder: Path) -> int:
+    """Bytes of the result and the output, which is cut first."""
+    output.keep_below(folder / "output")
+    total = 0
+    for name in ("result", "output"):
+        try:
+            total += os.stat(folder / name).st_size
+        except OSError:
             continue
     return total
 

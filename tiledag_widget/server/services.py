@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from .batch import Batch
+from .retention import Retention
 from .scheduler import MEMORY_LIMITS, Scheduler
 from .store import Store
 from .tokens import Tokens
@@ -80,10 +82,17 @@ class Services:
     user: str = field(default_factory=user_name)
     memory_limits: Mapping[str, int] = field(default_factory=lambda: MEMORY_LIMITS)
     instance: str = field(default_factory=lambda: uuid.uuid4().hex)
+    batch: Batch | None = None
     tokens: Tokens = field(init=False)
+    retention: Retention = field(init=False)
 
     def __post_init__(self) -> None:
         self.tokens = Tokens(self.store)
+        self.retention = Retention(self.store)
+
+    def is_idle(self) -> bool:
+        """Whether nothing runs or waits."""
+        return self.scheduler.is_idle() and (self.batch is None or self.batch.is_idle())
 
     def array_uris(self) -> dict[str, str]:
         """Where the registered arrays are, by `namespace/name`, the namespace in lower case."""

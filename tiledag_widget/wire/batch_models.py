@@ -19,7 +19,8 @@ node     Node ``node`` has this ``status`` now: QUEUED, RUNNING, COMPLETED, FAIL
          result, or, when FAILED, its pickled exception. FAILED has ``message``, ``error_type``, ``traceback`` if
          known. PARENT_FAILED has ``cause``, the node that failed or was cancelled above it. QUEUED after a failed
          attempt has ``not_before``, the moment from which it may be tried again.
-attempt  An attempt failed and another will be made: ``attempt``, ``task``, ``message``, ``error_type`` tell of it.
+attempt  An attempt failed and another will be made: ``attempt``, ``task``, ``message``, ``error_type`` tell of it, and
+         ``item`` of which item of a stage.
 items    A stage was opened over a list: ``total`` items, of which ``finished`` are completed (told now and then).
 ======== =====================================================================================================
 
@@ -164,6 +165,7 @@ class RunEvent:
     error_type: str | None = None
     traceback: str | None = None
     cause: str | None = None
+    item: int | None = None
     not_before: str | None = None
     total: int | None = None
     finished: int | None = None
