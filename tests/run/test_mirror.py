@@ -121,7 +121,7 @@ def heard(mirror: Mirror, said: tuple[str, Any], clock: float) -> list[Command]:
         return mirror.hear(what)
     if kind == "attempt":
         return mirror.again(*what)
-    return mirror.hear_run(*what, clock)
+    return mirror.hear_run(what[0], what[1], clock)
 
 
 @pytest.mark.parametrize("seed", range(0, 400, 20))

@@ -47,7 +47,7 @@ from ..core.states import (
     Status,
     Stop,
 )
-from ..errors import IllegalTransition, ServerError, ServerUnreachable, StoppedError
+from ..errors import ServerError, ServerUnreachable, StoppedError
 from ..wire.models import TaskGraphLog, TaskGraphNodeMetadata, status_of_log, status_of_task
 from .batch_body import BatchGraph, graph_body
 from .driver import Driver, Observer
@@ -73,6 +73,7 @@ FIRST_RECONNECT_S: Final = 0.2
 LONGEST_RECONNECT_S: Final = 5.0
 REFUSALS: Final = 4
 """How often in a row a server may refuse to tell of the run before it counts as lost."""
+LOOK_AT_LOGS: Final = 100
 LATE_LOOKS: Final = 5
 """How often a log that is over is read again for nodes that it shows unfinished."""
 MOST_ERRORS: Final = 100
@@ -197,7 +198,11 @@ class BatchDriver(Driver):
         namespace = graph._namespace = graph._namespace or client.namespace("run_job")
         body = graph_body(graph, self.machine, self.tasks, self._node_type, client, namespace)  # type: ignore[arg-type]
         graph_id = client.create_batch_graph(namespace, body)
-        log_id = client.submit_batch_graph(namespace, graph_id)
+        try:
+            log_id = client.submit_batch_graph(namespace, graph_id)
+        except ServerUnreachable:
+            # Whether it runs is not known, and asking again could run it twice: the graph's id is ours alone.
+            log_id = _run_of(client, namespace, graph_id)
         self._opened(client, namespace, log_id, is_ours)
 
     def _opened(self, client: Client, namespace: str, log_id: str, is_ours: bool) -> None:
@@ -247,7 +252,9 @@ class BatchDriver(Driver):
                 waiting = [node for node in nodes if self.machine.status[node] == NOT_STARTED]
                 if not waiting:
                     return 0
-                self._control_nodes(client, "cancel", waiting, "cancel single nodes; `dag.cancel()` stops the run")
+                if not client.is_ours():
+                    raise RuntimeError(f"{client.url} cannot cancel single nodes; `dag.cancel()` stops the run.")
+                client.control(self.namespace, self.log_id, "stop", self._ids(waiting))
                 self._look_quietly()
             after = self._counts()
         self._follow_on()
@@ -286,49 +293,52 @@ class BatchDriver(Driver):
         with self._sending:
             client = self._steered("retry")
             bad = self._with_status(FAILED, CANCELLED)
-            wanted = [node for node in nodes if descendants or self.machine.status[node] in (FAILED, CANCELLED)]
+            if descendants:
+                self._refuse_completed(nodes)
+            wanted = [node for node in nodes if node in set(bad)]
             if not wanted:
                 return 0
             before = self._counts()
-            if not descendants and (set(wanted) == set(bad) or not client.is_ours()):
+            is_partial = set(wanted) != set(bad) and client.is_ours()
+            if not is_partial:
                 wanted = bad
-                client.control(self.namespace, self.log_id, "retry")
-            else:
-                why = "run a node again with all that is below it"
-                self._control_nodes(client, "retry", wanted, why, descendants=descendants)
+            self._retry_there(client, self._ids(wanted) if is_partial else None)
             self._is_over = False
             self._late = 0
             self._look_quietly()
             with self._hearing:
-                self._put_back(wanted, descendants)
+                self._put_back(wanted)
             after = self._counts()
         self._follow_on()
         return max(0, after[NOT_STARTED] + after[RUNNING] - before[NOT_STARTED] - before[RUNNING])
 
-    def _put_back(self, nodes: list[int], descendants: bool) -> None:
+    def _retry_there(self, client: Client, ids: list[str] | None) -> None:
+        assert self.log_id is not None
+        try:
+            client.control(self.namespace, self.log_id, "retry", ids)
+        except ServerError as error:
+            if error.http_status != 409:
+                raise
+            _log.debug("somebody else was faster: %s", error)
+
+    def _refuse_completed(self, nodes: Sequence[int]) -> None:
+        with self.lock:
+            machine = self.machine
+            done = [node for node in machine.graph.descendants(nodes) if machine.status[node] in (COMPLETED, RUNNING)]
+        if done:
+            raise RuntimeError(
+                f"cannot run node {self.tasks[done[0]].name!r} again: a server keeps what is Completed, and waits for "
+                "what runs. Retry what failed, or run the graph anew."
+            )
+
+    def _put_back(self, nodes: list[int]) -> None:
         """What the server was asked to run again and has said nothing of yet goes back to Not Started."""
         left = [node for node in nodes if self.machine.status[node] in (FAILED, CANCELLED)]
-        if not left or (descendants and any(self.machine.live[one] for one in self._below(left))):
-            return
-        try:
-            self._mirror.retried_here(self._request(lambda at: Retry(tuple(left), descendants, at)))
-        except IllegalTransition as error:
-            _log.debug("%s", error)
+        if left:
+            self._mirror.retried_here(self._request(lambda at: Retry(tuple(left), False, at)))
 
-    def _below(self, nodes: list[int]) -> list[int]:
-        return self.machine.graph.descendants(nodes)
-
-    def _control_nodes(self, client: Client, what: str, nodes: list[int], why: str, **more: bool) -> None:
-        assert self.log_id is not None
-        ids = [str(self.tasks[node].id) for node in nodes]  # type: ignore[attr-defined]
-        if not client.is_ours():
-            raise RuntimeError(f"{client.url} cannot {why}.")
-        try:
-            client.control_nodes(self.log_id, what, {"nodes": ids, **more})
-        except ServerError as error:
-            if error.http_status == 409:
-                raise RuntimeError(str(error)) from error
-            raise
+    def _ids(self, nodes: Sequence[int]) -> list[str]:
+        return [str(self.tasks[node].id) for node in nodes]  # type: ignore[attr-defined]
 
     def _steered(self, what: str) -> Client:
         if not self.is_batch:
@@ -713,6 +723,15 @@ class BatchDriver(Driver):
     def patch(self, since: int) -> Patch:
         patch = super().patch(since)
         return dataclasses.replace(patch, run=dataclasses.replace(patch.run, stale_since=self.stale_since))
+
+
+def _run_of(client: Client, namespace: str, graph_id: str) -> str:
+    """The run of a graph that was submitted, or not, when the connection broke; submits it if it was not."""
+    page = client.logs(namespace, per_page=LOOK_AT_LOGS)
+    for log in page.task_graph_logs or ():
+        if log.task_graph_id == graph_id and log.uuid is not None:
+            return log.uuid
+    return client.submit_batch_graph(namespace, graph_id)
 
 
 def _outcome_in(event: RunEvent) -> Outcome:

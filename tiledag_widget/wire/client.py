@@ -21,7 +21,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -409,9 +409,13 @@ class Client:
         """One log with its nodes."""
         return from_json(TaskGraphLog, self._json("GET", f"/v1/taskgraphs/{_q(namespace)}/logs/{_q(log_id)}"), "log")
 
-    def control(self, namespace: str, log_id: uuid.UUID | str, what: str) -> TaskGraphLog | None:
-        """``stop``, ``retry`` or ``resubmit`` an execution."""
-        found = self._json("POST", f"/v1/taskgraphs/{_q(namespace)}/executions/{_q(log_id)}/{what}")
+    def control(
+        self, namespace: str, log_id: uuid.UUID | str, what: str, nodes: Sequence[str] | None = None
+    ) -> TaskGraphLog | None:
+        """``stop``, ``retry`` or ``resubmit`` an execution; our own server also only some of its nodes."""
+        body = None if nodes is None else {"nodes": list(nodes)}
+        path = f"/v1/taskgraphs/{_q(namespace)}/executions/{_q(log_id)}/{what}"
+        found = self._json("POST", path, body=body, repeatable=what == "stop")
         return None if found is None else from_json(TaskGraphLog, found, "log")
 
     # --- batch graphs -------------------------------------------------------------------------------------
@@ -420,13 +424,13 @@ class Client:
         """Upload a graph that the server shall run as a whole; returns its id. The body goes as it is, nulls too."""
         path = f"/v1/taskgraphs/{_q(namespace)}/graphs"
         # A graph that was uploaded twice is a row nobody uses; one that was submitted twice would run twice.
-        found = self._json("POST", path, body=dict(body), headers=_request_id(), repeatable=True)
+        found = self._json("POST", path, body=dict(body), repeatable=True)
         return _id_in(from_json(BatchGraph, found, "graph").uuid, "graph")
 
     def submit_batch_graph(self, namespace: str, graph_id: str) -> str:
         """Run an uploaded graph; returns the id of its log."""
         path = f"/v1/taskgraphs/{_q(namespace)}/graphs/{_q(graph_id)}/submit"
-        found = self._json("POST", path, headers=_request_id(), repeatable=bool(self._is_ours))
+        found = self._json("POST", path)
         return _id_in(from_json(TaskGraphLog, found, "log").uuid, "log")
 
     def batch_graph(self, namespace: str, graph_id: str) -> BatchGraph:
@@ -439,10 +443,6 @@ class Client:
         path = f"/tiledag/v1/runs/{_q(log_id)}/events"
         found = self._json("GET", path, query={"after": after, "wait": f"{wait:g}"}, tries=1)
         return from_json(RunEvents, found, "events")
-
-    def control_nodes(self, log_id: uuid.UUID | str, what: str, body: Mapping[str, Any]) -> None:
-        """``cancel`` or ``retry`` single nodes of a batch run. Our own server only."""
-        self.call("POST", f"/tiledag/v1/runs/{_q(log_id)}/{what}", body=dict(body), repeatable=True)
 
     # --- registered functions and graphs ------------------------------------------------------------------
 
@@ -556,11 +556,6 @@ def _asked_to_wait(header: str | None, tries: int, longest: float = LONGEST_WAIT
         except ValueError:  # a date: rare, and the back-off is as good
             pass
     return min(_back_off(tries), longest)
-
-
-def _request_id() -> dict[str, str]:
-    """By which our own server knows a call that is made again."""
-    return {REQUEST_HEADER: str(uuid.uuid4())}
 
 
 def _id_in(text: str | None, of: str) -> str:
