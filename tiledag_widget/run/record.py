@@ -32,7 +32,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -314,11 +314,9 @@ class Recorder:
     # --- to the server --------------------------------------------------------------------------------------
 
     def _send(self, run: _Run) -> None:
-        if not run.is_owned and not run.has_ended:
+        if run.waiting and not run.is_owned and not run.has_ended:
             run.is_owned = True
-            owner = _owner()
-            if owner is not None:
-                run.waiting.append(RunRecord(owner=owner))
+            run.waiting[0] = replace(run.waiting[0], owner=_owner())  # whatever happens from now on, somebody knows
         try:
             if run.waiting:
                 self._deliver(run)

@@ -1,0 +1,193 @@
+"""Records of runs that happen at their clients, on a real server: kept, taken in from files, abandoned."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.running import Server, environment, running_server, wait_until
+
+pytest.importorskip("uvicorn")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running_server(tmp_path_factory.mktemp("records") / "data") as one:
+        yield one
+
+
+def client_environment(server: Server) -> dict[str, str]:
+    """Of a process that finds this server as its embedded one."""
+    return {**environment(), "TILEDAG_DATA_DIR": str(server.folder), "HOME": str(server.folder.parent)}
+
+
+def logs_named(server: Server, name: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = server.ask("GET", f"/v1/taskgraphs/logs?search={name}").json()["task_graph_logs"]
+    return [log for log in found if log["name"] == name]
+
+
+def whole(server: Server, log: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = server.ask("GET", f"/v1/taskgraphs/me/logs/{log['uuid']}").json()
+    return found
+
+
+LOCAL = """
+import sys, time
+from tiledag_widget import DAG, Mode
+def fails_once(seen=[]):
+    seen.append(1)
+    print("attempt", len(seen))
+    if len(seen) == 1:
+        raise ValueError("not yet")
+    return len(seen)
+dag = DAG(name=sys.argv[1], mode=Mode.LOCAL)
+node = dag.submit(fails_once, name="one")
+dag.submit(lambda x: x, node, name="two")
+dag.compute()
+try:
+    dag.wait()
+except ValueError:
+    node.retry()
+dag.wait()
+time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.mark.parametrize(("name", "stays"), [("notebook", 4), ("script", 0)])
+def test_a_graph_of_local_nodes_is_on_record_with_attempts_times_errors_and_output(
+    server: Server, name: str, stays: float
+) -> None:
+    """While its kernel lives on, and just as well when the process ended with the graph."""
+    command = [sys.executable, "-c", LOCAL, name, str(stays)]
+    process = subprocess.Popen(command, env=client_environment(server), stdout=subprocess.DEVNULL)
+    if stays:
+        wait_until(lambda: [log["status"] for log in logs_named(server, name)] == ["succeeded"], 30)
+    assert process.wait(60) == 0
+
+    wait_until(lambda: [log["status"] for log in logs_named(server, name)] == ["succeeded"], 30)
+
+    (log,) = logs_named(server, name)
+    one, two = whole(server, log)["nodes"]
+    assert log["start_time"] <= log["end_time"]
+    assert (one["name"], one["status"], one["run_location"]) == ("one", "COMPLETED", "client")
+    assert two["depends_on"] == [one["client_node_uuid"]]
+    first, second = one["executions"]
+    assert (first["status"], second["status"]) == ("FAILED", "COMPLETED")
+    assert first["status_message"] == "ValueError: not yet"
+    assert first["start_time"] <= first["finish_time"] <= second["start_time"] <= second["finish_time"]
+    assert {first["type"], second["type"]} == {"CLIENT_COMPUTATION"}
+    outputs = [server.ask("GET", f"/tiledag/v1/tasks/{task['id']}/output").json()["text"] for task in (first, second)]
+    assert outputs == ["attempt 1\n", "attempt 2\n"]
+
+
+def test_a_script_that_ends_before_there_is_a_server_starts_none_and_leaves_its_record_for_the_next(
+    tmp_path: Path,
+) -> None:
+    """The run must not be lost, and a script must not wait at its end, nor leave a process behind."""
+    folder = tmp_path / "data"
+    env = {**environment(), "TILEDAG_DATA_DIR": str(folder), "HOME": str(tmp_path)}
+
+    done = subprocess.run(
+        [sys.executable, "-c", LOCAL, "alone", "0"], env=env, capture_output=True, timeout=60, check=True
+    )
+    assert done.stderr == b""
+    left = sorted((folder / "unsent").iterdir())
+    assert left
+    assert {path.stat().st_mode & 0o777 for path in left} == {0o600}
+    assert not (folder / "connection.json").exists()
+
+    with running_server(folder) as server:
+        wait_until(lambda: [log["status"] for log in logs_named(server, "alone")] == ["succeeded"], 30)
+        wait_until(lambda: not list((folder / "unsent").iterdir()), 10)
+
+
+MIXED = """
+import sys, time
+from tiledag_widget import DAG
+dag = DAG(name="orphan")
+dag.submit(time.sleep, 600, name="there")
+dag.submit_local(time.sleep, 600, name="here")
+dag.compute()
+dag.wait()
+"""
+
+
+def test_a_client_that_is_killed_leaves_an_abandoned_run_and_nothing_running(server: Server) -> None:
+    """Trial C4: a record that says Running for ever is worse than none."""
+    process = subprocess.Popen([sys.executable, "-c", MIXED], env=client_environment(server))
+    try:
+        wait_until(lambda: [log["status"] for log in logs_named(server, "orphan")] == ["running"], 30)
+        (log,) = logs_named(server, "orphan")
+        wait_until(lambda: all(node["status"] == "RUNNING" for node in whole(server, log)["nodes"]), 30)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    killed = time.monotonic()
+
+    wait_until(lambda: [log["status"] for log in logs_named(server, "orphan")] == ["abandoned"], 15)
+    wait_until(lambda: all(node["status"] == "CANCELLED" for node in whole(server, log)["nodes"]), 15)
+
+    assert time.monotonic() - killed < 15
+    wait_until(lambda: bool(server.ask("GET", "/tiledag/v1/info").json()["idle"]), 10)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"created_at": "yesterday"}, "created_at must be a time"),
+        ({"created_at": "2026-01-01T00:00:00Z", "status": "done"}, "expected one of: running"),
+        ({"created_at": "2026-01-01T00:00:00Z", "nodes": [{"client_node_uuid": "x"}]}, "must be a UUID"),
+        ({"created_at": "2026-01-01T00:00:00Z", "nodes": "x"}, "nodes must be an array"),
+        (
+            {
+                "created_at": "2026-01-01T00:00:00Z",
+                "nodes": [{"client_node_uuid": str(uuid.uuid4()), "executions": [{"attempt": 0, "status": "FAILED"}]}],
+            },
+            "attempt counts from 1",
+        ),
+    ],
+)
+def test_a_record_that_makes_no_sense_is_refused_and_nothing_of_it_kept(
+    server: Server, body: dict[str, Any], words: str
+) -> None:
+    """Half a record would be shown as a whole one."""
+    log = str(uuid.uuid4())
+
+    answer = server.ask("PUT", f"/tiledag/v1/runs/{log}", body)
+
+    assert answer.status == 400
+    assert words in answer.json()["message"]
+    assert server.ask("GET", f"/v1/taskgraphs/me/logs/{log}").status == 404
+
+
+def test_a_change_to_a_run_that_is_not_on_record_is_refused(server: Server) -> None:
+    """Its structure would be missing."""
+    answer = server.ask("PUT", f"/tiledag/v1/runs/{uuid.uuid4()}", {"status": "running"})
+
+    assert answer.status == 404
+
+
+def test_a_file_that_is_no_record_is_left_out_and_the_others_are_taken_in(server: Server) -> None:
+    """A disk that was full leaves such files."""
+    folder = server.folder / "unsent"
+    folder.mkdir(exist_ok=True)
+    good = uuid.uuid4()
+    (folder / "broken.json").write_text("{")
+    (folder / f"{uuid.uuid4()}.000000.json").write_text("[1]")
+    part = folder / f"{good}.part"
+    part.write_text('{"name": "from a file", "created_at": "2026-01-01T00:00:00Z", "status": "succeeded"}')
+    os.replace(part, folder / f"{good}.000000.json")
+
+    wait_until(lambda: not list(folder.glob("*.json")), 10)
+
+    assert server.ask("GET", f"/v1/taskgraphs/me/logs/{good}").json()["name"] == "from a file"
