@@ -22,9 +22,11 @@ __all__ = ["KINDS"]
 class _Files:
     """Values in files that the server has named; the same one gives the same object."""
 
-    def __init__(self, files: Mapping[str, tuple[str, str, bool]]) -> None:
+    def __init__(self, files: Mapping[str, tuple[str, str, bool]], job: Mapping[str, Any] | None = None) -> None:
         self._files = files
         self._loaded: dict[Any, Any] = {}
+        if job is not None and "item" in job:
+            self._loaded[PLACEHOLDER.lower()] = codec.from_tagged(job["item"])
 
     def load(self, param: StoredParam) -> Any:
         """The value of a stored parameter."""
@@ -51,21 +53,30 @@ class _Files:
 
 def _in_place(job: Mapping[str, Any], tree: Any) -> Any:
     """A tree of arguments with the item, outputs, stored parameters and arrays in it."""
-    files = _Files(job["outputs"])
-    if "item" in job:
-        item = codec.from_tagged(job["item"])
-        tree = replace(tree, str, lambda text: _with_item(text, item))
+    files = _Files(job["outputs"], job)
     tree = replace(tree, NodeOutput, files.output)
     tree = replace_stored_params(tree, files)
     return replace(tree, ArrayDetails, lambda details: _array(job, details))
 
 
-def _with_item(text: str, item: Any) -> Any:
-    if text == PLACEHOLDER:
-        return item
-    if PLACEHOLDER not in text:
-        return text
-    return text.replace(PLACEHOLDER, item if isinstance(item, str) else json.dumps(item, default=str))
+def _opened(job: Mapping[str, Any], value: Any) -> Any:
+    """Tagged JSON with a reference to the item wherever the placeholder stands; in longer texts the item's own text."""
+    return _with_references(value, job["item"], is_raw=False) if "item" in job else value
+
+
+def _with_references(value: Any, item: Any, *, is_raw: bool) -> Any:
+    if isinstance(value, str) and PLACEHOLDER in value:
+        if value == PLACEHOLDER:
+            return {codec.TAG: "node_output", "client_node_id": PLACEHOLDER}
+        return value.replace(PLACEHOLDER, item if isinstance(item, str) else json.dumps(item))
+    if isinstance(value, list):
+        return [_with_references(one, item, is_raw=is_raw) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if not is_raw and value.get(codec.TAG) == "raw_json":
+        return _with_references(value["raw_json"], item, is_raw=True)
+    inner = {key: _with_references(one, item, is_raw=is_raw) for key, one in value.items()}
+    return {codec.TAG: "__escape__", "__escape__": inner} if is_raw and codec.TAG in inner else inner
 
 
 def _array(job: Mapping[str, Any], details: ArrayDetails) -> Any:
@@ -76,14 +87,14 @@ def _array(job: Mapping[str, Any], details: ArrayDetails) -> Any:
 
 def _call(job: Mapping[str, Any]) -> Any:
     function = codec.decode_function(job["exec"])
-    args, kwargs = _in_place(job, codec.load_arguments(job["arguments"]))
+    args, kwargs = _in_place(job, codec.load_arguments(_opened(job, job["arguments"])))
     return function(*args, **kwargs)
 
 
 def _query(job: Mapping[str, Any]) -> Any:
     from .sql import run
 
-    parameters = _in_place(job, [codec.from_tagged(value) for value in job["parameters"]])
+    parameters = _in_place(job, [codec.from_tagged(value) for value in _opened(job, job["parameters"])])
     return run({**job, "parameters": parameters})
 
 
@@ -113,7 +124,7 @@ def _flat(dimension: Any) -> list[Any]:
 
 
 def _value(job: Mapping[str, Any]) -> Any:
-    return _in_place(job, codec.from_tagged(job["value"]))
+    return _in_place(job, codec.from_tagged(_opened(job, job["value"])))
 
 
 def _open_list(job: Mapping[str, Any]) -> Any:
