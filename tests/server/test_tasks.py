@@ -483,3 +483,47 @@ def _or_none(function: Any) -> Any:
         return function()
     except OSError:
         return None
+
+
+def test_a_result_that_is_not_to_be_stored_leaves_the_disk_with_the_reply(server: Server) -> None:
+    """A thousand calls must not leave a thousand files."""
+    answer = server.call(lambda: "x" * 1000, store_results=False)
+    task = answer.headers["x-tiledb-cloud-task-id"]
+    unread = server.call(lambda: "y" * 1000, store_results=False, dont_download_results=True)
+    other = unread.headers["x-tiledb-cloud-task-id"]
+
+    assert answer.value() == "x" * 1000
+    for one in (task, other):
+        assert not (server.folder / "tasks" / one[:2] / one / "result").exists()
+        assert server.ask("GET", f"/v1/task/{one}/result").status == 404
+
+
+def test_a_function_that_prints_without_end_is_cut(server: Server) -> None:
+    """Its output would fill the disk of everybody."""
+
+    def prints() -> None:
+        import sys
+
+        for _ in range(24):
+            sys.stdout.write(("x" * 1023 + "\n") * 1024)
+
+    answer = server.call(prints)
+    task = answer.headers["x-tiledb-cloud-task-id"]
+
+    assert answer.status == 200, answer.body
+    size = (server.folder / "tasks" / task[:2] / task / "output").stat().st_size
+    assert 16 << 20 < size < 17 << 20
+
+
+def test_memory_of_every_resource_class_is_a_setting(tmp_path: Path) -> None:
+    """The classes of an account have other sizes than ours."""
+    options = ("--memory-limit", "large=0.2", "--memory-limit", "huge=4")
+    with running_server(tmp_path / "data", *options) as small:
+        killed = small.call(lambda: len(b"x" * (400 << 20)) and __import__("time").sleep(20), resource_class="large")
+        fine = small.call(lambda: len(b"x" * (400 << 20)), resource_class="huge")
+        unknown = small.call(lambda: 1, resource_class="giant")
+
+    assert killed.json()["exception_type"] == "MemoryError"
+    assert "0.2 GiB" in killed.json()["message"]
+    assert fine.value() == 400 << 20
+    assert "standard, large, huge" in unknown.json()["message"]

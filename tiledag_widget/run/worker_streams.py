@@ -33,6 +33,11 @@ def install(is_busy: Callable[[], bool]) -> None:
     logging.setLogRecordFactory(_watched(logging.getLogRecordFactory()))
 
 
+def new_streams() -> tuple[TextIO, TextIO]:
+    """Another pair of ours, for who leads this process's output somewhere else for a while."""
+    return _Stream(1, STDOUT), _Stream(2, STDERR)
+
+
 class _Stream(io.TextIOWrapper):
     """A text stream that sends whole lines, each piece marked with where it comes from."""
 

@@ -195,7 +195,9 @@ class CallRoutes:
             request=request.headers.get("x-tiledag-request-id"),
         )
         wants_body = not call.dont_download_results
-        return Later(self._services.scheduler.submit(order), lambda done: _reply_with(done, wants_body))
+        # Where a repeat of this request could be told from a new one, the result waits for it a while.
+        is_last = not order.stored and order.key is None
+        return Later(self._services.scheduler.submit(order), lambda done: _reply_with(done, wants_body, is_last))
 
     def _memory_limit_of(self, resource_class: str | None) -> int:
         name, limits = resource_class or "standard", self._services.memory_limits
@@ -244,10 +246,12 @@ def _timeout_of(timeout: float | None) -> float:
     return timeout
 
 
-def _reply_with(done: Done, wants_body: bool) -> Reply:
+def _reply_with(done: Done, wants_body: bool, is_last: bool) -> Reply:
     if done.status == "COMPLETED":
         headers = {TASK_HEADER: done.task, "content-type": done.mime or "application/octet-stream"}
-        return Reply(200, headers=headers, file=done.result if wants_body else None)
+        if is_last and not wants_body:
+            done.result.unlink(missing_ok=True)
+        return Reply(200, headers=headers, file=done.result if wants_body else None, is_last=is_last)
     status = 409 if done.status == "CANCELLED" else 422
     text = done.message or done.status
     return error_reply(status, text, kind=done.error_type, traceback=done.traceback, task=done.task)

@@ -57,6 +57,8 @@ class Reply:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     file: Path | None = None
+    is_last: bool = False
+    """Nobody else will want the file: it is deleted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,8 @@ async def _send_reply(send: Send, reply: Reply, request_id: str, *, head: bool) 
     if file is not None:
         try:
             opened = open(file, "rb")  # noqa: ASYNC230, SIM115  # a local file; opening it does not wait
+            if reply.is_last:
+                os.unlink(file)
         except OSError:
             reply = error_reply(404, "The result is no longer here.")
             body = reply.body

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import sqlite3
 import threading
 import uuid
@@ -553,22 +552,6 @@ class Store:
     def report_node(self, log: str, node: str, status: str) -> bool:
         """Records what the client says of a node; False if there is no such node."""
         return bool(self.execute(("UPDATE log_node SET status = ? WHERE log = ? AND id = ?", (status, log, node))))
-
-    # --- keeping the folder small ----------------------------------------------------------------------------
-
-    def prune(self, older_than: str) -> int:
-        """Forgets the runs and tasks that were asked for before a moment, with their files; the number of tasks."""
-        batch = "SELECT log FROM batch_run WHERE active"
-        ended = f"created < ? AND status NOT IN ('QUEUED', 'RUNNING') AND coalesce(graph, '') NOT IN ({batch})"
-        at_work = f"SELECT graph FROM task WHERE status IN ('QUEUED', 'RUNNING') AND graph IS NOT NULL UNION {batch}"
-        ids = [row[0] for row in self.rows(f"SELECT id FROM task WHERE {ended}", (older_than,))]
-        self.execute(
-            (f"DELETE FROM task WHERE {ended}", (older_than,)),
-            (f"DELETE FROM log WHERE created < ? AND id NOT IN ({at_work})", (older_than,)),
-        )
-        for task in ids:
-            shutil.rmtree(self.folder_of(task), ignore_errors=True)
-        return len(ids)
 
 
 def _told(error: Exception) -> Exception:

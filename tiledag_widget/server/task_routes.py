@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from ..wire import models
+from . import output
 from .exchange import (
     NO_CONTENT,
     TASK_HEADER,
@@ -58,8 +60,8 @@ class TaskRoutes:
     def get_task(self, request: Request, task: str) -> Reply:
         """The record of a task, with what it printed."""
         found = self._task(task)
-        output, _ = self._output_of(found.id, 0, OUTPUT_IN_TASK)
-        return json_reply(array_task(found, output))
+        text, _ = output.read(self._output(found.id), 0, OUTPUT_IN_TASK)
+        return json_reply(array_task(found, text))
 
     def get_result(self, request: Request, task: str) -> Reply:
         """The stored result; of a failed task its exception, pickled. 202 while it runs."""
@@ -108,20 +110,18 @@ class TaskRoutes:
         }
         return json_reply(body)
 
-    def _output_of(self, task: str, start: int, most: int) -> tuple[str, int]:
-        try:
-            with open(self._services.store.folder_of(task) / "output", "rb") as file:
-                file.seek(start)
-                data = file.read(most)
-        except OSError:
-            return "", start
-        return data.decode("utf-8", "replace"), start + len(data)
+    def _output(self, task: str) -> Path:
+        return self._services.store.folder_of(task) / "output"
 
     def get_output(self, request: Request, task: str) -> Reply:
-        """What a task has printed from a byte position on, live while it runs."""
+        """What a task has printed from a byte position on, live while it runs; with `levels`, in pieces."""
         found = self._task(task)
         start = whole_number("after", request.one("after") or "0")
-        text, position = self._output_of(found.id, start, OUTPUT_PIECE)
+        path = self._output(found.id)
+        if request.one("levels"):
+            pieces, position = output.read_lines(path, start, OUTPUT_PIECE)
+            return json_reply({"pieces": pieces, "position": position, "status": found.status})
+        text, position = output.read(path, start, OUTPUT_PIECE)
         return json_reply({"text": text, "position": position, "status": found.status})
 
     def post_stop_task(self, request: Request, task: str) -> Reply:
@@ -132,7 +132,7 @@ class TaskRoutes:
         return NO_CONTENT
 
 
-def array_task(task: Task, output: str | None = None) -> models.ArrayTask:
+def array_task(task: Task, printed: str | None = None) -> models.ArrayTask:
     """A task as the contract shows it."""
     details = json.loads(task.details)
     return models.ArrayTask(
@@ -153,7 +153,7 @@ def array_task(task: Task, output: str | None = None) -> models.ArrayTask:
         sql_query=details.get("sql_query"),
         sql_init_commands=_tuple(details.get("sql_init_commands")),
         sql_parameters=_tuple(details.get("sql_parameters")),
-        logs=output,
+        logs=printed,
         result_format=details.get("result_format"),
         task_graph_uuid=task.graph,
         client_node_uuid=task.node,

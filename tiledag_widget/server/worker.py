@@ -14,9 +14,10 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from ..run.arguments import replace, replace_stored_params
+from ..run.worker_streams import new_streams
 from ..wire import codec, pickles
 from ..wire.models import ArrayDetails, StoredParam, from_json
 from . import batch_worker
@@ -187,7 +188,7 @@ def _captured(path: Path) -> Iterator[None]:
     os.dup2(file, 2)
     os.close(file)
     # New ones for each task: a function may close or replace its own.
-    sys.stdout, sys.stderr = ours = _stream_to(1), _stream_to(2)
+    sys.stdout, sys.stderr = ours = new_streams()
     try:
         yield
     finally:
@@ -200,7 +201,3 @@ def _captured(path: Path) -> Iterator[None]:
         for number, descriptor in zip((1, 2), kept, strict=True):
             os.dup2(descriptor, number)
             os.close(descriptor)
-
-
-def _stream_to(descriptor: int) -> TextIO:
-    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
