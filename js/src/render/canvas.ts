@@ -11,30 +11,10 @@ import { STATUS_COUNT } from "../model/store.ts";
 import { CELL, type Scene, type SceneMark } from "./scene.ts";
 import { fade, type StatusStyle } from "./theme.ts";
 
-export { drawEdges } from "./edges.ts";
-export { type Brush, makeBrush } from "./pen.ts";
-
 const CELL_GAP = 1;
 /** Text is never smaller than this. */
 const LEAST_TEXT = 9.5;
 const DASHES: Record<StatusStyle["line"], readonly number[]> = { solid: [], dashed: [5, 4], dotted: [0.1, 3.4] };
-
-/** Makes the bitmap fit its box on screen; true if it had to change, and is empty now. */
-export function fitBitmap(canvas: HTMLCanvasElement, width: number, height: number, ratio: number): boolean {
-  const [wide, high] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
-  if (canvas.width === wide && canvas.height === high) return false;
-  canvas.width = wide;
-  canvas.height = high;
-  return true;
-}
-
-/** Empties a canvas and sets it to screen pixels. */
-export function begin(context: CanvasRenderingContext2D, ratio: number): void {
-  context.setTransform(1, 0, 0, 1, 0, 0);
-  context.clearRect(0, 0, context.canvas.width, context.canvas.height);
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  context.globalAlpha = 1;
-}
 
 // --- marks ---------------------------------------------------------------------------------------------------
 
@@ -46,7 +26,7 @@ export function drawMarks(brush: Brush, scene: Scene, counts: ArrayLike<number>)
 
 export function drawMark(brush: Brush, scene: Scene, mark: SceneMark, counts: ArrayLike<number>): void {
   const { context } = brush;
-  context.globalAlpha = mark.emphasis === "dim" ? DIMMED : 1;
+  context.globalAlpha = (mark.emphasis === "dim" ? DIMMED : 1) * mark.opacity;
   if (mark.isCased) drawCase(brush, scene, mark);
   const { board } = mark;
   if (board) drawBoard(brush, scene, mark, board, (at, box) => drawMember(brush, scene, mark, board, at, box, counts));

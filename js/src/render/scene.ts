@@ -34,6 +34,8 @@ export interface SceneMark {
   /** Counts by status number start here in the store's `markCounts`. */
   base: number;
   emphasis: Emphasis;
+  /** Less than 1 for what is on its way out. */
+  opacity: number;
   isSelected: boolean;
   isFocused: boolean;
   /** Drawn with a casing: on the critical path. */
@@ -95,8 +97,8 @@ export interface SceneInput {
   cased?: { marks: ReadonlySet<number>; edges: ReadonlySet<number> } | null;
   /** Marks that stand open. */
   opens?: ReadonlyMap<number, Open>;
-  /** The tile under the keyboard in an open mark: the focused one. */
-  cursor?: number;
+  /** The tile under the keyboard. */
+  cursor?: { mark: number; tile: number } | null;
 }
 
 const MOST_CARDS = 300;
@@ -216,6 +218,7 @@ function sceneMark(input: SceneInput, mark: number, level: Level, scene: Scene):
     badge: isWritten && !isStack && attempt > 1 ? String(attempt) : "",
     base,
     emphasis: emphasisOf(input, mark),
+    opacity: 1,
     isSelected: input.selected.has(mark),
     isFocused: input.focused === mark,
     isCased: input.cased?.marks.has(mark) ?? false,
@@ -227,7 +230,7 @@ function sceneMark(input: SceneInput, mark: number, level: Level, scene: Scene):
 function boardOf(input: SceneInput, mark: number): Board | null {
   const open = input.opens?.get(mark);
   if (!open) return null;
-  const cursor = input.focused === mark ? (input.cursor ?? -1) : -1;
+  const cursor = input.cursor?.mark === mark ? input.cursor.tile : -1;
   return new Board(input.store, mark, open, cursor, (node) => detailOf(input.store, node, input.errorOf(node)));
 }
 

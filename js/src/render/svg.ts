@@ -1,5 +1,6 @@
 // A scene as SVG text: the same drawing as on the canvas, its calls written down. No script, nothing fetched.
-import { drawEdges, drawMarks } from "./canvas.ts";
+import { drawMarks } from "./canvas.ts";
+import { drawEdges } from "./edges.ts";
 import { makeBrush, type Pen, type Shape } from "./pen.ts";
 import type { Direction } from "./place.ts";
 import type { Scene } from "./scene.ts";

@@ -1,39 +1,52 @@
 // The graph on a canvas: camera, pointer, keys, what is drawn when. Cards and edges come from `render`.
-import { blockerOf, effect, ranFor, reach, URGENCY, worst } from "../model/derive.ts";
-import { STATUS_COUNT, type Store } from "../model/store.ts";
-import { count, duration, middle, plain, say } from "../model/words.ts";
-import { type Action, STATUS_WORDS, Status } from "../protocol.ts";
-import { begin, type Brush, drawEdges, drawMarks, fitBitmap, makeBrush } from "../render/canvas.ts";
-import { type Box, boundsOf, chooseDirection, type Direction, fitScale, type Places, place } from "../render/place.ts";
+import { effect, reach } from "../model/derive.ts";
+import type { Store } from "../model/store.ts";
+import { middle, plain, say } from "../model/words.ts";
+import { type Action, Status } from "../protocol.ts";
+import { Painter } from "../render/painter.ts";
+import { type Box, chooseDirection, type Direction, type Places, place, sizeOf, stripSize } from "../render/place.ts";
 import {
   buildScene,
   type Camera,
   fitCamera,
+  hasStrips,
   hitTest,
   leastZoom,
   reachMarks,
   type Scene,
   type SceneInput,
-  waitingWords,
   zoomAt,
 } from "../render/scene.ts";
 import { toSvg } from "../render/svg.ts";
 import { prefersStill, type Theme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
+import { Boards } from "./boards.ts";
 import type { Details } from "./details.ts";
 import { element, fill, on, set } from "./dom.ts";
+import { between, cameraFor, FRAME_MARGIN, firstCamera, wholeCamera } from "./fit.ts";
+import { Minimap } from "./minimap.ts";
+import { describeMark, describeNode, firstOf, isCard, LONGEST_NAME, Mirror, nameOf } from "./mirror.ts";
+import { edgeMark, neighbour } from "./walk.ts";
 
 const MOST_ZOOM = 2.5;
 const HOVER_MS = 150;
 const TOOLTIP_MS = 350;
+/** From tile to tile. */
+const TILE_MS = 60;
 const ZOOM_MS = 150;
 const DRAG_PX = 4;
-const MINIMAP_FROM = 60;
-const MINIMAP = { width: 160, height: 100 } as const;
-const FRAME_MARGIN = 24;
+/** Above so many marks nothing fades. */
+const MOST_FADING = 500;
 const MOST_ASKED = 24;
-const MOST_FRONT = 300;
-const LONGEST_NAME = 300;
+/** Steps across and down the tiles of a board. */
+const ARROWS: Record<string, readonly [number, number]> = {
+  ArrowRight: [1, 0],
+  ArrowLeft: [-1, 0],
+  ArrowDown: [0, 1],
+  ArrowUp: [0, -1],
+};
+/** The ▸ of a stack: world pixels from its top right corner. */
+const OPENER = { width: 30, height: 30 } as const;
 /** Two clicks within this time and distance are one double click, whatever moved under the pointer in between. */
 const DOUBLE = { ms: 700, px: 6 } as const;
 
@@ -41,6 +54,8 @@ export interface GraphState {
   camera: Camera | null;
   direction: Direction | "auto";
   hasEdges: boolean;
+  /** Stacks that stand open, as tiles or cards. */
+  opens?: readonly (readonly [number, "tiles" | "cards"])[];
 }
 
 export interface GraphEvents {
@@ -48,6 +63,10 @@ export interface GraphEvents {
   opened(mark: number): void;
   moved(): void;
   leave(): void;
+  /** Show the members of a stack in the list. */
+  listed?: ((mark: number) => void) | undefined;
+  /** The node under the pointer, -1 for none. */
+  hovered?: ((node: number) => void) | undefined;
 }
 
 export class GraphView {
@@ -65,31 +84,31 @@ export class GraphView {
   private readonly signal: AbortSignal;
   private readonly edgeCanvas = element("canvas.td-layer", { "aria-hidden": "true" });
   private readonly markCanvas = element("canvas.td-layer", { "aria-hidden": "true" });
-  private readonly miniCanvas = element("canvas.td-minimap", { "aria-hidden": "true", hidden: true });
+  private readonly minimap: Minimap;
+  private readonly boards: Boards;
   private readonly tooltip = element("div.td-tooltip", { role: "tooltip", hidden: true });
   private readonly chip = element("div.td-chip", { hidden: true });
-  private readonly mirror = element("ul.td-mirror", { role: "presentation" });
+  private readonly mirror: Mirror;
   /** Bottom left, over the graph. */
   readonly controls: HTMLElement;
   private readonly viewport: HTMLElement;
-  private readonly edgeContext: CanvasRenderingContext2D;
-  private readonly markContext: CanvasRenderingContext2D;
-  private readonly edgeBrush: Brush;
-  private readonly markBrush: Brush;
+  private readonly painter: Painter;
   private theme: Theme;
   private places: Places | null = null;
-  private camera: Camera = { x: 0, y: 0, k: 1 };
-  private width = 0;
-  private height = 0;
+  camera: Camera = { x: 0, y: 0, k: 1 };
+  width = 0;
+  height = 0;
   private isFitted = false;
+  private isTidying = false;
   /** True while the camera stands where the first fit put it. */
   private isPristine = true;
   private hovered = -1;
   private lit: SceneInput["lit"] = null;
   private touched: ReadonlySet<number> | null = null;
-  private cased: SceneInput["cased"] = null;
+  private cased: NonNullable<SceneInput["cased"]> | null = null;
   private frame = 0;
-  private areEdgesStale = true;
+  /** Edges and every mark are drawn again; else only marks that look different now. */
+  private isStale = true;
   private isMiniStale = true;
   private ticker: ReturnType<typeof setTimeout> | undefined;
   private hoverTimer: ReturnType<typeof setTimeout> | undefined;
@@ -101,6 +120,7 @@ export class GraphView {
   private isolated = -1;
   /** Where the view stood before. */
   private before: { camera: Camera; isPristine: boolean } | null = null;
+  private hoveredNode = -1;
   private clicks: { mark: number; x: number; y: number; time: number }[] = [];
 
   constructor(
@@ -130,18 +150,30 @@ export class GraphView {
       this.edgeCanvas,
       this.markCanvas,
     );
-    this.mirror.dataset.prefix = prefix;
+    this.mirror = new Mirror(this.viewport, details, prefix);
+    this.minimap = new Minimap((x, y) => {
+      const { k } = this.camera;
+      this.flight += 1;
+      this.setCamera({ k, x: x - this.width / 2 / k, y: y - this.height / 2 / k });
+    }, signal);
+    const { listed } = events;
+    this.boards = new Boards(
+      () => this.store,
+      { resized: (mark, isOpen) => this.boardResized(mark, isOpen), changed: () => this.restate(), listed },
+      signal,
+    );
     this.controls = element("div.td-corner", {}, this.chip);
-    this.root = element("div.td-graph", {}, this.viewport, this.mirror, this.controls, this.miniCanvas, this.tooltip);
-    const contextOf = (canvas: HTMLCanvasElement): CanvasRenderingContext2D => {
-      const context = canvas.getContext("2d");
-      if (!context) throw new Error("this browser has no canvas");
-      return context;
-    };
-    this.edgeContext = contextOf(this.edgeCanvas);
-    this.markContext = contextOf(this.markCanvas);
-    this.edgeBrush = makeBrush(this.edgeContext, theme);
-    this.markBrush = makeBrush(this.markContext, theme);
+    this.root = element(
+      "div.td-graph",
+      {},
+      this.viewport,
+      this.boards.root,
+      this.mirror.root,
+      this.controls,
+      this.minimap.root,
+      this.tooltip,
+    );
+    this.painter = new Painter(this.edgeCanvas, this.markCanvas, theme);
     this.listen();
   }
 
@@ -152,12 +184,46 @@ export class GraphView {
     const picture = this.store.picture;
     if (!picture) return;
     if (this.isolated >= this.store.total) this.isolated = -1;
-    this.places = place(picture.marks, picture.edges, this.direction(), this.shownMarks());
+    for (const [mark, form] of this.state.opens ?? []) {
+      if (!this.boards.has(mark)) this.boards.opens.set(mark, { form, status: 0, top: 0 });
+    }
+    this.boards.prune();
+    this.putInPlace();
     for (const mark of [...this.selection]) if (mark >= this.store.markCount) this.selection.delete(mark);
     if (this.focused >= this.store.markCount) this.focused = -1;
+    if (this.isTidying) {
+      this.isTidying = false;
+      this.isFitted = false;
+      this.state.camera = null;
+      this.select([]);
+    }
     if (this.width > 0 && this.store.markCount > 0) this.firstFit();
     this.redraw(true);
     this.events.moved();
+  }
+
+  private putInPlace(): void {
+    const picture = this.store.picture;
+    if (!picture) return;
+    const { kind, size } = picture.marks;
+    const isStrips = hasStrips(this.store);
+    this.places = place(picture.marks, picture.edges, this.direction(), this.shownMarks(), (mark) => {
+      const own = kind[mark] ?? "card";
+      return this.boards.size(mark) ?? (isStrips && own !== "card" ? stripSize(size[mark] ?? 1) : sizeOf(own));
+    });
+  }
+
+  /** Room was made or taken away: what was clicked stays under the pointer, then is seen whole. */
+  private boardResized(mark: number, isOpen: boolean): void {
+    this.state.opens = [...this.boards.opens].map(([each, { form }]) => [each, form] as const);
+    const before = this.boxOf(mark);
+    this.putInPlace();
+    const after = this.boxOf(mark);
+    const { x, y, k } = this.camera;
+    this.setCamera({ k, x: x + after.x - before.x, y: y + after.y - before.y });
+    this.focus(mark);
+    if (isOpen) this.bringIntoView(mark);
+    this.focusCanvas();
   }
 
   /** Height of the canvas at which the whole graph is seen as cards, at a width; 0 if it is too wide. */
@@ -170,15 +236,14 @@ export class GraphView {
 
   setTheme(theme: Theme): void {
     this.theme = theme;
-    this.edgeBrush.theme = theme;
-    this.markBrush.theme = theme;
+    this.painter.theme = theme;
     this.redraw(true);
   }
 
   /** Statuses or texts changed: marks are drawn again, edges are not. */
   restate(): void {
     this.isMiniStale = true;
-    this.redraw(false);
+    this.askFrame();
   }
 
   setShown(isShown: boolean): void {
@@ -205,7 +270,7 @@ export class GraphView {
   }
 
   /** Draw these marks and edges (numbers of the picture) with a casing; null for none. */
-  setCased(cased: SceneInput["cased"]): void {
+  setCased(cased: NonNullable<SceneInput["cased"]> | null): void {
     this.cased = cased;
     this.redraw(true);
   }
@@ -299,7 +364,9 @@ export class GraphView {
     const mark = this.store.markOf[node] ?? -1;
     if (mark < 0 || node >= this.store.total) return;
     this.select([mark], node);
-    this.bringIntoView(mark);
+    const tile = this.boards.point(mark, node);
+    this.showMirror();
+    this.bringIntoView(mark, tile);
   }
 
   get zoom(): number {
@@ -310,7 +377,7 @@ export class GraphView {
 
   fitAll(): void {
     if (!this.places) return;
-    this.flyTo(fitCamera(this.places.bounds, this.width, this.height, FRAME_MARGIN, 1));
+    this.flyTo(wholeCamera({ places: this.places, width: this.width, height: this.height }));
   }
 
   zoomBy(factor: number): void {
@@ -323,8 +390,7 @@ export class GraphView {
 
   private leastZoom(): number {
     if (!this.places) return 0.01;
-    const whole = fitCamera(this.places.bounds, this.width, this.height, FRAME_MARGIN, 1).k;
-    return Math.min(whole, this.camera.k);
+    return Math.min(wholeCamera({ places: this.places, width: this.width, height: this.height }).k, this.camera.k);
   }
 
   /** Where the view stands first: the whole if its cards can be told apart, else what matters now. */
@@ -337,81 +403,24 @@ export class GraphView {
       this.camera = kept;
       return;
     }
-    const whole = fitCamera(this.places.bounds, this.width, this.height, FRAME_MARGIN, 1);
-    const least = leastZoom("chip");
-    if (whole.k >= least) this.camera = whole;
-    else {
-      const front = this.frontier();
-      const box = front.length > 0 ? boundsOf(this.places, front) : this.places.bounds;
-      const near = fitCamera(box, this.width, this.height, FRAME_MARGIN, 1);
-      this.camera = near.k >= least ? near : this.corner(box, Math.max(least, Math.min(1, this.bandScale(box))));
-      this.camera = this.withoutEmptySides(this.camera, this.places.bounds);
-    }
+    this.camera = firstCamera({ store: this.store, places: this.places, width: this.width, height: this.height });
     this.keepCamera();
   }
 
-  /** Zoom at which the narrow side of a long graph fits. */
-  private bandScale(box: Box): number {
-    const isWide = box.width / this.width > box.height / this.height;
-    const narrow = isWide ? { ...box, width: 1 } : { ...box, height: 1 };
-    return fitScale(narrow, this.width - 2 * FRAME_MARGIN, this.height - 2 * FRAME_MARGIN);
+  private boxOf(mark: number): Box {
+    const { x, y, width, height } = this.places ?? { x: [], y: [], width: [], height: [] };
+    return { x: x[mark] ?? 0, y: y[mark] ?? 0, width: width[mark] ?? 0, height: height[mark] ?? 0 };
   }
 
-  /** No empty side while there is something beyond the other one. */
-  private withoutEmptySides({ x, y, k }: Camera, all: Box): Camera {
-    const margin = FRAME_MARGIN / k;
-    const settle = (at: number, room: number, from: number, size: number): number =>
-      size + 2 * margin <= room
-        ? from + size / 2 - room / 2
-        : Math.max(from - margin, Math.min(from + size + margin - room, at));
-    return { k, x: settle(x, this.width / k, all.x, all.width), y: settle(y, this.height / k, all.y, all.height) };
-  }
-
-  private corner(box: Box, k: number): Camera {
-    const isHigh = box.height * k > this.height - 2 * FRAME_MARGIN;
-    const isWide = box.width * k > this.width - 2 * FRAME_MARGIN;
-    const x = isWide ? box.x - FRAME_MARGIN / k : box.x + box.width / 2 - this.width / 2 / k;
-    const y = isHigh ? box.y - FRAME_MARGIN / k : box.y + box.height / 2 - this.height / 2 / k;
-    return { x, y, k };
-  }
-
-  /** Failed marks, running ones, then the neighbours of both: as many as are seen as chips together. */
-  private frontier(): number[] {
-    const { places, store } = this;
-    const edges = store.picture?.edges;
-    if (!places || !edges) return [];
-    const withStatus = (status: number): number[] =>
-      Array.from({ length: store.markCount }, (_, mark) => mark).filter(
-        (mark) => !this.isHidden(mark) && worst(store.markCounts, mark * STATUS_COUNT) === status,
-      );
-    const urgent = [...withStatus(Status.FAILED), ...withStatus(Status.RUNNING)];
-    const all = new Set(urgent);
-    edges.source.forEach((source, edge) => {
-      const target = edges.target[edge] ?? 0;
-      if (all.has(source) === all.has(target) || this.isHidden(source) || this.isHidden(target)) return;
-      urgent.push(all.has(source) ? target : source);
-    });
-    const least = leastZoom("chip");
-    const chosen: number[] = [];
-    for (const mark of new Set(urgent)) {
-      if (chosen.length >= MOST_FRONT) break;
-      const box = boundsOf(places, [...chosen, mark]);
-      const fits = fitCamera(box, this.width, this.height, FRAME_MARGIN, 1).k >= least;
-      if (fits || chosen.length === 0) chosen.push(mark);
-    }
-    return chosen;
-  }
-
-  private bringIntoView(mark: number): void {
+  /** A mark, or one tile of an open one, by the shortest way; large enough to be read. */
+  private bringIntoView(mark: number, tile: Box | null = null): void {
     if (!this.places) return;
-    const k = Math.max(this.camera.k, leastZoom("chip"));
-    const x = (this.places.x[mark] ?? 0) + (this.places.width[mark] ?? 0) / 2;
-    const y = (this.places.y[mark] ?? 0) + (this.places.height[mark] ?? 0) / 2;
-    const sx = (x - this.camera.x) * this.camera.k;
-    const sy = (y - this.camera.y) * this.camera.k;
-    const isIn = sx > 60 && sy > 30 && sx < this.width - 60 && sy < this.height - 30;
-    if (isIn && k === this.camera.k) return;
-    this.flyTo({ k, x: x - this.width / 2 / k, y: y - this.height / 2 / k });
+    const own = this.boxOf(mark);
+    const box = tile ? { ...tile, x: own.x + tile.x, y: own.y + tile.y } : own;
+    const fitted = fitCamera(own, this.width, this.height, FRAME_MARGIN, 1).k;
+    const least = this.boards.has(mark) ? Math.max(leastZoom("chip"), Math.min(0.8, fitted)) : leastZoom("chip");
+    const target = cameraFor(this, this.camera, box, Math.max(this.camera.k, least));
+    if (target.x !== this.camera.x || target.y !== this.camera.y || target.k !== this.camera.k) this.flyTo(target);
   }
 
   /** Nobody has moved it or looks at a node: fit again. Else what is seen stays where it is. */
@@ -427,15 +436,7 @@ export class GraphView {
   private keepInView(): void {
     const mark = this.selection.size === 1 ? (this.firstSelected() ?? -1) : -1;
     if (mark < 0 || !this.places) return;
-    const { k } = this.camera;
-    const shift = (from: number, size: number, start: number, room: number): number => {
-      const low = (from - start) * k - FRAME_MARGIN;
-      const high = (from + size - start) * k + FRAME_MARGIN - room;
-      return low < 0 ? low / k : high > 0 ? Math.min(high, low) / k : 0;
-    };
-    const x = shift(this.places.x[mark] ?? 0, this.places.width[mark] ?? 0, this.camera.x, this.width);
-    const y = shift(this.places.y[mark] ?? 0, this.places.height[mark] ?? 0, this.camera.y, this.height);
-    this.camera = { k, x: this.camera.x + x, y: this.camera.y + y };
+    this.camera = cameraFor(this, this.camera, this.boxOf(mark), this.camera.k);
     this.keepCamera();
   }
 
@@ -456,10 +457,7 @@ export class GraphView {
       if (flight !== this.flight || this.signal.aborted) return;
       const share = Math.min(1, (now - began) / ZOOM_MS);
       const eased = 1 - (1 - share) ** 3;
-      // Centre and zoom go together, so that what is in the middle stays there.
-      const k = from.k * (target.k / from.k) ** eased;
-      const along = Math.abs(target.k - from.k) < 1e-9 ? eased : (1 / from.k - 1 / k) / (1 / from.k - 1 / target.k);
-      this.setCamera({ k, x: from.x + (target.x - from.x) * along, y: from.y + (target.y - from.y) * along });
+      this.setCamera(between(from, target, eased));
       if (share < 1) requestAnimationFrame(step);
     };
     requestAnimationFrame(step);
@@ -476,8 +474,13 @@ export class GraphView {
 
   // --- drawing -------------------------------------------------------------------------------------------------
 
-  private redraw(withEdges: boolean): void {
-    this.areEdgesStale ||= withEdges;
+  private redraw(isWhole: boolean): void {
+    this.isStale ||= isWhole;
+    this.painter.forget();
+    this.askFrame();
+  }
+
+  private askFrame(): void {
     if (this.frame !== 0 || this.signal.aborted) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
@@ -489,24 +492,21 @@ export class GraphView {
   draw(): void {
     if (!this.isShown || !this.places || this.width === 0 || this.height === 0 || this.signal.aborted) return;
     const ratio = Math.min(3, this.root.ownerDocument.defaultView?.devicePixelRatio ?? 1);
-    if (fitBitmap(this.edgeCanvas, this.width, this.height, ratio)) this.areEdgesStale = true;
+    if (this.painter.fit(this.width, this.height, ratio)) this.isStale = true;
     const scene = buildScene(this.input());
-    fitBitmap(this.markCanvas, this.width, this.height, ratio);
-    if (this.areEdgesStale) {
-      begin(this.edgeContext, ratio);
-      drawEdges(this.edgeBrush, scene, this.places.direction);
-      this.areEdgesStale = false;
-      this.isMiniStale = true;
-    }
-    begin(this.markContext, ratio);
-    drawMarks(this.markBrush, scene, this.store.markCounts);
-    if (this.isMiniStale) this.drawMini(ratio);
+    if (this.isStale) this.painter.drawEdges(scene, this.places.direction);
+    const canFade = this.store.markCount <= MOST_FADING && !prefersStill();
+    const isMoving = this.painter.drawMarks(scene, this.store.markCounts, canFade);
+    if (this.isStale || this.isMiniStale) this.minimap.draw(this.store, this.places, this, this.theme);
+    this.isStale = false;
     this.isMiniStale = false;
+    this.boards.place(scene.marks, this.camera.k);
     this.showChip(scene);
     this.askErrors(scene);
     this.tickNext(scene);
     this.root.dataset.level = scene.level;
     this.root.dataset.drawn = String(scene.marks.length + scene.cells.length);
+    if (isMoving) this.askFrame();
   }
 
   private input(): SceneInput {
@@ -521,9 +521,11 @@ export class GraphView {
       lit: this.lit,
       touched: this.touched,
       // A status change leaves the layer of the edges as it is.
-      hasEdges: this.state.hasEdges && this.areEdgesStale,
+      hasEdges: this.state.hasEdges && this.isStale,
       errorOf: (node) => this.details.errorOf(node),
       cased: this.cased,
+      opens: this.boards.opens,
+      cursor: this.boards.cursor >= 0 ? { mark: this.focused, tile: this.boards.cursor } : null,
     };
   }
 
@@ -536,19 +538,20 @@ export class GraphView {
     clearTimeout(this.ticker);
     const isOn = this.source.connection.state === "live" || this.source.connection.state === "quiet";
     if (!scene.isAnyRunning || !isOn || scene.level !== "card") return;
-    this.ticker = setTimeout(
-      () => this.redraw(false),
-      scene.isAnyYoung ? 100 : 1000 - (this.store.runTime() % 1) * 500,
-    );
+    this.ticker = setTimeout(() => this.askFrame(), scene.isAnyYoung ? 100 : 1000 - (this.store.runTime() % 1) * 500);
   }
 
   /** Cards of failed nodes name the exception: ask for it where it is on screen. */
   private askErrors(scene: Scene): void {
     if (scene.level !== "card") return;
     let asked = 0;
+    const ask = (node: number): void => {
+      if (asked < MOST_ASKED && this.store.status[node] === Status.FAILED) asked += this.details.want(node) ? 1 : 0;
+    };
     for (const mark of scene.marks) {
-      if (mark.isStack || mark.status !== Status.FAILED || asked >= MOST_ASKED) continue;
-      asked += this.details.want(this.firstOf(mark.mark)) ? 1 : 0;
+      if (mark.status !== Status.FAILED) continue;
+      if (mark.board?.open.form === "cards") mark.board.members.forEach(ask);
+      else if (!mark.isStack) ask(this.firstOf(mark.mark));
     }
   }
 
@@ -563,12 +566,13 @@ export class GraphView {
       : isPart && scene.level !== "cell"
         ? say("graph.showing", { shown: nodes, total: this.store.total })
         : folded;
-    set(this.chip, { hidden: text === "" });
-    const key = `${text}|${isPart}|${this.isIsolated}`;
+    const isUntidy = this.source.tidy !== undefined && this.hasLoopBack();
+    set(this.chip, { hidden: text === "" && !isUntidy });
+    const key = `${text}|${isPart}|${this.isIsolated}|${isUntidy}`;
     if (this.chip.dataset.key === key) return;
     this.chip.dataset.key = key;
-    const button = (label: string, chosen: () => void): HTMLElement => {
-      const made = element("button.td-link", { type: "button" }, label);
+    const button = (label: string, chosen: () => void, title = ""): HTMLElement => {
+      const made = element("button.td-link", { type: "button", title: title || null }, label);
       on(made, "click", this.signal, chosen);
       return made;
     };
@@ -577,7 +581,25 @@ export class GraphView {
       element("span.td-chiptext", {}, text),
       this.isIsolated ? button(say("graph.show_all"), () => this.showAll()) : null,
       isPart && text ? button(say("graph.fit_all"), () => this.fitAll()) : null,
+      isUntidy ? button(say("graph.tidy"), () => this.tidy(), say("graph.tidy_title")) : null,
     );
+  }
+
+  /** Have the kernel arrange the graph as a fresh display would be; then it is fitted anew. */
+  tidy(): void {
+    this.boards.opens.clear();
+    this.state.opens = [];
+    this.isTidying = true;
+    this.source.tidy?.();
+  }
+
+  /** An edge against the flow: nodes were added since the graph was arranged. */
+  private hasLoopBack(): boolean {
+    const picture = this.store.picture;
+    if (!picture) return false;
+    const { source, target } = picture.edges;
+    const { rank } = picture.marks;
+    return source.some((from, edge) => (rank[from] ?? 0) >= (rank[target[edge] ?? 0] ?? 0));
   }
 
   private isolatedWords(): string {
@@ -592,50 +614,6 @@ export class GraphView {
     return box.x < this.width && box.y < this.height && box.x + box.width > 0 && box.y + box.height > 0;
   }
 
-  private drawMini(ratio: number): void {
-    const places = this.places;
-    const isOn = this.store.markCount >= MINIMAP_FROM && this.width >= 480 && this.height >= 220;
-    set(this.miniCanvas, { hidden: !isOn });
-    if (!isOn || !places) return;
-    fitBitmap(this.miniCanvas, MINIMAP.width, MINIMAP.height, ratio);
-    const context = this.miniCanvas.getContext("2d");
-    if (!context) return;
-    begin(context, ratio);
-    const mini = this.miniCamera();
-    const byStatus: number[][] = Array.from({ length: STATUS_COUNT }, () => []);
-    for (let mark = 0; mark < this.store.markCount; mark++) {
-      byStatus[worst(this.store.markCounts, mark * STATUS_COUNT)]?.push(mark);
-    }
-    for (const status of [...URGENCY].reverse()) {
-      context.fillStyle = this.theme.status[status]?.mark ?? this.theme.edge;
-      context.globalAlpha = status === Status.NOT_STARTED ? 0.45 : 1;
-      for (const mark of byStatus[status] ?? []) {
-        const wide = Math.max(1.5, (places.width[mark] ?? 0) * mini.k);
-        const high = Math.max(1.5, (places.height[mark] ?? 0) * mini.k);
-        context.fillRect(
-          ((places.x[mark] ?? 0) - mini.x) * mini.k,
-          ((places.y[mark] ?? 0) - mini.y) * mini.k,
-          wide,
-          high,
-        );
-      }
-    }
-    context.globalAlpha = 1;
-    context.strokeStyle = this.theme.focus;
-    context.lineWidth = 1.5;
-    context.strokeRect(
-      Math.max(0.75, (this.camera.x - mini.x) * mini.k),
-      Math.max(0.75, (this.camera.y - mini.y) * mini.k),
-      Math.min(MINIMAP.width - 1.5, (this.width / this.camera.k) * mini.k),
-      Math.min(MINIMAP.height - 1.5, (this.height / this.camera.k) * mini.k),
-    );
-  }
-
-  private miniCamera(): Camera {
-    const bounds = this.places?.bounds ?? { x: 0, y: 0, width: 1, height: 1 };
-    return fitCamera(bounds, MINIMAP.width, MINIMAP.height, 6, 1);
-  }
-
   // --- pointer -------------------------------------------------------------------------------------------------
 
   private listen(): void {
@@ -648,10 +626,6 @@ export class GraphView {
     on(view, "wheel", this.signal, (event) => this.wheel(event), { passive: false });
     on(view, "focus", this.signal, () => this.focusCame());
     on(view, "blur", this.signal, () => this.redraw(false));
-    on(this.miniCanvas, "pointerdown", this.signal, (event) => this.miniMove(event));
-    on(this.miniCanvas, "pointermove", this.signal, (event) => {
-      if (event.buttons & 1) this.miniMove(event);
-    });
     const resized = new ResizeObserver(() => this.resize());
     resized.observe(this.root);
     this.signal.addEventListener(
@@ -681,7 +655,7 @@ export class GraphView {
     } else {
       this.refit();
     }
-    this.areEdgesStale = true;
+    this.redraw(true);
     this.draw();
     this.events.moved();
   }
@@ -750,7 +724,32 @@ export class GraphView {
       return;
     }
     if (event.shiftKey || event.ctrlKey || event.metaKey) this.toggle(down.mark);
-    else this.select([down.mark]);
+    else if (this.isOpener(down.mark, down)) this.boards.toggle(down.mark);
+    else {
+      const node = this.nodeAt(down.mark, down);
+      this.select([down.mark], node);
+      if (node >= 0) this.boards.point(down.mark, node);
+    }
+  }
+
+  /** A point of the screen from the top left of a mark, in world pixels. */
+  private within(mark: number, point: { x: number; y: number }): { x: number; y: number } {
+    const { x, y } = this.boxOf(mark);
+    const { camera } = this;
+    return { x: point.x / camera.k + camera.x - x, y: point.y / camera.k + camera.y - y };
+  }
+
+  /** The node of the tile at a point, -1 where no open stack is. */
+  private nodeAt(mark: number, point: { x: number; y: number }): number {
+    if (!this.boards.has(mark)) return -1;
+    const { x, y } = this.within(mark, point);
+    return this.boards.nodeAt(mark, x, y);
+  }
+
+  private isOpener(mark: number, point: { x: number; y: number }): boolean {
+    if (this.isCard(mark) || this.boards.has(mark) || this.camera.k < leastZoom("card")) return false;
+    const { x, y } = this.within(mark, point);
+    return y < OPENER.height && x > this.boxOf(mark).width - OPENER.width;
   }
 
   toggle(mark: number): void {
@@ -771,10 +770,7 @@ export class GraphView {
     if (!first) return;
     if (first.mark < 0) this.fitAll();
     else if (this.isCard(first.mark)) this.isolate(this.firstOf(first.mark));
-    else {
-      this.select([first.mark]);
-      this.events.opened(first.mark);
-    }
+    else this.boards.toggle(first.mark);
   }
 
   private wheel(event: WheelEvent): void {
@@ -786,11 +782,18 @@ export class GraphView {
       this.flight += 1;
       const factor = Math.exp(-Math.max(-120, Math.min(120, event.deltaY * unit)) * 0.006);
       this.setCamera(zoomAt(this.camera, factor, x, y, this.leastZoom(), MOST_ZOOM));
-    } else if (isFull) {
+    } else if (this.scrollBoard(event, unit)) event.preventDefault();
+    else if (isFull) {
       event.preventDefault();
       const { x, y, k } = this.camera;
       this.setCamera({ k, x: x + (event.deltaX * unit) / k, y: y + (event.deltaY * unit) / k });
     }
+  }
+
+  /** An open stack with more rows than it shows scrolls as any box of a page does. */
+  private scrollBoard(event: WheelEvent, unit: number): boolean {
+    const mark = this.hit(this.at(event));
+    return mark >= 0 && this.boards.has(mark) && this.boards.scroll(mark, (event.deltaY * unit) / this.camera.k);
   }
 
   private hit(point: { x: number; y: number }): number {
@@ -799,30 +802,38 @@ export class GraphView {
 
   private hover(mark: number, x: number, y: number): void {
     set(this.viewport, { "data-over": mark >= 0 });
-    if (mark === this.hovered) return;
+    const node = mark < 0 ? -1 : this.isCard(mark) ? this.firstOf(mark) : this.nodeAt(mark, { x, y });
+    if (mark === this.hovered && node === this.hoveredNode) return;
+    const isSame = mark === this.hovered;
     this.hovered = mark;
-    clearTimeout(this.hoverTimer);
+    this.hoveredNode = node;
+    this.events.hovered?.(node);
     clearTimeout(this.tooltipTimer);
     this.hideTooltip();
-    if (mark < 0) {
-      if (this.lit) {
-        this.lit = null;
-        this.redraw(true);
-      }
-      return;
+    if (mark >= 0) {
+      const wait = isSame ? TILE_MS : TOOLTIP_MS;
+      this.tooltipTimer = setTimeout(() => this.showTooltip(mark, node, x, y), wait);
     }
+    if (isSame) return;
+    clearTimeout(this.hoverTimer);
+    const lit = this.lit;
+    this.lit = null;
+    if (lit) this.redraw(true);
+    // Over the tiles of an open stack the rest stays as it is: somebody reads them.
+    if (mark < 0 || this.boards.has(mark)) return;
     this.hoverTimer = setTimeout(() => {
       this.lit = { up: reachMarks(this.store, mark, false), down: reachMarks(this.store, mark, true) };
       this.redraw(true);
     }, HOVER_MS);
-    this.tooltipTimer = setTimeout(() => this.showTooltip(mark, x, y), TOOLTIP_MS);
   }
 
-  private showTooltip(mark: number, x: number, y: number): void {
-    const marks = this.store.picture?.marks;
-    if (!marks) return;
-    const name = plain(this.isCard(mark) ? this.store.nameOf(this.firstOf(mark)) : (marks.name[mark] ?? ""));
-    const lines = [middle(name, LONGEST_NAME), this.describe(mark)];
+  private showTooltip(mark: number, node: number, x: number, y: number): void {
+    const { store, details } = this;
+    if (!store.picture) return;
+    const lines =
+      node >= 0
+        ? [middle(plain(store.nameOf(node)), LONGEST_NAME), describeNode(store, details, node)]
+        : [nameOf(store, mark), describeMark(store, details, mark)];
     fill(this.tooltip, ...lines.map((text, index) => element(index === 0 ? "div.td-strong" : "div", {}, text)));
     set(this.tooltip, { hidden: false });
     const { offsetWidth: width, offsetHeight: height } = this.tooltip;
@@ -833,44 +844,6 @@ export class GraphView {
 
   private hideTooltip(): void {
     set(this.tooltip, { hidden: true });
-  }
-
-  /** A mark in a sentence: for the tooltip and for screen readers. */
-  describe(mark: number): string {
-    const base = mark * STATUS_COUNT;
-    if (!this.isCard(mark)) {
-      const parts = URGENCY.filter((status) => (this.store.markCounts[base + status] ?? 0) > 0).map(
-        (status) => `${count(this.store.markCounts[base + status] ?? 0)} ${STATUS_WORDS[status] ?? ""}`,
-      );
-      return `${say("aria.nodes", { n: this.store.picture?.marks.size[mark] ?? 0 })}: ${parts.join(", ")}`;
-    }
-    const node = this.firstOf(mark);
-    const status = this.store.status[node] ?? 0;
-    const parts = [STATUS_WORDS[status] ?? ""];
-    const attempt = this.store.attempt[node] ?? 0;
-    if (attempt > 1) parts.push(say("aria.attempt", { n: attempt }));
-    const took = ranFor(this.store, node);
-    if (!Number.isNaN(took)) parts.push(duration(took));
-    const error = this.details.errorOf(node);
-    if (status === Status.FAILED && error) parts.push(plain(error));
-    const blocker = status === Status.PARENT_FAILED ? blockerOf(this.store, node) : -1;
-    if (blocker >= 0) parts.push(say("detail.blocked_by", { name: plain(this.store.nameOf(blocker)) }));
-    if (status === Status.NOT_STARTED && this.store.run?.started != null) parts.push(waitingWords(this.store, node));
-    return parts
-      .filter(Boolean)
-      .map((part) => middle(part, LONGEST_NAME))
-      .join(", ");
-  }
-
-  private miniMove(event: PointerEvent): void {
-    if (event.type === "pointerdown") this.miniCanvas.setPointerCapture(event.pointerId);
-    const box = this.miniCanvas.getBoundingClientRect();
-    const mini = this.miniCamera();
-    const x = mini.x + (event.clientX - box.left) / mini.k;
-    const y = mini.y + (event.clientY - box.top) / mini.k;
-    const { k } = this.camera;
-    this.flight += 1;
-    this.setCamera({ k, x: x - this.width / 2 / k, y: y - this.height / 2 / k });
   }
 
   // --- keys and the mirror -------------------------------------------------------------------------------------
@@ -894,13 +867,11 @@ export class GraphView {
       ArrowUp: isRight ? [0, -1] : [-1, 0],
     };
     const move = moves[event.key];
-    if (move) this.walk(move[0], move[1]);
+    if (move) this.walk(event.key, move[0], move[1]);
     else if (event.key === "Home") this.goTo(this.edgeMark(false));
     else if (event.key === "End") this.goTo(this.edgeMark(true));
-    else if (event.key === "Enter" && this.focused >= 0) {
-      this.select([this.focused]);
-      this.events.opened(this.focused);
-    } else if (event.key === " " && this.focused >= 0) this.toggle(this.focused);
+    else if (event.key === "Enter" && this.focused >= 0) this.enter(this.focused);
+    else if (event.key === " " && this.focused >= 0) this.toggle(this.focused);
     else if (event.key === "+" || event.key === "=") this.zoomBy(1.25);
     else if (event.key === "-") this.zoomBy(0.8);
     else if (event.key === "0") this.fitAll();
@@ -908,93 +879,76 @@ export class GraphView {
     return true;
   }
 
+  /** Escape: folds the open stack under the keyboard, then shows what was hidden. False if there is neither. */
+  escape(): boolean {
+    if (this.boards.has(this.focused)) this.boards.toggle(this.focused);
+    else if (this.isIsolated && this.selection.size === 0) this.showAll();
+    else return false;
+    return true;
+  }
+
+  /** A card opens the inspector; a stack opens in place, and a second time goes to its tiles, then to one's node. */
+  private enter(mark: number): void {
+    const { boards } = this;
+    if (this.isCard(mark)) {
+      this.select([mark]);
+      this.events.opened(mark);
+    } else if (!boards.has(mark)) {
+      boards.toggle(mark);
+      boards.enter(mark);
+      this.showMirror();
+    } else if (boards.cursor < 0) {
+      boards.enter(mark);
+      this.showMirror();
+      this.restate();
+    } else {
+      this.select([mark], boards.node(mark));
+      this.events.opened(mark);
+    }
+  }
+
   private goTo(mark: number): void {
     if (mark < 0) return;
     this.focus(mark);
     this.bringIntoView(mark);
-    this.redraw(false);
+    this.restate();
   }
 
-  /** Along: to a child or parent; across: to a sibling in the same rank. */
-  private walk(along: number, across: number): void {
-    const marks = this.store.picture?.marks;
-    const edges = this.store.picture?.edges;
-    if (!marks || !edges) return;
-    if (this.focused < 0) {
-      this.goTo(this.edgeMark(false));
-      return;
+  private walk(key: string, along: number, across: number): void {
+    const { boards, focused } = this;
+    if (boards.has(focused)) {
+      const [right, down] = ARROWS[key] ?? [0, 0];
+      if (boards.walk(focused, right, down)) {
+        this.showMirror();
+        this.restate();
+        return;
+      }
     }
-    const own = this.focused;
-    let found: number[] = [];
-    if (along !== 0) {
-      edges.source.forEach((source, edge) => {
-        const target = edges.target[edge] ?? 0;
-        if (along > 0 && source === own) found.push(target);
-        if (along < 0 && target === own) found.push(source);
-      });
-    } else {
-      found = marks.rank.flatMap((rank, mark) => (rank === marks.rank[own] && mark !== own ? [mark] : []));
-      found = found.filter((mark) => ((marks.slot[mark] ?? 0) - (marks.slot[own] ?? 0)) * across > 0);
-    }
-    found = found.filter((mark) => !this.isHidden(mark));
-    const distance = (mark: number): number => Math.abs((marks.slot[mark] ?? 0) - (marks.slot[own] ?? 0));
-    found.sort((a, b) => distance(a) - distance(b));
-    this.goTo(found[0] ?? -1);
+    if (focused < 0) this.goTo(this.edgeMark(false));
+    else this.goTo(neighbour(this.store, focused, along, across, (mark) => this.isHidden(mark)));
   }
 
-  /** First root or last leaf. */
   private edgeMark(isLast: boolean): number {
-    const marks = this.store.picture?.marks;
-    if (!marks || marks.kind.length === 0) return -1;
-    let best = -1;
-    for (let mark = 0; mark < marks.kind.length; mark++) {
-      if (this.isHidden(mark)) continue;
-      if (best < 0) best = mark;
-      const byRank = (marks.rank[mark] ?? 0) - (marks.rank[best] ?? 0);
-      const bySlot = (marks.slot[mark] ?? 0) - (marks.slot[best] ?? 0);
-      const isBefore = byRank < 0 || (byRank === 0 && bySlot < 0);
-      if (isLast ? !isBefore : isBefore) best = mark;
-    }
-    return best;
+    return edgeMark(this.store, isLast, (mark) => this.isHidden(mark));
   }
 
   private focus(mark: number): void {
+    if (mark !== this.focused) this.boards.cursor = -1;
     this.focused = mark;
     this.showMirror();
   }
 
-  /** The focused mark and its neighbours, as elements that a screen reader can be pointed at. */
   private showMirror(): void {
-    const marks = this.store.picture?.marks;
-    const edges = this.store.picture?.edges;
-    if (!marks || !edges || this.focused < 0) {
-      fill(this.mirror);
-      set(this.viewport, { "aria-activedescendant": null });
-      return;
-    }
-    const near = new Set([this.focused]);
-    edges.source.forEach((source, edge) => {
-      const target = edges.target[edge] ?? 0;
-      if (near.size < 12 && source === this.focused) near.add(target);
-      if (near.size < 12 && target === this.focused) near.add(source);
-    });
-    const prefix = this.mirror.dataset.prefix ?? "";
-    const items = [...near].map((mark) => {
-      const own = plain(this.isCard(mark) ? this.store.nameOf(this.firstOf(mark)) : (marks.name[mark] ?? ""));
-      const name = middle(own, LONGEST_NAME);
-      const text = `${name}, ${this.describe(mark)}`;
-      return element("li", { id: `${prefix}-${mark}`, role: "img", "aria-label": text }, text);
-    });
-    fill(this.mirror, ...items);
-    set(this.viewport, { "aria-activedescendant": `${prefix}-${this.focused}` });
+    const node = this.boards.has(this.focused) ? this.boards.node(this.focused) : -1;
+    this.mirror.show(this.store, this.focused, node);
   }
 
   private isCard(mark: number): boolean {
-    return this.store.picture?.marks.kind[mark] === "card";
+    return isCard(this.store, mark);
   }
 
   private firstOf(mark: number): number {
-    return this.store.picture?.marks.first[mark] ?? 0;
+    return firstOf(this.store, mark);
   }
 
   focusCanvas(): void {
