@@ -1,11 +1,13 @@
-// The field that finds and filters, and the chips that mirror what is in it.
-import { byName } from "../model/filter.ts";
+// The field that searches and filters, the chips that mirror what is in it, and what is said of the answer.
+import { type Filter, isMoving, match, PRESETS, parse, problemWords, pythonFor, without } from "../model/filter.ts";
 import type { Focus } from "../model/focus.ts";
 import type { Changes, Store } from "../model/store.ts";
 import { plain, say } from "../model/words.ts";
-import { element, on, set, setText } from "./dom.ts";
+import type { Details } from "./details.ts";
+import { button, copyText, element, fill, icon, on, set, setText } from "./dom.ts";
 
-const MOST_FOUND = 10_000;
+/** A mask is made anew this often at most while a run goes on. */
+const AGAIN_MS = 250;
 
 export interface SearchEvents {
   reveal(node: number): void;
@@ -15,26 +17,47 @@ export interface SearchEvents {
 
 export class SearchBox {
   readonly root: HTMLElement;
-  readonly chips = element("div.td-chips", { hidden: true });
+  readonly chips = element("div.td-chips", { hidden: true, role: "group", "aria-label": say("filter.presets") });
   private readonly store: Store;
+  private readonly focused: Focus;
+  private readonly details: Details;
   private readonly events: SearchEvents;
+  private readonly signal: AbortSignal;
   private readonly field = element("input.td-input.td-search", { type: "search", spellcheck: "false" });
-  private readonly count = element("span.td-searchcount", { "aria-live": "polite" });
-  private nodes: number[] = [];
+  private readonly count = element("span.td-searchcount", { role: "status" });
+  private filter: Filter = parse("");
+  private madeAt = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private at = -1;
+  private hasFocus = false;
+  private chipsKey = "";
+  private inner = new AbortController();
 
-  constructor(store: Store, _focus: Focus, events: SearchEvents, signal: AbortSignal) {
+  constructor(store: Store, focus: Focus, details: Details, events: SearchEvents, signal: AbortSignal) {
     this.store = store;
+    this.focused = focus;
+    this.details = details;
     this.events = events;
+    this.signal = signal;
     set(this.field, { placeholder: say("tools.search"), "aria-label": say("tools.search") });
     this.root = element("span.td-searchbox", {}, this.field, this.count);
-    on(this.field, "input", signal, () => this.find());
+    on(this.field, "input", signal, () => this.typed());
     on(this.field, "keydown", signal, (event) => this.key(event));
+    for (const part of [this.field, this.chips]) {
+      on(part, "focusin", signal, () => this.setFocused(true));
+      on(part, "focusout", signal, ({ relatedTarget: to }) => {
+        if (!(to instanceof Node && (this.root.contains(to) || this.chips.contains(to)))) this.setFocused(false);
+      });
+    }
+    signal.addEventListener("abort", () => {
+      clearTimeout(this.timer);
+      this.inner.abort();
+    });
   }
 
   set(text: string): void {
     this.field.value = text;
-    this.find();
+    this.typed();
   }
 
   /** True if there was something to clear. */
@@ -46,27 +69,107 @@ export class SearchBox {
 
   focus(): void {
     this.field.focus();
+    this.field.select();
   }
 
-  changed(_changes: Readonly<Changes>): void {}
+  changed(changes: Readonly<Changes>): void {
+    if (this.filter.terms.length === 0 || this.timer !== undefined) return;
+    if (!changes.structure && !changes.names && !changes.edges && !(changes.statuses && isMoving(this.filter))) return;
+    const wait = Math.max(0, this.madeAt + AGAIN_MS - Date.now());
+    if (wait === 0 || changes.structure) this.make();
+    else this.timer = setTimeout(() => this.make(), wait);
+  }
 
-  tick(): void {}
-
-  private find(): void {
-    const text = this.field.value;
-    this.nodes = text.trim() === "" ? [] : byName(this.store, text, MOST_FOUND);
+  private typed(): void {
+    this.filter = parse(this.field.value);
     this.at = -1;
+    this.make();
+  }
+
+  private make(): void {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    this.madeAt = Date.now();
+    const mask = match(this.filter, this.store, { errorOf: (node) => this.details.messageOf(node) });
+    let matched = 0;
+    if (mask) for (const each of mask) matched += each;
+    this.focused.set({ filter: this.filter.text.trim(), mask, matched });
+    this.show();
+  }
+
+  private setFocused(hasFocus: boolean): void {
+    this.hasFocus = hasFocus;
     this.show();
   }
 
   private show(): void {
-    const text = this.field.value;
-    const isNone = text.trim() !== "" && this.nodes.length === 0;
-    set(this.field, { "aria-invalid": isNone ? "true" : null });
-    let words = "";
-    if (isNone) words = say("tools.search_none", { text: plain(text) });
-    else if (this.nodes.length > 0) words = say("tools.search_count", { at: this.at + 1, n: this.nodes.length });
-    setText(this.count, words);
+    const { filter } = this;
+    const { mask, matched } = this.focused.state;
+    const isNone = mask !== null && matched === 0 && this.store.total > 0;
+    set(this.field, { "aria-invalid": filter.problem || isNone ? "true" : null });
+    const n = this.at >= 0 ? say("filter.at", { at: this.at + 1, n: matched }) : null;
+    setText(this.count, mask && !isNone ? (n ?? say("filter.count", { n: matched, total: this.store.total })) : "");
+    const isOn = this.field.value.trim() !== "";
+    const key = `${this.field.value}|${isOn || this.hasFocus}|${isNone && this.store.total}`;
+    if (this.chipsKey === key) return;
+    this.chipsKey = key;
+    this.inner.abort();
+    this.inner = new AbortController();
+    const hadFocus = this.chips.contains(document.activeElement);
+    if (isOn) this.showTerms(isNone, AbortSignal.any([this.inner.signal, this.signal]));
+    else this.showPresets(AbortSignal.any([this.inner.signal, this.signal]));
+    set(this.chips, { hidden: !isOn && !this.hasFocus, "data-over": !isOn });
+    if (hadFocus) this.field.focus();
+  }
+
+  private showPresets(signal: AbortSignal): void {
+    fill(
+      this.chips,
+      ...PRESETS.map(
+        ([word, text]) =>
+          button(say(`filter.${word}`), () => this.set(text), signal, { className: "td-term", title: text }).root,
+      ),
+    );
+  }
+
+  private showTerms(isNone: boolean, signal: AbortSignal): void {
+    const { filter } = this;
+    const terms = filter.terms.map((term) => {
+      const text = plain(filter.text.slice(term.from, term.to));
+      const chip = element(
+        "button.td-button.td-term",
+        {
+          type: "button",
+          title: say("filter.remove", { term: text }),
+          "aria-label": say("filter.remove", { term: text }),
+        },
+        element("span.td-label", {}, text),
+        icon("close"),
+      );
+      on(chip, "click", signal, () => this.set(without(filter, term)));
+      return chip;
+    });
+    const reference = this.store.picture?.reference || "dag";
+    const copy = button(
+      say("filter.copy"),
+      () => void copyText(pythonFor(filter.text, reference), copy.root, signal),
+      signal,
+      { icon: "copy", className: "td-term", title: pythonFor(filter.text, reference) },
+    );
+    const clear = button(say("filter.clear"), () => this.set(""), signal, { className: "td-term" });
+    const { problem } = filter;
+    const words = problem
+      ? problemWords(problem)
+      : isNone
+        ? say("filter.none", { text: plain(filter.text.trim()), n: this.store.total })
+        : "";
+    fill(
+      this.chips,
+      ...(problem ? [] : terms),
+      words ? element("span.td-problem", { role: "alert", "data-problem": problem?.code }, words) : null,
+      problem ? null : copy.root,
+      clear.root,
+    );
   }
 
   private key(event: KeyboardEvent): void {
@@ -74,13 +177,16 @@ export class SearchBox {
       event.stopPropagation();
       this.clear();
       this.events.left();
+      return;
     }
-    if (event.key !== "Enter" || this.nodes.length === 0) return;
+    const { mask, matched } = this.focused.state;
+    if (event.key !== "Enter" || !mask || matched === 0) return;
     event.preventDefault();
     const step = event.shiftKey ? -1 : 1;
-    this.at =
-      this.at < 0 && step < 0 ? this.nodes.length - 1 : (this.at + step + this.nodes.length) % this.nodes.length;
-    this.events.reveal(this.nodes[this.at] ?? 0);
+    this.at = this.at < 0 && step < 0 ? matched - 1 : (this.at + step + matched) % matched;
+    let left = this.at;
+    const node = mask.findIndex((each) => each === 1 && left-- === 0);
+    this.events.reveal(node);
     this.show();
   }
 }

@@ -148,6 +148,7 @@ export class Shell {
     this.search = new SearchBox(
       this.store,
       this.focus,
+      details,
       { reveal: (node) => this.reveal(node), left: () => this.pane?.focus() },
       signal,
     );
@@ -457,7 +458,6 @@ export class Shell {
       return;
     }
     this.summary.showTimes();
-    this.search.tick();
     this.inspector.tick();
     this.showConnection();
     if (this.isPaneShown) this.pane?.tick?.();
