@@ -40,6 +40,11 @@ class GraphPane implements Pane {
         opened: () => context.inspect(),
         moved: () => this.moved(),
         leave: () => context.leave(),
+        listed: (mark) => {
+          focus.selectMarks([mark]);
+          context.go("list");
+        },
+        hovered: (node) => focus.set({ hovered: node }),
       },
       `${prefix}-mark`,
       signal,
@@ -92,9 +97,7 @@ class GraphPane implements Pane {
   }
 
   escape(): boolean {
-    if (!this.graph.isIsolated || this.graph.selection.size > 0) return false;
-    this.graph.showAll();
-    return true;
+    return this.graph.escape();
   }
 
   reveal(node: number): void {
