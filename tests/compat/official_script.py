@@ -12,8 +12,11 @@ import numpy as np
 import tiledb.cloud
 from tiledb.cloud import array, dag, sql, tasks, udf
 from tiledb.cloud._common import testonly, utils
+from tiledb.cloud.compute import Delayed, DelayedArrayUDF, DelayedSQL
 from tiledb.cloud.rest_api import models
+from tiledb.cloud.sql.tiledb_connection import TileDBConnection
 from tiledb.cloud.taskgraphs import builder, client_executor, registration
+from tiledb.cloud.taskgraphs import delayed as newer
 
 DENSE = "tiledb://TileDB-Inc/quickstart_dense"
 SPARSE = "tiledb://TileDB-Inc/quickstart_sparse"
@@ -142,8 +145,159 @@ def _registered(grf: Any) -> list[Any]:
     return [type(found).__name__, outcome(lambda: registration.load("kept"))[:12]]
 
 
+def queries() -> None:
+    user = tiledb.cloud.client.default_user().username
+
+    def rows(query: str, **more: Any) -> Any:
+        return sql.exec(query, raw_results=True, result_format="json", **more)
+
+    table = ["create temporary table t (n int4, x double, u int8 unsigned, s text)",
+             'insert into t values (1000000, 400, 77, "one"), (-999, 501, 199, null)']  # fmt: skip
+    seen["sql types"] = rows("select * from t where ? < n", init_commands=table, parameters=[0])
+    seen["sql case"] = rows("select s = 'ONE' as same from t where s like 'O%'", init_commands=table)
+    seen["sql set in a select"] = rows("select @a + 1 as b", init_commands=[f"select @a := max(a) from `{DENSE}`"])
+    seen["sql pairs"] = rows(f"select sum(a) as s from `{SPARSE}` where (`rows`, `cols`) in ((1, 1), (2, 4))")
+    seen["sql arrow"] = sql.exec(f"select * from `{DENSE}` where a > ?", raw_results=True, parameters=[15]).to_pydict()
+    seen["sql no rows"] = [sql.exec("set @a = 1", raw_results=True).num_rows, rows("set @a = 1")]
+    sql.exec(f"select sum(a) as s from `{SPARSE}`", store_results=True, task_name="kept query")
+    last = tiledb.cloud.last_sql_task()
+    seen["sql stored"] = [last.name, last.type, tasks.fetch_results(last.id).to_pydict()]
+    sql.exec(f"select a, a * 2 as b from `{DENSE}`", output_uri=f"tiledb://{user}/made")
+    seen["sql output"] = rows(f"select sum(b) as s from `tiledb://{user}/made`")
+    cursor = TileDBConnection().cursor()
+    cursor.execute(f"select * from `{DENSE}` where `rows` > ?", (3,))
+    seen["sql cursor"] = [cursor.rowcount, cursor.fetchone(), [one[0] for one in cursor.description]]
+
+
+def registry() -> None:
+    user = tiledb.cloud.user_profile().username
+    udfs_api = tiledb.cloud.client.build(tiledb.cloud.rest_api.UdfApi)
+    with testonly.register_udf(lambda: "first", "versioned") as full:
+        name = full.split("/")[1]
+        before = datetime.datetime.now(datetime.timezone.utc)
+        udf.update_udf(lambda: "second", name, namespace=user, readme="words")
+        at = before.strftime("%Y-%m-%d %H:%M:%S.%f")
+        seen["versions"] = [udf.exec(full), udf.exec(f"{full}@{at}"), udf.exec(f"{full}@2099-01-01"),
+                            outcome(lambda: udf.exec(f"{full}@2001-01-01"))[:17]]  # fmt: skip
+        seen["info"] = [udf.info(user, name).name == name, udf.info(user, name).readme, udf.info(user, name).language]
+        udf.share(full, "you")
+        seen["shared"] = [one.namespace for one in udfs_api.get_udf_info_sharing_policies(user, name)]
+        udf.unshare(full, "you")
+        seen["unshared"] = udfs_api.get_udf_info_sharing_policies(user, name)
+        copy = models.UDFCopy(output_uri=f"tiledb://{user}/copied", namespace=user, name="copied")
+        udfs_api.handle_copy_udf(user, name, copy)
+    seen["copy"] = udf.exec(f"{user}/copied")
+    udf.delete(f"tiledb://{user}/copied")
+    seen["deleted"] = outcome(lambda: udf.exec(f"{user}/copied"))[:17]
+    graphs_api = tiledb.cloud.client.build(tiledb.cloud.rest_api.RegisteredTaskGraphsApi)
+    grf = builder.TaskGraphBuilder("to share")
+    read = grf.array_read(DENSE, raw_ranges=[[1, 2], []], layout="c")
+    grf.udf(repr, builder.types.args(read), name="odd", result_format="booga", image_name="monkey")
+    registration.register(grf, "to share")
+    policy = models.TaskGraphSharing(namespace="you", actions=["fetch_task_graph"])
+    graphs_api.share_registered_task_graph(user, "to share", policy)
+    found = graphs_api.get_registered_task_graph_sharing_policies(user, "to share")
+    seen["registered graph"] = [
+        registration.load("to share")["nodes"] == grf._tdb_to_json()["nodes"],
+        found[0].namespace,
+    ]
+    registration.delete("to share")
+
+
+def account() -> None:
+    users = tiledb.cloud.client.build(tiledb.cloud.rest_api.UserApi)
+    made = users.request_token(token_request=models.TokenRequest(name="mine", scope=["*"]))
+    config = tiledb.cloud.rest_api.Configuration(tiledb.cloud.client.config.config.host)
+    config.api_key["X-TILEDB-REST-API-KEY"] = made.token
+
+    def use() -> Any:
+        with tiledb.cloud.rest_api.ApiClient(config) as client:
+            return tiledb.cloud.rest_api.UserApi(client).get_user().username
+
+    seen["token"] = [use() == tiledb.cloud.client.default_user().username, [one.name for one in users.tokens_get()]]
+    users.revoke_token("mine")
+    seen["revoked"] = [outcome(use)[:12], users.tokens_get(), users.get_token_scopes()]
+    seen["organizations"] = [tiledb.cloud.organizations(), outcome(lambda: tiledb.cloud.organization("x"))[:17]]
+    user = tiledb.cloud.client.default_user().username
+    place = array.info(SPARSE).uri
+    array.register_array(place, namespace=user, array_name="mine")
+    cells = array.apply(f"tiledb://{user}/mine", lambda x: int(x["a"].sum()), [[], []])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    used = tasks.fetch_tasks(array=f"tiledb://{user}/mine", end=now + datetime.timedelta(hours=1)).array_tasks
+    listed = [tiledb.cloud.list_arrays().arrays, tiledb.cloud.list_public_arrays().arrays]
+    seen["arrays"] = [cells, len(used), *([one.name for one in some] for some in listed)]
+    seen["shared arrays"] = tiledb.cloud.list_shared_arrays().arrays
+    array.deregister_array(f"tiledb://{user}/mine")
+    failed = tasks.fetch_tasks(status="FAILED", end=now + datetime.timedelta(hours=1)).array_tasks
+    seen["failed tasks"] = sorted({one.status for one in failed})
+    seen["bogus"] = outcome(lambda: tasks.fetch_results(user))[:16]
+
+
+def executors() -> None:
+    user = tiledb.cloud.client.default_user().username
+    grf = builder.TaskGraphBuilder("arrays and inputs")
+    least, most = grf.input("least"), grf.input("most", 3)
+    uri = grf.udf("tiledb://TileDB-Inc/quickstart_{}".format, builder.types.args("dense"))
+    both = [grf.array_read(uri, raw_ranges=[[], [least, most]], buffers=["a"]),
+            {"a": np.arange(3)},
+            grf.array_read(SPARSE, raw_ranges=[[], []])]  # fmt: skip
+    sums = grf.udf(lambda many: [int(np.sum(one["a"])) for one in many], builder.types.args(both), name="sums")
+    turned = grf.array_read(DENSE, raw_ranges=[[1, 1], [1, 4]], layout="col-major")
+    shape = grf.udf(lambda x: list(x["a"].shape), builder.types.args(turned), name="shape")
+    query = grf.sql(f"select sum(a + ?) as s from `{SPARSE}`", parameters=[least], name="query")
+    executor = client_executor.LocalExecutor(grf)
+    executor.execute(least=2)
+    seen["executor"] = [executor.node(one).result(60) for one in (sums, shape)]
+    seen["executor query"] = executor.node(query).result(60).to_pydict()
+    name = testonly.random_name("later")
+    retried = builder.TaskGraphBuilder("retried")
+    missing = retried.udf(f"{user}/{name}")
+    after = retried.udf("got {!r}".format, builder.types.args(missing))
+    executor = client_executor.LocalExecutor(retried)
+    executor.execute()
+    first = outcome(lambda: executor.node(after).result(30))
+    with testonly.register_udf(lambda: 100, name):
+        executor.node(missing).retry()
+        seen["executor retry"] = [first[:17], executor.node(after).result(30), executor.node(missing).status.name]
+    short = builder.TaskGraphBuilder("short")
+    slow = short.udf(time.sleep, builder.types.args(60), timeout=datetime.timedelta(seconds=1))
+    executor = client_executor.LocalExecutor(short)
+    executor.execute()
+    seen["executor timeout"] = ["timeout of 1 s" in outcome(lambda: executor.node(slow).result(30)),
+                                executor.node(slow).status.name]  # fmt: skip
+
+
+def delayed() -> None:
+    cells = DelayedArrayUDF(SPARSE, lambda x: int(np.sum(x["a"])), name="cells")([(1, 4), (1, 4)])
+    frame = DelayedSQL(f"select sum(`a`) as a from `{DENSE}`", name="frame")
+    here = Delayed(lambda x: x * 2, local=True)(100)
+    total = Delayed(lambda many: [many[0], many[1], int(many[2]["a"][0])], name="total")([here, cells, frame])
+    seen["delayed"] = total.compute() or total.result()
+    nothing = newer.udf(lambda *x: x, name="nothing")()
+    shown = newer.udf(repr, name="shown")(newer.udf(lambda *x: x)("a", nothing))
+    seen["newer delayed"] = shown.compute(60)
+    bad = newer.udf(lambda x: x * 2)(np.median)
+    after = newer.udf(lambda x: x)(1)
+    after.depends_on(bad)
+    outcome(lambda: after.compute(60))
+    seen["newer delayed failed"] = [bad.status.name, after.status.name]
+    nested = dag.DAG(name="nested")
+    one = nested.submit(lambda: {1, 2})
+    deep = nested.submit(repr, {"k": [one, (one, 1)], 2: one})
+    loaded = nested.submit(lambda x: x, one, result_format="python_pickle")
+    nested.compute()
+    nested.wait(60)
+    seen["nested"] = [deep.result(), sorted(loaded.result())]
+    stopped = dag.DAG(name="stopped")
+    stopped.submit(lambda: __import__("time").sleep(1))
+    stopped.compute()
+    stopped.cancel()
+    time.sleep(1.5)  # its report comes on a thread of its own, and the function ends meanwhile
+    seen["cancelled"] = [str(stopped.status), dag.server_logs(stopped).status]
+
+
 warnings.simplefilter("ignore")
-for part in (udfs, arrays_and_sql, graphs, taskgraphs):
+for part in (udfs, arrays_and_sql, graphs, taskgraphs, queries, registry, account, executors, delayed):
     try:
         part()
     except Exception as error:
