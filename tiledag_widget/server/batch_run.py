@@ -259,7 +259,7 @@ class Run:
 
     def _take_in(self, task: TaskRow) -> None:
         unit = task.place, task.item
-        if task.kind in ("node", "close") and task.status != "QUEUED":
+        if task.kind in ("node", "close"):
             self._has_execution[task.place] = 1
         if task.round == self._round:
             tries = self._tries.setdefault((*unit, task.kind), _Tries())
@@ -722,8 +722,6 @@ class Run:
         if attempt is None:
             return
         self._close_attempt(attempt, TaskEnd(attempt.task, "CANCELLED", _STOPPED.message), now)
-        if attempt.kind in ("node", "close"):
-            self._has_execution[attempt.place] = 1
         if attempt.is_at_work:
             self.at_work += 1  # until its executor has answered
             self._gone.add(attempt.task)
@@ -737,6 +735,8 @@ class Run:
         attempt = _Attempt(self._around.new_id(), place, item, kind, number, not_before)
         self._open[attempt.task] = self._units[unit] = attempt
         self._tries.setdefault((*unit, kind), _Tries()).count += 1
+        if kind in ("node", "close"):
+            self._has_execution[place] = 1
         if not_before is not None:
             attempt.is_due = False
             self._set_timer(not_before, "due", attempt.task)
