@@ -49,11 +49,12 @@ class DagSource:
         stages: set[int] = set()
         for node in nodes:
             function = node._function
-            number = of_function.get(id(function))
+            number = of_function.get(id(function)) if function is not None else None
             if number is None:
                 group = _group_name(node)
                 number = numbers.setdefault(group, len(numbers))
-                of_function[id(function)] = number
+                if function is not None:
+                    of_function[id(function)] = number
             if node._expand_node_output is not None:
                 stages.add(number)
             groups.append(number)
