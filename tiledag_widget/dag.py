@@ -727,6 +727,35 @@ class DAG:
         """Id text -> ``{"name": ..., "status": str(Status)}`` of every node."""
         return {str(node.id): {"name": node.name, "status": str(node.status)} for node in list(self._nodes)}
 
+    def find(self, text: str) -> list[Node[Any]]:
+        """Nodes that a filter means, in the order in which they were added.
+
+        It is the language of the view's search field: ``status:failed node:resize* duration>1.5s attempt:2``,
+        ``slowest:5``, ``+merge`` (with its ancestors), ``merge+`` (with its descendants), ``-status:completed``. All
+        terms must hold; a plain word is a part of a name. Safe from any thread.
+
+        Raises:
+            ValueError: The filter cannot be understood; the message says where and why.
+
+        >>> from tiledag_widget import DAG
+        >>> dag = DAG()
+        >>> _ = [dag.submit_local(abs, -number, name=f"abs-{number}") for number in range(12)]
+        >>> [node.name for node in dag.find("abs-1*")]
+        ['abs-1', 'abs-10', 'abs-11']
+        """
+        from .view.filter import Facts, match
+
+        source = self._as_source()
+        columns, run, nodes = source.columns(), source.run(), self._nodes
+
+        def error(index: int) -> str:
+            failure = nodes[index]._error
+            return "" if failure is None else f"{type(failure).__name__}: {failure}"
+
+        zero = run.started if run.started == run.started else 0.0
+        facts = Facts(source.structure(), columns, zero, time.time(), error)
+        return [nodes[index] for index in match(text, facts)]
+
     def visualize(self, notebook: bool = True, auto_update: bool = True, force_plotly: bool = False) -> Any:
         """The graph as a live picture.
 

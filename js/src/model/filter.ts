@@ -179,10 +179,12 @@ export interface Known {
 export function match(filter: Filter, store: Store, known?: Known): Uint8Array | null {
   if (filter.problem || filter.terms.length === 0) return null;
   const all = new Uint8Array(store.total).fill(1);
-  for (const term of filter.terms) {
+  // What one term leaves out, the next ones need not look at: the quick one goes first.
+  const terms = [...filter.terms].sort((a, b) => Number(b.key === "status") - Number(a.key === "status"));
+  for (const term of terms) {
     if (OF_LINES.has(term.key)) continue;
     const own = new Uint8Array(store.total);
-    fillTerm(own, term, store, known);
+    fillTerm(own, term, store, term.isUp || term.isDown ? null : all, known);
     const wanted = term.isNot ? 0 : 1;
     for (let node = 0; node < all.length; node++) if (own[node] !== wanted) all[node] = 0;
   }
@@ -194,10 +196,10 @@ export function isMoving(filter: Filter): boolean {
   return filter.terms.some((term) => !["", "node", "group", "function", "level", "stream"].includes(term.key));
 }
 
-function fillTerm(own: Uint8Array, term: Term, store: Store, known?: Known): void {
+function fillTerm(own: Uint8Array, term: Term, store: Store, within: Uint8Array | null, known?: Known): void {
   const { key, value, amount } = term;
   const where = (holds: (node: number) => boolean): void => {
-    for (let node = 0; node < own.length; node++) if (holds(node)) own[node] = 1;
+    for (let node = 0; node < own.length; node++) if (within?.[node] !== 0 && holds(node)) own[node] = 1;
   };
   const wanted = value.toLowerCase();
   if (key === "status") {
@@ -219,9 +221,7 @@ function fillTerm(own: Uint8Array, term: Term, store: Store, known?: Known): voi
     );
   } else {
     const names = lowerNames(store);
-    const fits = wanted.includes("*")
-      ? (name: string) => matches(name, wanted)
-      : (name: string) => name.includes(wanted);
+    const fits = fitting(wanted);
     where((node) => fits(names[node] ?? ""));
     const found: number[] = [];
     if (term.isUp || term.isDown) for (let node = 0; node < own.length; node++) if (own[node] === 1) found.push(node);
@@ -279,21 +279,26 @@ function lowerNames(store: Store): string[] {
 
 /** Does `name` hold `wanted`, whatever the case? With a `*` the whole name has to fit. */
 export function matches(name: string, wanted: string): boolean {
-  const text = wanted.trim().toLowerCase();
-  if (text === "") return true;
-  const own = name.toLowerCase();
-  if (!text.includes("*")) return own.includes(text);
+  return fitting(wanted.trim().toLowerCase())(name.toLowerCase());
+}
+
+/** The test for one text, made once; both sides in lower case. */
+function fitting(text: string): (own: string) => boolean {
+  if (!text.includes("*")) return (own) => own.includes(text);
   const parts = text.split("*");
-  const first = parts[0] ?? "";
-  const last = parts.at(-1) ?? "";
-  if (!own.startsWith(first) || !own.endsWith(last) || own.length < first.length + last.length) return false;
-  let at = first.length;
-  for (const part of parts.slice(1, -1)) {
-    const found = own.indexOf(part, at);
-    if (found < 0) return false;
-    at = found + part.length;
-  }
-  return at <= own.length - last.length;
+  const first = parts.shift() ?? "";
+  const last = parts.pop() ?? "";
+  return (own) => {
+    const end = own.length - last.length;
+    if (end < first.length || !own.startsWith(first) || !own.endsWith(last)) return false;
+    let at = first.length;
+    for (const part of parts) {
+      const found = own.indexOf(part, at);
+      if (found < 0) return false;
+      at = found + part.length;
+    }
+    return at <= end;
+  };
 }
 
 /** What stands in front of the field's chips, ready to be pressed. */
