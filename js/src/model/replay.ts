@@ -109,6 +109,8 @@ interface Columns {
 /** What a store has of a moment. */
 export interface Moment extends Columns {
   time: number;
+  /** Of the whole run. */
+  end: number;
   counts: Uint32Array;
   markCounts: Uint32Array;
   past: Map<number, NodeRecord[]>;
@@ -205,6 +207,7 @@ export class Replay {
     return {
       ...this.columns,
       time: this.time,
+      end: this.end,
       counts: this.counts,
       markCounts: this.markCounts,
       past: this.past,
@@ -354,6 +357,10 @@ export class Lens extends Store {
   override now(): number {
     const { moment } = this;
     return moment?.run.started != null ? moment.run.started + moment.time : this.base.now();
+  }
+
+  override horizon(): number {
+    return this.moment ? this.moment.end : super.horizon();
   }
 
   private baseChanged(changes: Changes): void {

@@ -145,6 +145,13 @@ export class Store {
     return this.run?.started == null ? Number.NaN : this.now() - this.run.started;
   }
 
+  /** Seconds since the run's zero up to which there is something to show. */
+  horizon(): number {
+    const { run } = this;
+    if (run?.started == null) return 0;
+    return run.is_ended && run.ended !== null ? run.ended - run.started : Math.max(0, this.runTime());
+  }
+
   /** Join the clocks: the message that took the shortest way tells the truth best. */
   heardTime(kernelNow: number, pageNow = Date.now() / 1000): void {
     const offset = pageNow - kernelNow;

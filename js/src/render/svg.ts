@@ -1,7 +1,7 @@
 // A scene as SVG text: the same drawing as on the canvas, its calls written down. No script, nothing fetched.
 import { drawMarks } from "./canvas.ts";
 import { drawEdges } from "./edges.ts";
-import { makeBrush, type Pen, type Shape } from "./pen.ts";
+import { type Brush, makeBrush, type Pen, type Shape } from "./pen.ts";
 import type { Direction } from "./place.ts";
 import type { Scene } from "./scene.ts";
 import type { Theme } from "./theme.ts";
@@ -173,6 +173,23 @@ export function toSvg(
   title: string,
   prefix = "tiledag-",
 ): string {
+  const draw = (brush: Brush): void => {
+    drawEdges(brush, scene, direction);
+    brush.context.globalAlpha = 1;
+    drawMarks(brush, scene, counts);
+  };
+  return svgOf(scene.width, scene.height, theme, title, draw, prefix);
+}
+
+/** Whatever `draw` draws, as a picture of its own. */
+export function svgOf(
+  wide: number,
+  high: number,
+  theme: Theme,
+  title: string,
+  draw: (brush: Brush) => void,
+  prefix = "tiledag-",
+): string {
   const context = document.createElement("canvas").getContext("2d");
   const pen = new SvgPen((text, font) => {
     if (!context) throw new Error("this browser has no canvas");
@@ -181,11 +198,9 @@ export function toSvg(
   }, prefix);
   const brush = makeBrush(pen, theme, (data) => data);
   pen.fillStyle = theme.canvas;
-  pen.fillRect(0, 0, scene.width, scene.height);
-  drawEdges(brush, scene, direction);
-  pen.globalAlpha = 1;
-  drawMarks(brush, scene, counts);
-  const [width, height] = [Math.ceil(scene.width), Math.ceil(scene.height)];
+  pen.fillRect(0, 0, wide, high);
+  draw(brush);
+  const [width, height] = [Math.ceil(wide), Math.ceil(high)];
   return (
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img">` +
     `<title>${escaped(title)}</title>${pen.parts.join("\n")}</svg>\n`

@@ -2,6 +2,7 @@
 import type { WordKey } from "../model/words.ts";
 import { makeGraphPane } from "./graph_pane.ts";
 import { makeLogsPane } from "./logs.ts";
+import { makeTimelinePane } from "./timeline.ts";
 import type { MakePane, PaneName } from "./pane.ts";
 
 export interface PaneEntry {
@@ -13,5 +14,6 @@ export interface PaneEntry {
 
 export const PANES: readonly PaneEntry[] = [
   { name: "graph", label: "tools.graph", key: "g", make: makeGraphPane },
+  { name: "timeline", label: "tools.timeline", key: "t", make: makeTimelinePane },
   { name: "logs", label: "tools.logs", key: "o", make: makeLogsPane },
 ];

@@ -1,0 +1,364 @@
+// Rows of the timeline on a pen: bars of attempts, waiting, density strips, breaks, the axis. Screen pixels.
+import { type Axis, BREAK, type Density, readyAt, took } from "../model/timeline.ts";
+import { attemptsOf } from "../model/replay.ts";
+import type { Store } from "../model/store.ts";
+import { duration, middle, plain, say } from "../model/words.ts";
+import { type NodeRecord, Status } from "../protocol.ts";
+import { type Brush, drawGlyph, fitText, setFont, styleOf, widthOf } from "./pen.ts";
+import { fade, type Theme } from "./theme.ts";
+
+export const ROW = 24;
+export const BAR = 14;
+export const LABEL = 180;
+export const HEAD = 26;
+const LEAST = 3;
+const PAD = 8;
+
+/** A time on the axis: 0 s, 0.5 s, 42 s, 1:30, 2:00:00. */
+export function axisWords(seconds: number, step: number): string {
+  if (seconds < 60 && step < 60) return `${Number(seconds.toFixed(step < 1 ? Math.ceil(-Math.log10(step)) : 0))} s`;
+  return duration(Math.max(60, seconds)).length && seconds >= 60
+    ? duration(Math.round(seconds))
+    : `${Math.round(seconds)} s`;
+}
+
+export function drawGrid(brush: Brush, axis: Axis, height: number): void {
+  const { context, theme } = brush;
+  const ticks = axis.ticks();
+  const step = (ticks[1] ?? 1) - (ticks[0] ?? 0);
+  const font = setFont(context, 400, 11, theme.uiFont);
+  context.textBaseline = "middle";
+  context.textAlign = "left";
+  context.globalAlpha = 1;
+  let free = LABEL;
+  for (const at of ticks) {
+    const x = Math.round(LABEL + axis.x(at));
+    context.fillStyle = fade(theme.edge, 0.22);
+    context.fillRect(x, HEAD, 1, height - HEAD);
+    const text = axisWords(at, step);
+    if (x + 4 < free || x + widthOf(brush, font, text) + 8 > LABEL + axis.width) continue;
+    context.fillStyle = theme.secondary;
+    context.fillText(text, x + 4, HEAD / 2);
+    free = x + widthOf(brush, font, text) + 16;
+  }
+}
+
+export function drawBreaks(brush: Brush, axis: Axis, height: number): void {
+  const { context, theme } = brush;
+  for (const idle of axis.breaks) {
+    const x = Math.round(LABEL + axis.x(idle.from));
+    if (x < LABEL - BREAK || x > LABEL + axis.width) continue;
+    context.fillStyle = theme.canvas;
+    context.fillRect(x, HEAD, BREAK, height - HEAD);
+    context.strokeStyle = fade(theme.edge, 0.5);
+    context.lineWidth = 1;
+    context.setLineDash([2, 3]);
+    context.beginPath();
+    for (const at of [x + 0.5, x + BREAK - 0.5]) {
+      context.moveTo(at, HEAD);
+      context.lineTo(at, height);
+    }
+    context.stroke();
+    context.setLineDash([]);
+    const text = `⋯ ${say("timeline.idle", { time: duration(idle.to - idle.from) })} ⋯`;
+    const font = setFont(context, 400, 11, theme.uiFont);
+    const wide = widthOf(brush, font, text) + 8;
+    const left = Math.max(LABEL, x + BREAK / 2 - wide / 2);
+    context.fillStyle = theme.canvas;
+    context.fillRect(left, 2, wide, HEAD - 4);
+    context.fillStyle = theme.secondary;
+    context.textAlign = "left";
+    context.textBaseline = "middle";
+    context.fillText(text, left + 4, HEAD / 2);
+  }
+}
+
+export function drawLine(brush: Brush, x: number, height: number, colour: string, isDashed: boolean): void {
+  const { context } = brush;
+  context.strokeStyle = colour;
+  context.lineWidth = isDashed ? 1 : 1.5;
+  context.setLineDash(isDashed ? [3, 3] : []);
+  context.beginPath();
+  context.moveTo(Math.round(x) + 0.5, HEAD - 6);
+  context.lineTo(Math.round(x) + 0.5, height);
+  context.stroke();
+  context.setLineDash([]);
+}
+
+export interface RowLook {
+  y: number;
+  isSelected: boolean;
+  isFocused: boolean;
+  isInner: boolean;
+}
+
+export function drawRowGround({ context, theme }: Brush, width: number, { y, isSelected, isFocused }: RowLook): void {
+  if (isSelected) {
+    context.fillStyle = fade(theme.focus, 0.1);
+    context.fillRect(0, y, width, ROW);
+  }
+  if (!isFocused) return;
+  context.strokeStyle = theme.focus;
+  context.lineWidth = 2;
+  context.beginPath();
+  context.roundRect(1, y + 1, width - 2, ROW - 2, 4);
+  context.stroke();
+}
+
+/** The label column: glyph and name of a node, name and count of a group, number of a slot. */
+export function drawLabel(brush: Brush, look: RowLook, status: number, name: string, more: string, sign: string): void {
+  const { context, theme } = brush;
+  const left = PAD + (look.isInner ? 14 : 0);
+  const y = look.y + ROW / 2 + 0.5;
+  context.textBaseline = "middle";
+  let right = LABEL - PAD;
+  if (more) {
+    const font = setFont(context, 400, 11, theme.uiFont);
+    right -= widthOf(brush, font, more);
+    context.fillStyle = theme.secondary;
+    context.textAlign = "left";
+    context.fillText(more, right, y);
+    right -= 6;
+  }
+  let from = left;
+  if (status > 0) {
+    drawGlyph(brush, status, from, look.y + (ROW - 12) / 2, 12, styleOf(theme, status).word);
+    from += 18;
+  }
+  if (sign) {
+    context.strokeStyle = theme.secondary;
+    context.lineWidth = 1.5;
+    context.beginPath();
+    const [x, middleY] = [from + 4, look.y + ROW / 2];
+    if (sign === "open") {
+      context.moveTo(x - 4, middleY - 2);
+      context.lineTo(x, middleY + 2);
+      context.lineTo(x + 4, middleY - 2);
+    } else {
+      context.moveTo(x - 2, middleY - 4);
+      context.lineTo(x + 2, middleY);
+      context.lineTo(x - 2, middleY + 4);
+    }
+    context.stroke();
+    from += 13;
+  }
+  const font = setFont(context, sign ? 600 : 400, 12, theme.uiFont);
+  context.textAlign = "left";
+  context.fillStyle = theme.text;
+  context.fillText(fitText(brush, font, middle(plain(name), 200), right - from), from, y);
+}
+
+/** A node's attempts on the axis, what it waited for before the first, and what the last one took. */
+export function drawNode(brush: Brush, store: Store, node: number, y: number, axis: Axis, attempt: number): void {
+  const { context, theme } = brush;
+  const now = store.runTime();
+  const all = attemptsOf(store, node);
+  const isMany = all.length > 1;
+  const shown = attempt > 0 ? all.filter((each) => each.attempt === attempt) : all;
+  const status = store.status[node] ?? 0;
+  const first = all[0]?.started ?? Number.NaN;
+  const isWaiting = Number.isNaN(first) && status === Status.NOT_STARTED && store.run?.is_ended === false;
+  if (attempt <= 1 && (isWaiting || !Number.isNaN(first))) {
+    const ready = readyAt(store, node);
+    drawWait(brush, axis.x(ready), axis.x(isWaiting ? now : first), y, axis.width);
+  }
+  let free = -1;
+  for (const each of shown) {
+    if (Number.isNaN(each.started)) continue;
+    const right = drawBar(brush, each, y, axis, now, isMany);
+    free = Math.max(free, right);
+  }
+  const last = shown.at(-1);
+  if (free < -1 || !last || free > axis.width - 20 || free < 0) return;
+  const isRunning = last.status === Status.RUNNING;
+  const seconds = isRunning ? now - last.started : last.ended - last.started;
+  if (!(seconds >= 0)) return;
+  setFont(context, 400, 11, theme.uiFont);
+  context.fillStyle = theme.secondary;
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  context.fillText(
+    duration(isRunning && seconds >= 1 ? Math.floor(seconds) : seconds),
+    LABEL + free + 6,
+    y + ROW / 2 + 0.5,
+  );
+}
+
+function drawWait({ context, theme }: Brush, from: number, to: number, y: number, width: number): void {
+  const left = Math.max(0, from);
+  const right = Math.min(width, to);
+  if (!(right - left >= 1)) return;
+  const top = y + ROW / 2 - 3;
+  context.save();
+  context.beginPath();
+  context.rect(LABEL + left, top, right - left, 6);
+  context.clip();
+  context.strokeStyle = fade(theme.edge, 0.75);
+  context.lineWidth = 1;
+  context.beginPath();
+  // The hatch stands still while the window moves over it.
+  const start = left - ((((left - from) % 5) + 5) % 5);
+  for (let x = Math.max(start, left - 5) - 6; x < right; x += 5) {
+    context.moveTo(LABEL + x, top + 6);
+    context.lineTo(LABEL + x + 6, top);
+  }
+  context.stroke();
+  context.restore();
+}
+
+/** Returns where it ends, in pixels of the axis. */
+function drawBar(brush: Brush, each: NodeRecord, y: number, axis: Axis, now: number, isNumbered: boolean): number {
+  const { context, theme } = brush;
+  const style = styleOf(theme, each.status);
+  const from = axis.x(each.started);
+  const to = Math.max(from + LEAST, axis.x(Number.isNaN(each.ended) ? now : each.ended));
+  if (to < 0 || from > axis.width) return to;
+  const left = Math.max(-4, from);
+  const right = Math.min(axis.width + 4, to);
+  const top = y + (ROW - BAR) / 2;
+  context.fillStyle = style.mark;
+  context.beginPath();
+  context.roundRect(LABEL + left, top, right - left, BAR, Math.min(3, (right - left) / 2));
+  context.fill();
+  if (theme.isForced) {
+    context.strokeStyle = theme.text;
+    context.lineWidth = 1;
+    context.stroke();
+  }
+  let at = LABEL + Math.max(left, 0) + 4;
+  const room = right - Math.max(left, 0);
+  if (each.status !== Status.COMPLETED && each.status !== Status.RUNNING && room > 18) {
+    drawGlyph(brush, each.status, at - 1, top + 2, 10, style.ink);
+    at += 12;
+  }
+  if (!isNumbered || LABEL + right - at < 9) return to;
+  setFont(context, 600, 10, theme.uiFont);
+  context.fillStyle = style.ink;
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  context.fillText(String(each.attempt), at, y + ROW / 2 + 0.5);
+  return to;
+}
+
+/** How many ran, as an area; where one failed, a foot in its colour. */
+export function drawDensity(brush: Brush, found: Density, y: number, height: number, status: number): void {
+  const { context, theme } = brush;
+  if (found.most === 0) return;
+  const bottom = y + height;
+  context.fillStyle = styleOf(theme, status).mark;
+  context.beginPath();
+  let isOpen = false;
+  const { running, failed } = found;
+  for (let x = 0; x <= running.length; x++) {
+    const value = running[x] ?? 0;
+    const tall = value > 0 ? Math.max(2, (value / found.most) * height) : 0;
+    if (tall > 0) {
+      if (!isOpen) context.moveTo(LABEL + x, bottom);
+      isOpen = true;
+      context.lineTo(LABEL + x, bottom - tall);
+      context.lineTo(LABEL + x + 1, bottom - tall);
+    } else if (isOpen) {
+      context.lineTo(LABEL + x, bottom);
+      context.closePath();
+      isOpen = false;
+    }
+  }
+  if (isOpen) {
+    context.lineTo(LABEL + running.length, bottom);
+    context.closePath();
+  }
+  context.fill();
+  context.fillStyle = styleOf(theme, Status.FAILED).mark;
+  for (let x = 0; x < failed.length; x++) {
+    if (failed[x] !== 1) continue;
+    let end = x;
+    while (failed[end + 1] === 1) end += 1;
+    context.fillRect(LABEL + x, bottom - 5, Math.max(LEAST, end - x + 1), 5);
+    x = end;
+  }
+}
+
+/** Bars of one slot; so many that they are one pixel each come out as runs of the worst status. */
+export function drawSlot(
+  brush: Brush,
+  store: Store,
+  nodes: Uint32Array,
+  y: number,
+  axis: Axis,
+  isDense: boolean,
+): void {
+  const { context, theme } = brush;
+  const now = store.runTime();
+  const width = Math.ceil(axis.width);
+  const worst = isDense ? new Uint8Array(width) : null;
+  for (const node of nodes) {
+    const started = store.started[node] ?? Number.NaN;
+    const ended = store.ended[node] ?? Number.NaN;
+    const status = store.status[node] ?? 0;
+    const from = axis.x(started);
+    const to = Math.max(from + 1, axis.x(Number.isNaN(ended) ? now : ended));
+    if (to < 0 || from > width) continue;
+    if (!worst) {
+      drawBar(brush, { index: node, status, attempt: 0, slot: 0, started, ended }, y, axis, now, false);
+      if (to - from < 30) continue;
+      const style = styleOf(theme, status);
+      const left = Math.max(0, from) + (status === Status.FAILED ? 16 : 5);
+      const font = setFont(context, 400, 10, theme.uiFont);
+      context.fillStyle = style.ink;
+      context.textAlign = "left";
+      context.textBaseline = "middle";
+      const text = fitText(brush, font, middle(plain(store.nameOf(node)), 80), Math.min(width, to) - left - 4);
+      context.fillText(text, LABEL + left, y + ROW / 2 + 0.5);
+      continue;
+    }
+    const end = Math.min(width, Math.max(Math.floor(to), Math.floor(from) + (status === Status.FAILED ? LEAST : 1)));
+    for (let x = Math.max(0, Math.floor(from)); x < end; x++) if (rank(status) > rank(worst[x] ?? 0)) worst[x] = status;
+  }
+  if (!worst) return;
+  for (let x = 0; x < width; ) {
+    let end = x + 1;
+    while (end < width && worst[end] === worst[x]) end += 1;
+    if (worst[x]) {
+      context.fillStyle = styleOf(theme, worst[x] ?? 0).mark;
+      context.fillRect(LABEL + x, y + (ROW - BAR) / 2, end - x, BAR);
+    }
+    x = end;
+  }
+}
+
+function rank(status: number): number {
+  return status === Status.FAILED ? 3 : status === Status.RUNNING ? 2 : status > 0 ? 1 : 0;
+}
+
+/** A bar from the left, as long as the node took. */
+export function drawTook(brush: Brush, store: Store, node: number, y: number, axis: Axis): void {
+  const seconds = took(store, node);
+  const status = store.status[node] ?? 0;
+  const record = { index: node, status, attempt: 0, slot: 0, started: 0, ended: seconds };
+  const right = drawBar(brush, record, y, axis, 0, false);
+  if (right > axis.width - 20) return;
+  const { context, theme } = brush;
+  setFont(context, 400, 11, theme.uiFont);
+  context.fillStyle = theme.secondary;
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  context.fillText(duration(seconds), LABEL + right + 6, y + ROW / 2 + 0.5);
+}
+
+/** The whole run below the rows, and which part of it is shown. */
+export function drawBrush(brush: Brush, found: Density, axis: Axis, height: number, from: number, to: number): void {
+  const { context, theme } = brush as { context: Brush["context"]; theme: Theme };
+  context.globalAlpha = 0.55;
+  drawDensity(brush, found, 4, height - 8, Status.COMPLETED);
+  context.globalAlpha = 1;
+  const left = LABEL + Math.max(0, from);
+  const right = LABEL + Math.min(axis.width, to);
+  context.fillStyle = fade(theme.canvas, 0.7);
+  context.fillRect(LABEL, 0, Math.max(0, left - LABEL), height);
+  context.fillRect(right, 0, Math.max(0, LABEL + axis.width - right), height);
+  context.strokeStyle = theme.secondary;
+  context.lineWidth = 1;
+  context.beginPath();
+  context.roundRect(left + 0.5, 1.5, Math.max(6, right - left - 1), height - 3, 3);
+  context.stroke();
+}

@@ -1,0 +1,824 @@
+// The timeline: when each node waited and ran, what each slot did, and what took longest. A canvas in a scrolling box.
+import type { FocusPart } from "../model/focus.ts";
+import { URGENCY, worst } from "../model/derive.ts";
+import { attemptsOf } from "../model/replay.ts";
+import { type Changes, STATUS_COUNT, type Store } from "../model/store.ts";
+import {
+  Axis,
+  type Break,
+  bySlot,
+  density,
+  idleOf,
+  type Order,
+  type Rows,
+  readyAt,
+  rowsOf,
+  squeeze,
+  took,
+} from "../model/timeline.ts";
+import { count, duration, middle, plain, say } from "../model/words.ts";
+import { NO_SLOT, STATUS_WORDS, Status } from "../protocol.ts";
+import {
+  drawBreaks,
+  drawBrush,
+  drawDensity,
+  drawGrid,
+  drawLabel,
+  drawLine,
+  drawNode,
+  drawRowGround,
+  drawSlot,
+  drawTook,
+  HEAD,
+  LABEL,
+  ROW,
+} from "../render/bars.ts";
+import { begin, fitBitmap } from "../render/painter.ts";
+import { type Brush, makeBrush, type Pen } from "../render/pen.ts";
+import { svgOf } from "../render/svg.ts";
+import type { Theme } from "../render/theme.ts";
+import { button, element, fill, on, set } from "./dom.ts";
+import type { Pane, PaneContext } from "./pane.ts";
+
+const FOOT = 34;
+const EDGE = 80;
+const SHIFT = 0.1;
+const DRAG_PX = 4;
+const TOOLTIP_MS = 350;
+const MOST_BARS = 2000;
+/** A large run is put in order anew this often at most. */
+const ORDER_MS = 250;
+
+interface Kept {
+  order: Order;
+  attempt: number;
+}
+
+class TimelinePane implements Pane {
+  readonly name = "timeline";
+  readonly root: HTMLElement;
+  readonly controls: HTMLElement;
+  private readonly context: PaneContext;
+  private readonly store: Store;
+  private readonly canvas = element("canvas.td-tl-canvas", { "aria-hidden": "true" });
+  private readonly foot = element("canvas.td-tl-foot", { "aria-hidden": "true" });
+  private readonly spacer: HTMLElement;
+  private readonly body: HTMLElement;
+  private readonly tooltip = element("div.td-tooltip", { role: "tooltip", hidden: true });
+  private readonly empty = element("div.td-empty", { hidden: true, "data-place": "middle" }, say("timeline.none"));
+  private readonly mirror = element("ul.td-mirror", { role: "presentation" });
+  private readonly follow: ReturnType<typeof button>;
+  private readonly orders: HTMLButtonElement[];
+  private readonly attempts = element("select.td-select", { "aria-label": say("timeline.attempts") });
+  private readonly brush: Brush;
+  private readonly footBrush: Brush;
+  private order: Order = "nodes";
+  private readonly open = new Set<number>();
+  private readonly unfolded = new Set<number>();
+  private rows: Rows = { ids: new Int32Array(0), isInner: new Uint8Array(0) };
+  private slots: ReturnType<typeof bySlot> | null = null;
+  private idle: Break[] = [];
+  /** Seconds without folded breaks. */
+  private from = 0;
+  private to = 1;
+  private isWhole = true;
+  private isFollowing = true;
+  private axis = new Axis(0, 1, 1, []);
+  private isShown = false;
+  private areRowsStale = true;
+  private orderedAt = 0;
+  private frame = 0;
+  private width = 0;
+  private height = 0;
+  private focused = 0;
+  private pointer: { x: number; y: number } | null = null;
+  private drag: { x: number; from: number; to: number; isDrag: boolean; foot: "" | "move" | "left" | "right" } | null =
+    null;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(context: PaneContext) {
+    this.context = context;
+    this.store = context.source.store;
+    const { signal, theme } = context;
+    this.spacer = element("div.td-tl-spacer", {}, this.canvas);
+    this.body = element(
+      "div.td-tl-body",
+      {
+        role: "application",
+        tabindex: 0,
+        "aria-roledescription": say("timeline.role"),
+        "aria-label": say("timeline.canvas"),
+      },
+      this.spacer,
+    );
+    this.follow = button(say("timeline.follow"), () => this.fit(), signal, { className: "td-tl-follow" });
+    this.follow.root.hidden = true;
+    this.root = element(
+      "div.td-timeline",
+      {},
+      this.body,
+      this.foot,
+      this.mirror,
+      this.empty,
+      this.follow.root,
+      this.tooltip,
+    );
+    this.orders = (["nodes", "slots", "duration"] as const).map((order) => {
+      const made = element(
+        "button.td-segment",
+        { type: "button", role: "radio", "data-order": order },
+        say(`timeline.${order}`),
+      );
+      on(made, "click", signal, () => this.setOrder(order));
+      return made;
+    });
+    this.controls = element(
+      "span.td-row",
+      {},
+      element("span.td-segments", { role: "radiogroup", "aria-label": say("timeline.orders") }, ...this.orders),
+      this.attempts,
+    );
+    on(this.attempts, "change", signal, () => {
+      context.focus.set({ attempt: Number(this.attempts.value) });
+      this.body.focus();
+    });
+    this.brush = makeBrush(penOf(this.canvas), theme);
+    this.footBrush = makeBrush(penOf(this.foot), theme);
+    context.focus.subscribe((changed) => this.focusChanged(changed), signal);
+    this.listen();
+    this.showControls();
+  }
+
+  // --- the pane ------------------------------------------------------------------------------------------------
+
+  show(): void {
+    this.isShown = true;
+    this.areRowsStale = true;
+    this.showAttempts();
+    this.resize();
+    this.redraw();
+  }
+
+  hide(): void {
+    this.isShown = false;
+    clearTimeout(this.timer);
+    this.hideTooltip();
+  }
+
+  changed(changes: Readonly<Changes>): void {
+    if (changes.structure) {
+      for (const mark of this.open) if (mark >= this.store.markCount) this.open.delete(mark);
+    }
+    this.areRowsStale ||= changes.structure || changes.statuses || changes.names || changes.run;
+    this.showAttempts();
+    this.redraw();
+  }
+
+  tick(): void {
+    if (this.isRunning() || this.context.focus.isLive) this.redraw();
+  }
+
+  setTheme(theme: Theme): void {
+    this.brush.theme = theme;
+    this.footBrush.theme = theme;
+    this.redraw();
+  }
+
+  isBody(target: EventTarget | null): boolean {
+    return target === this.body;
+  }
+
+  focus(): void {
+    this.body.focus({ preventScroll: true });
+  }
+
+  escape(): boolean {
+    if (this.context.focus.state.attempt === 0) return false;
+    this.context.focus.set({ attempt: 0 });
+    return true;
+  }
+
+  keep(): Kept {
+    return { order: this.order, attempt: this.context.focus.state.attempt };
+  }
+
+  restore(kept: unknown): void {
+    const { order } = (kept ?? {}) as Partial<Kept>;
+    if (order === "nodes" || order === "slots" || order === "duration") this.setOrder(order);
+  }
+
+  key(event: KeyboardEvent): boolean {
+    const page = Math.max(1, Math.floor((this.height - HEAD) / ROW) - 1);
+    const last = this.rows.ids.length - 1;
+    const to: Record<string, number> = {
+      ArrowDown: this.focused + 1,
+      ArrowUp: this.focused - 1,
+      PageDown: this.focused + page,
+      PageUp: this.focused - page,
+      Home: 0,
+      End: last,
+    };
+    const row = to[event.key];
+    const step = (this.to - this.from) * (event.shiftKey ? 0.5 : SHIFT);
+    if (row !== undefined) this.focusRow(Math.max(0, Math.min(last, row)));
+    else if (event.key === "ArrowRight") this.pan(step);
+    else if (event.key === "ArrowLeft") this.pan(-step);
+    else if (event.key === "Enter") this.enter();
+    else if (event.key === " ") this.select(this.focused, true);
+    else if (event.key === "+" || event.key === "=") this.zoom(1.25, this.axis.width / 2);
+    else if (event.key === "-") this.zoom(0.8, this.axis.width / 2);
+    else if (event.key === "0") this.fit();
+    else if (event.key === "[" || event.key === ",") this.stepAttempt(-1);
+    else if (event.key === "]" || event.key === ".") this.stepAttempt(1);
+    else return false;
+    return true;
+  }
+
+  /** The picture on screen as SVG, or with all rows. */
+  toSvg(isWhole: boolean): string {
+    const rows = isWhole ? Math.min(this.rows.ids.length, MOST_BARS) : Math.floor((this.height - HEAD) / ROW);
+    const height = Math.max(60, HEAD + rows * ROW);
+    return svgOf(this.width, height, this.brush.theme, this.store.picture?.title ?? "", (brush) =>
+      this.drawRows(brush, isWhole ? 0 : this.body.scrollTop, height),
+    );
+  }
+
+  // --- what is shown -------------------------------------------------------------------------------------------
+
+  private setOrder(order: Order): void {
+    if (order !== this.order) {
+      this.order = order;
+      this.focused = 0;
+      this.body.scrollTop = 0;
+      this.areRowsStale = true;
+      this.orderedAt = 0;
+      this.fit();
+    }
+    this.showControls();
+    this.context.keepLater();
+  }
+
+  private showControls(): void {
+    for (const each of this.orders) {
+      set(each, { "aria-checked": String(each.dataset.order === this.order) });
+    }
+  }
+
+  /** The choice of attempts is there once a node has had two. */
+  private showAttempts(): void {
+    let most = 1;
+    for (const list of this.store.past.values()) most = Math.max(most, (list.at(-1)?.attempt ?? 0) + 1);
+    most = Math.min(most, 50);
+    this.attempts.hidden = most < 2;
+    if (this.attempts.options.length !== most + 1) {
+      const option = (value: number): HTMLElement =>
+        element(
+          "option",
+          { value },
+          value === 0 ? say("timeline.all_attempts") : say("timeline.attempt", { n: value }),
+        );
+      fill(this.attempts, ...Array.from({ length: most + 1 }, (_, at) => option(at)));
+    }
+    this.attempts.value = String(this.context.focus.state.attempt);
+  }
+
+  private stepAttempt(step: number): void {
+    const most = this.attempts.options.length - 1;
+    const { attempt } = this.context.focus.state;
+    this.context.focus.set({ attempt: Math.max(0, Math.min(most, attempt + step)) });
+  }
+
+  private focusChanged(changed: ReadonlySet<FocusPart>): void {
+    if (changed.has("attempt")) this.attempts.value = String(this.context.focus.state.attempt);
+    if (changed.has("mask")) this.areRowsStale = true;
+    if (changed.has("nodes") && this.isShown) this.bringIntoView(this.context.focus.node);
+    this.redraw();
+  }
+
+  private isRunning(): boolean {
+    const { run } = this.store;
+    return run?.started != null && !run.is_ended;
+  }
+
+  private arrange(): void {
+    const now = performance.now();
+    if (!this.areRowsStale) return;
+    if (this.store.total > 5000 && now - this.orderedAt < ORDER_MS) {
+      clearTimeout(this.timer);
+      this.timer = setTimeout(() => this.redraw(), ORDER_MS);
+      return;
+    }
+    this.areRowsStale = false;
+    this.orderedAt = now;
+    const id = this.rows.ids[this.focused];
+    this.rows = rowsOf(this.store, this.order, this.open, this.context.focus.state.mask);
+    this.slots = this.order === "slots" ? bySlot(this.store, this.rows.ids) : null;
+    this.idle = idleOf(this.store).filter((each) => !this.unfolded.has(Math.round(each.from)));
+    const at = id === undefined ? -1 : this.rows.ids.indexOf(id);
+    this.focused = at >= 0 ? at : Math.max(0, Math.min(this.focused, this.rows.ids.length - 1));
+    this.spacer.style.height = `${HEAD + this.rows.ids.length * ROW + 6}px`;
+  }
+
+  private whole(): number {
+    if (this.order !== "duration") return Math.max(0.1, squeeze(this.idle, this.store.horizon()));
+    const node = this.rows.ids[0];
+    return node === undefined ? 1 : Math.max(0.1, took(this.store, node));
+  }
+
+  /** The window: all of it, or what somebody chose; while the run goes on it makes room for what comes. */
+  private setWindow(): void {
+    const width = Math.max(1, this.width - LABEL);
+    const whole = this.whole();
+    const breaks = this.order === "duration" ? [] : this.idle;
+    const edge = 1 + EDGE / width;
+    if (this.isWhole) {
+      this.from = 0;
+      const isCalm = this.isRunning() && this.context.focus.isLive && this.order !== "duration";
+      // Grown in steps, so that bars stand still in between.
+      if (!isCalm || this.to < whole * edge || this.to > whole * 3) this.to = whole * (isCalm ? edge + SHIFT : edge);
+    } else if (this.isFollowing && this.isRunning()) {
+      const now = squeeze(breaks, this.store.runTime());
+      const span = this.to - this.from;
+      if (now > this.to - (EDGE / width) * span) {
+        const by = Math.max(SHIFT * span, now + (EDGE / width) * span - this.to);
+        this.from += by;
+        this.to += by;
+      }
+    }
+    this.axis = new Axis(this.from, this.to, width, breaks);
+  }
+
+  private fit(): void {
+    this.isWhole = true;
+    this.isFollowing = true;
+    this.to = 0;
+    this.redraw();
+  }
+
+  private pan(by: number): void {
+    this.isWhole = false;
+    this.isFollowing = false;
+    const span = this.to - this.from;
+    this.from = Math.max(-span * 0.5, Math.min(this.whole() - span * 0.5, this.from + by));
+    this.to = this.from + span;
+    this.redraw();
+  }
+
+  private zoom(factor: number, x: number): void {
+    const at = this.from + (x / this.axis.width) * (this.to - this.from);
+    const span = Math.max(1e-3, Math.min(this.whole() * 2, (this.to - this.from) / factor));
+    this.isWhole = false;
+    this.isFollowing = this.isFollowing && factor > 1 && this.isRunning();
+    this.from = at - (x / this.axis.width) * span;
+    this.to = this.from + span;
+    this.redraw();
+  }
+
+  // --- drawing -------------------------------------------------------------------------------------------------
+
+  private redraw(): void {
+    if (this.frame !== 0 || !this.isShown || this.context.signal.aborted) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      this.draw();
+    });
+  }
+
+  private resize(): void {
+    const { clientWidth, clientHeight } = this.body;
+    if (clientWidth < 2 || clientHeight < 2) return;
+    this.width = clientWidth;
+    this.height = clientHeight;
+    this.redraw();
+  }
+
+  private draw(): void {
+    if (!this.isShown || this.width === 0 || !this.store.picture) return;
+    this.arrange();
+    this.setWindow();
+    const ratio = Math.min(3, this.root.ownerDocument.defaultView?.devicePixelRatio ?? 1);
+    fitBitmap(this.canvas, this.width, this.height, ratio);
+    this.canvas.style.width = `${this.width}px`;
+    this.canvas.style.height = `${this.height}px`;
+    begin(this.brush.context as CanvasRenderingContext2D, ratio);
+    this.drawRows(this.brush, this.body.scrollTop, this.height);
+    this.drawFoot(ratio);
+    const isNothing = this.store.run?.started == null;
+    this.empty.hidden = !isNothing;
+    this.follow.root.hidden = this.isWhole || (this.isFollowing && this.isRunning());
+    this.follow.setLabel(say(this.isRunning() ? "timeline.follow" : "tools.fit"));
+    set(this.root, { "data-rows": this.rows.ids.length, "data-order": this.order });
+  }
+
+  private drawRows(brush: Brush, scroll: number, height: number): void {
+    const { context, theme } = brush;
+    const { axis, rows, store } = this;
+    const { state } = this.context.focus;
+    const selected = new Set(state.nodes);
+    const marks = state.nodes.length === 0 ? new Set(state.marks) : new Set<number>();
+    const isLive = this.order !== "duration";
+    const first = Math.max(0, Math.floor(scroll / ROW));
+    const end = Math.min(rows.ids.length, first + Math.ceil((height - HEAD) / ROW) + 1);
+    const hasFocus = this.body.matches(":focus-visible");
+    let inView = 0;
+    for (let at = first; at < end && this.slots; at++)
+      inView += (this.slots.start[at + 1] ?? 0) - (this.slots.start[at] ?? 0);
+    drawGrid(brush, axis, height);
+    context.save();
+    context.beginPath();
+    context.rect(0, HEAD, this.width, height - HEAD);
+    context.clip();
+    for (let at = first; at < end; at++) {
+      const id = rows.ids[at] ?? 0;
+      const y = HEAD + at * ROW - scroll;
+      const isSelected = this.order === "slots" ? false : id >= 0 ? selected.has(id) : marks.has(~id);
+      const look = { y, isSelected, isFocused: hasFocus && at === this.focused, isInner: rows.isInner[at] === 1 };
+      drawRowGround(brush, this.width, look);
+      context.save();
+      context.beginPath();
+      context.rect(LABEL, HEAD, axis.width, height - HEAD);
+      context.clip();
+      if (this.order === "slots") {
+        const nodes = this.slots?.items.subarray(this.slots.start[at] ?? 0, this.slots.start[at + 1] ?? 0);
+        if (nodes) drawSlot(brush, store, nodes, y, axis, inView > MOST_BARS);
+      } else if (this.order === "duration") drawTook(brush, store, id, y, axis);
+      else if (id >= 0) drawNode(brush, store, id, y, axis, state.attempt);
+      else {
+        const found = density(store, store.membersOf(~id), axis, state.attempt, store.runTime());
+        drawDensity(brush, found, y + 3, ROW - 6, this.groundOf(~id));
+      }
+      context.restore();
+      this.drawRowLabel(brush, id, look);
+    }
+    if (isLive) drawBreaks(brush, axis, height);
+    context.restore();
+    const isStarted = store.run?.started != null;
+    const now = LABEL + axis.x(store.runTime());
+    if (isLive && isStarted && (this.isRunning() || !this.context.focus.isLive) && now >= LABEL && now <= this.width) {
+      drawLine(brush, now, height, theme.focus, false);
+    }
+    const hovered = LABEL + axis.x(state.hoveredTime);
+    if (isLive && hovered >= LABEL && hovered <= this.width) drawLine(brush, hovered, height, theme.secondary, true);
+    context.fillStyle = theme.cardBorder;
+    context.globalAlpha = 0.6;
+    context.fillRect(LABEL - 0.5, 0, 1, height);
+    context.fillRect(0, HEAD - 0.5, this.width, 1);
+    context.globalAlpha = 1;
+  }
+
+  private drawRowLabel(brush: Brush, id: number, look: Parameters<typeof drawLabel>[1]): void {
+    const { store } = this;
+    if (this.order === "slots") {
+      drawLabel(brush, look, 0, id === NO_SLOT ? say("timeline.no_slot") : say("timeline.slot", { n: id + 1 }), "", "");
+    } else if (id >= 0) drawLabel(brush, look, store.status[id] ?? 0, store.nameOf(id), "", "");
+    else {
+      const status = worst(store.markCounts, ~id * STATUS_COUNT);
+      const more = `×${count(store.picture?.marks.size[~id] ?? 0)}`;
+      drawLabel(brush, look, status, store.picture?.marks.name[~id] ?? "", more, this.open.has(~id) ? "open" : "shut");
+    }
+  }
+
+  /** A strip is blue while anything of it runs. Failures show by themselves. */
+  private groundOf(mark: number): number {
+    const running = this.store.markCounts[mark * STATUS_COUNT + Status.RUNNING] ?? 0;
+    return running > 0 ? Status.RUNNING : Status.COMPLETED;
+  }
+
+  private drawFoot(ratio: number): void {
+    const isOn = this.order !== "duration" && this.store.run?.started != null;
+    this.foot.hidden = !isOn;
+    if (!isOn) return;
+    fitBitmap(this.foot, this.width, FOOT, ratio);
+    this.foot.style.width = `${this.width}px`;
+    begin(this.footBrush.context as CanvasRenderingContext2D, ratio);
+    const axis = this.footAxis();
+    const all = this.everyNode();
+    const found = density(this.store, all, axis, 0, this.store.runTime());
+    const at = (seconds: number): number => ((seconds - 0) / (axis.width > 0 ? this.whole() * 1.02 : 1)) * axis.width;
+    drawBrush(this.footBrush, found, axis, FOOT, at(this.from), at(this.to));
+  }
+
+  private footAxis(): Axis {
+    return new Axis(0, this.whole() * 1.02, Math.max(1, this.width - LABEL), this.idle);
+  }
+
+  private nodes = new Uint32Array(0);
+
+  private everyNode(): Uint32Array {
+    if (this.nodes.length !== this.store.total)
+      this.nodes = Uint32Array.from({ length: this.store.total }, (_, at) => at);
+    return this.nodes;
+  }
+
+  // --- pointer -------------------------------------------------------------------------------------------------
+
+  private listen(): void {
+    const { signal } = this.context;
+    const { body, foot } = this;
+    on(body, "scroll", signal, () => {
+      this.hideTooltip();
+      this.redraw();
+    });
+    on(body, "focus", signal, () => {
+      this.showMirror();
+      this.redraw();
+    });
+    on(body, "blur", signal, () => this.redraw());
+    on(body, "pointerdown", signal, (event) => this.pointerDown(event));
+    on(body, "pointermove", signal, (event) => this.pointerMove(event));
+    on(body, "pointerup", signal, (event) => this.pointerUp(event));
+    on(body, "pointercancel", signal, () => {
+      this.drag = null;
+    });
+    on(body, "pointerleave", signal, () => this.leave());
+    on(body, "dblclick", signal, (event) => {
+      if (this.at(event).x >= LABEL) this.fit();
+    });
+    on(body, "wheel", signal, (event) => this.wheel(event), { passive: false });
+    on(foot, "pointerdown", signal, (event) => this.footDown(event));
+    on(foot, "pointermove", signal, (event) => this.footMove(event));
+    on(foot, "pointerup", signal, () => {
+      this.drag = null;
+    });
+    const sized = new ResizeObserver(() => this.resize());
+    sized.observe(body);
+    signal.addEventListener(
+      "abort",
+      () => {
+        sized.disconnect();
+        cancelAnimationFrame(this.frame);
+        clearTimeout(this.timer);
+        clearTimeout(this.tooltipTimer);
+      },
+      { once: true },
+    );
+  }
+
+  private at(event: MouseEvent): { x: number; y: number } {
+    const box = this.body.getBoundingClientRect();
+    return { x: event.clientX - box.left, y: event.clientY - box.top };
+  }
+
+  private rowAt(y: number): number {
+    const row = Math.floor((y - HEAD + this.body.scrollTop) / ROW);
+    return y >= HEAD && row < this.rows.ids.length ? row : -1;
+  }
+
+  /** The node under a point; -1 for none. */
+  private nodeAt(row: number, x: number): number {
+    const id = this.rows.ids[row];
+    if (id === undefined || row < 0) return -1;
+    if (this.order !== "slots") return id;
+    if (!this.slots || x < LABEL) return -1;
+    const { started, ended } = this.store;
+    const now = this.store.runTime();
+    const nodes = this.slots.items.subarray(this.slots.start[row] ?? 0, this.slots.start[row + 1] ?? 0);
+    for (const node of nodes) {
+      const from = this.axis.x(started[node] ?? 0);
+      const over = ended[node] ?? Number.NaN;
+      const to = Math.max(from + 3, this.axis.x(Number.isNaN(over) ? now : over));
+      if (x - LABEL >= from && x - LABEL <= to) return node;
+    }
+    return -1;
+  }
+
+  private pointerDown(event: PointerEvent): void {
+    if (event.pointerType === "mouse" && event.button !== 0) return;
+    // The scroll bar is not ours.
+    if (event.offsetX > this.width && event.target === this.body) return;
+    const { x } = this.at(event);
+    this.drag = { x, from: this.from, to: this.to, isDrag: false, foot: "" };
+    this.body.setPointerCapture(event.pointerId);
+  }
+
+  private pointerMove(event: PointerEvent): void {
+    const point = this.at(event);
+    this.pointer = point;
+    const { drag } = this;
+    if (drag && drag.foot === "") {
+      drag.isDrag ||= Math.abs(point.x - drag.x) > DRAG_PX;
+      if (!drag.isDrag) return;
+      this.hideTooltip();
+      this.pan(drag.from - (point.x - drag.x) / this.axis.k - this.from);
+      return;
+    }
+    const row = this.rowAt(point.y);
+    const node = this.nodeAt(row, point.x);
+    const isOver = point.x >= LABEL && this.order !== "duration" && this.store.run?.started != null;
+    const hoveredTime = isOver ? this.axis.time(point.x - LABEL) : Number.NaN;
+    this.context.focus.set({ hoveredTime, hovered: node >= 0 ? node : -1 });
+    set(this.body, { "data-over": row >= 0 });
+    this.tooltipSoon(node, row, point);
+  }
+
+  private pointerUp(event: PointerEvent): void {
+    const { drag } = this;
+    this.drag = null;
+    if (!drag || drag.isDrag || drag.foot !== "") return;
+    const { x, y } = this.at(event);
+    if (this.openBreak(x)) return;
+    const row = this.rowAt(y);
+    if (row < 0) return;
+    this.focused = row;
+    const id = this.rows.ids[row] ?? 0;
+    if (this.order !== "slots" && id < 0 && x < LABEL) this.toggle(~id);
+    else this.select(row, event.shiftKey || event.ctrlKey || event.metaKey, this.nodeAt(row, x));
+    this.showMirror();
+  }
+
+  private leave(): void {
+    this.pointer = null;
+    this.hideTooltip();
+    this.context.focus.set({ hoveredTime: Number.NaN, hovered: -1 });
+  }
+
+  private wheel(event: WheelEvent): void {
+    const { x } = this.at(event);
+    if (event.ctrlKey || event.metaKey) {
+      event.preventDefault();
+      this.zoom(Math.exp(-Math.max(-120, Math.min(120, event.deltaY)) * 0.006), Math.max(0, x - LABEL));
+    } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
+      event.preventDefault();
+      this.pan(event.deltaX / this.axis.k);
+    }
+  }
+
+  private openBreak(x: number): boolean {
+    if (this.order === "duration") return false;
+    const found = this.idle.find((each) => {
+      const from = LABEL + this.axis.x(each.from);
+      return x >= from && x <= LABEL + this.axis.x(each.to);
+    });
+    if (!found) return false;
+    this.unfolded.add(Math.round(found.from));
+    this.areRowsStale = true;
+    this.fit();
+    return true;
+  }
+
+  private footDown(event: PointerEvent): void {
+    this.foot.setPointerCapture(event.pointerId);
+    const x = event.offsetX - LABEL;
+    const scale = this.axis.width / (this.whole() * 1.02);
+    const [left, right] = [this.from * scale, this.to * scale];
+    const foot = Math.abs(x - left) < 6 ? "left" : Math.abs(x - right) < 6 ? "right" : "move";
+    if (foot === "move" && (x < left || x > right || this.isWhole)) {
+      // Beside the window, or with all of it shown: a new window is drawn from here.
+      this.isWhole = false;
+      this.from = Math.max(0, x / scale);
+      this.to = this.from + 1e-3;
+      this.drag = { x, from: this.from, to: this.to, isDrag: true, foot: "right" };
+    } else this.drag = { x, from: this.from, to: this.to, isDrag: true, foot };
+    this.isFollowing = false;
+  }
+
+  private footMove(event: PointerEvent): void {
+    const { drag } = this;
+    if (!drag || drag.foot === "") return;
+    const whole = this.whole() * 1.02;
+    const by = ((event.offsetX - LABEL - drag.x) / this.axis.width) * whole;
+    const least = whole / 1000;
+    this.isWhole = false;
+    if (drag.foot !== "right")
+      this.from = Math.max(0, Math.min(drag.from + by, drag.to - (drag.foot === "left" ? least : 0)));
+    if (drag.foot === "move") this.to = this.from + drag.to - drag.from;
+    if (drag.foot === "right") this.to = Math.min(whole, Math.max(drag.from + least, drag.to + by));
+    this.redraw();
+  }
+
+  // --- rows ----------------------------------------------------------------------------------------------------
+
+  private toggle(mark: number): void {
+    if (!this.open.delete(mark)) this.open.add(mark);
+    this.areRowsStale = true;
+    this.orderedAt = 0;
+    this.redraw();
+  }
+
+  private enter(): void {
+    const id = this.rows.ids[this.focused];
+    if (id === undefined) return;
+    if (this.order !== "slots" && id < 0) {
+      this.toggle(~id);
+      return;
+    }
+    this.select(this.focused, false);
+    this.context.inspect();
+  }
+
+  private select(row: number, isMore: boolean, under = -1): void {
+    const id = this.rows.ids[row];
+    if (id === undefined) return;
+    const { focus } = this.context;
+    if (this.order === "slots") {
+      if (under >= 0) focus.selectNodes([under]);
+      return;
+    }
+    if (id < 0) {
+      focus.selectMarks([~id]);
+      return;
+    }
+    const nodes = new Set(isMore ? focus.state.nodes : []);
+    if (!nodes.delete(id)) nodes.add(id);
+    focus.selectNodes([...nodes]);
+  }
+
+  private focusRow(row: number): void {
+    this.focused = row;
+    const top = row * ROW;
+    const room = this.height - HEAD - ROW;
+    if (top < this.body.scrollTop) this.body.scrollTop = top;
+    else if (top > this.body.scrollTop + room) this.body.scrollTop = top - room;
+    this.showMirror();
+    this.redraw();
+  }
+
+  /** A node that was selected elsewhere: its row, or its group's. */
+  private bringIntoView(node: number): void {
+    if (node < 0 || this.order === "slots") return;
+    this.arrange();
+    let row = this.rows.ids.indexOf(node);
+    if (row < 0) row = this.rows.ids.indexOf(~(this.store.markOf[node] ?? 0));
+    if (row >= 0 && row !== this.focused) this.focusRow(row);
+  }
+
+  // --- words ---------------------------------------------------------------------------------------------------
+
+  private describe(row: number, under = -1): string[] {
+    const { store } = this;
+    const id = this.rows.ids[row];
+    if (id === undefined) return [];
+    if (this.order === "slots" && under < 0) {
+      const nodes = (this.slots?.start[row + 1] ?? 0) - (this.slots?.start[row] ?? 0);
+      const name = id === NO_SLOT ? say("timeline.no_slot") : say("timeline.slot", { n: id + 1 });
+      return [name, say("aria.nodes", { n: nodes })];
+    }
+    if (id < 0 && under < 0) {
+      const base = ~id * STATUS_COUNT;
+      const counts = URGENCY.filter((status) => (store.markCounts[base + status] ?? 0) > 0).map(
+        (status) => `${count(store.markCounts[base + status] ?? 0)} ${STATUS_WORDS[status] ?? ""}`,
+      );
+      return [plain(store.picture?.marks.name[~id] ?? ""), counts.join(", ")];
+    }
+    const node = under >= 0 ? under : id;
+    const all = attemptsOf(store, node);
+    const parts = [STATUS_WORDS[store.status[node] ?? 0] ?? ""];
+    const waited = (all[0]?.started ?? Number.NaN) - readyAt(store, node);
+    if (waited >= 0.001) parts.push(say("timeline.waited", { time: duration(waited) }));
+    for (const each of all) {
+      const seconds = (Number.isNaN(each.ended) ? store.runTime() : each.ended) - each.started;
+      if (!(seconds >= 0)) continue;
+      const ran = say("timeline.ran", { time: duration(seconds) });
+      parts.push(all.length > 1 ? `${say("aria.attempt", { n: each.attempt })} ${ran}` : ran);
+    }
+    return [middle(plain(store.nameOf(node)), 300), parts.join(", ")];
+  }
+
+  private tooltipTimer: ReturnType<typeof setTimeout> | undefined;
+  private told = "";
+
+  private tooltipSoon(node: number, row: number, point: { x: number; y: number }): void {
+    const key = `${row}|${node}`;
+    if (key === this.told) return;
+    this.hideTooltip();
+    this.told = key;
+    if (row < 0) return;
+    this.tooltipTimer = setTimeout(() => {
+      const lines = this.describe(row, node);
+      fill(this.tooltip, ...lines.map((text, at) => element(at === 0 ? "div.td-strong" : "div", {}, text)));
+      set(this.tooltip, { hidden: false });
+      const { offsetWidth, offsetHeight } = this.tooltip;
+      const at = this.pointer ?? point;
+      const left = Math.max(4, Math.min(this.width - offsetWidth - 4, at.x + 12));
+      const top = at.y + 20 + offsetHeight > this.height ? at.y - offsetHeight - 8 : at.y + 20;
+      this.tooltip.style.transform = `translate(${Math.round(left)}px, ${Math.round(Math.max(2, top))}px)`;
+    }, TOOLTIP_MS);
+  }
+
+  private hideTooltip(): void {
+    clearTimeout(this.tooltipTimer);
+    this.told = "";
+    set(this.tooltip, { hidden: true });
+  }
+
+  /** The focused row and its neighbours, as elements that a screen reader can be pointed at. */
+  private showMirror(): void {
+    const { prefix } = this.context;
+    const near = [-2, -1, 0, 1, 2].map((step) => this.focused + step).filter((row) => this.rows.ids[row] !== undefined);
+    const items = near.map((row) => {
+      const text = this.describe(row).join(", ");
+      return element("li", { id: `${prefix}-tl-${row}`, role: "img", "aria-label": text }, text);
+    });
+    fill(this.mirror, ...items);
+    set(this.body, { "aria-activedescendant": items.length > 0 ? `${prefix}-tl-${this.focused}` : null });
+  }
+}
+
+function penOf(canvas: HTMLCanvasElement): Pen {
+  const context = canvas.getContext("2d");
+  if (!context) throw new Error("this browser has no canvas");
+  return context as unknown as Pen;
+}
+
+export const makeTimelinePane = (context: PaneContext): TimelinePane => new TimelinePane(context);
+export type { TimelinePane };
