@@ -159,6 +159,7 @@ def test_a_failing_item_fails_its_stage_and_a_retry_runs_it_alone(server: Server
     assert sorted(Path(calls).read_text().split()) == ["1", "2", "2", "3"]
 
 
+@pytest.mark.slow
 def test_other_kinds_of_nodes_run_as_what_they_are(server: Server) -> None:
     """Queries, arrays and inputs, each handed on to functions as in a realtime graph."""
     body = BatchBody("kinds")
@@ -175,6 +176,7 @@ def test_other_kinds_of_nodes_run_as_what_they_are(server: Server) -> None:
     assert run.result(last) == [8, 36]
 
 
+@pytest.mark.slow
 def test_parallelism_bounds_what_runs_at_once(tmp_path: Path) -> None:
     """A graph that must not load a database too much says so."""
     folder = str(tmp_path / "marks")
@@ -219,6 +221,7 @@ def test_stop_ends_what_runs_and_cancels_the_rest(server: Server) -> None:
     assert run.control("stop").status == 204
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_after_a_retry(server: Server, tmp_path: Path) -> None:
     """What was cancelled runs, what was done is kept."""
     flag = str(tmp_path / "flag")
@@ -250,6 +253,7 @@ def test_a_stopped_run_goes_on_after_a_retry(server: Server, tmp_path: Path) -> 
     assert run.control("retry").status == 409
 
 
+@pytest.mark.slow
 def test_a_manual_retry_runs_what_failed_and_what_depends_on_it(server: Server, tmp_path: Path) -> None:
     """Attempts are all on record, the last one counts, and the outcome of others is kept."""
     flag = str(tmp_path / "flag")
