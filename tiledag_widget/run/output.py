@@ -4,17 +4,18 @@
 function prints goes where it went before, too: to the cell, the terminal, the file. Nothing here raises into a
 function that prints.
 
-**How.** On a thread that runs a node, ``write`` of ``sys.stdout`` and ``sys.stderr`` is led past here (the stream itself
-stays in its place, so that whoever holds it, `logging`'s handlers and ``contextlib.redirect_stdout`` among them, sees no
-change), and a factory of log records sees the records. Both ask `run.progress.current` which node the thread is
-at, and do nothing for any other thread. A worker process sends all of it through one pipe (`run.worker_main`), where
-`Sink.feed` reads it; one pipe, since of two the order between them would be lost.
+**How.** On a thread that runs a node, ``write`` of ``sys.stdout`` and ``sys.stderr`` is led past here, and a factory of
+log records sees the records. The stream itself stays in its place: whoever holds it (a handler of `logging`,
+``contextlib.redirect_stdout``) sees no change. Both ask `run.progress.current` which node the thread is at, and do
+nothing for any other thread. A worker process sends all of it through one pipe (`run.worker_main`), where `Sink.feed`
+reads it; one pipe, since of two the order between them would be lost.
 
 What a function prints from threads of its own goes where it went before, and into no log.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -30,8 +31,8 @@ from .progress import current
 _log = logging.getLogger("tiledag_widget.run")
 
 MARK: Final = b"\x00tiledag:"
-"""In a worker's pipe: ``MARK`` code ``\\0`` says what follows until the next one. A code is a level number (``1`` stdout,
-``2`` stderr, else a log record, which is not echoed) or ``e``: shown by a log handler whose record came already."""
+"""In a worker's pipe: ``MARK`` code ``\\0`` says what follows until the next one. A code is a level number (``1``
+stdout, ``2`` stderr, else a log record, which is not echoed) or ``e``: shown by a log handler whose record came before."""
 ECHO_ONLY: Final = 0
 
 
@@ -263,25 +264,67 @@ def watch_streams() -> None:
 _EMIT: Final = logging.StreamHandler.emit.__code__
 
 
+class _Led:
+    """``write`` of a stream, past the log of the node that the thread is at."""
+
+    __slots__ = ("inner", "level")
+    _tiledag = True
+
+    def __init__(self, level: int, inner: Callable[..., Any]) -> None:
+        self.level = level
+        self.inner = inner
+
+    def __call__(self, text: str, *args: Any) -> Any:
+        if current.holder is None or current.is_writing:
+            return self.inner(text, *args)
+        _catch(self.level, text, sys._getframe(1).f_code is _EMIT)
+        current.is_writing = True  # who has put himself in front of `write` calls the one before him: it is us again
+        try:
+            return self.inner(text, *args)
+        finally:
+            current.is_writing = False
+
+
 def _lead_past(stream: Any, level: int) -> None:
-    own = vars(stream).get("write") if hasattr(stream, "__dict__") else None
-    write_of_kind = type(stream).write
+    """Lead ``write`` of a stream past here, for good.
+
+    The stream gets a class of its own in which ``write`` is a property. A function put into the instance would not
+    last: IPython puts its own there for the time of a cell, and then what it found, so that ours, put there by a cell
+    that starts a graph, would be gone with that cell while the graph runs on. Streams written in C take no other
+    class; for them the function has to do.
+    """
+    kind = type(stream)
+
+    def get(self: Any) -> _Led:
+        return _Led(level, vars(self).get("_tiledag_write") or functools.partial(kind.write, self))
+
+    def put(self: Any, write: Any) -> None:
+        if isinstance(write, _Led):
+            write = write.inner
+        if isinstance(write, functools.partial) and write.func is kind.write:
+            vars(self).pop("_tiledag_write", None)
+        else:
+            vars(self)["_tiledag_write"] = write
+
+    def drop(self: Any) -> None:
+        vars(self).pop("_tiledag_write", None)
+
+    try:
+        own = vars(stream).pop("write", None)
+    except TypeError:
+        own = None
+    members = {"write": property(get, put, drop), "__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    try:
+        stream.__class__ = type(kind.__name__, (kind,), members)
+        if own is not None:
+            stream.write = own
+        return
+    except TypeError:
+        pass
     try:
         reference = weakref.ref(stream)  # the stream holds the function: a strong one would be a circle
-    except TypeError:
-        return
-
-    def write(text: str) -> Any:
-        if current.holder is not None:
-            _catch(level, text, sys._getframe(1).f_code is _EMIT)
-        if own is not None:
-            return own(text)
-        return write_of_kind(reference(), text)
-
-    write._tiledag = True  # type: ignore[attr-defined]
-    try:
-        stream.write = write
-    except AttributeError:
+        stream.write = _Led(level, own or (lambda text: kind.write(reference(), text)))
+    except (TypeError, AttributeError):
         _log.debug("%r takes no other write(): what nodes print there is not in their logs", stream)
 
 

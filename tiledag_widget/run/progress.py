@@ -18,6 +18,8 @@ class _Current(threading.local):
     holder: _Holder | None = None
     sink: Any = None
     """`run.output.Sink` of that node, from its first line to its end."""
+    is_writing = False
+    """A line of it is on its way to where lines went before."""
 
 
 current: Final = _Current()
