@@ -442,6 +442,7 @@ class DAG:
                     self._remote = RemoteRun(self, Node, self._follow)
                     with self._driver.lock:  # what becomes of nodes is reported
                         self._driver.expect_callbacks()
+                    self._driver.open_lanes_at_once()
         return self._remote
 
     def _follow(self, client: Any, log_id: uuid.UUID) -> None:

@@ -325,6 +325,10 @@ class Driver:
             return None
         return len(self.machine.changes)
 
+    def open_lanes_at_once(self) -> None:
+        """Functions of this graph are known to take long: no need to find that out on one lane."""
+        self._quick = 0
+
     def open_lanes(self, count: int) -> None:
         """Open up to so many lanes more, as long as nodes are ready."""
         while count > 0 and self._ready and self._lanes < self.max_workers:
