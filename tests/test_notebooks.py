@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,12 @@ CELL_SECONDS = 240
 OFFLINE = """
 import socket
 
-def _refuse(*args, **kwargs):
-    raise OSError("a notebook may not need the network")
+_look_up = socket.getaddrinfo
+
+def _refuse(host, *args, **kwargs):
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        raise OSError("a notebook may not need the network")
+    return _look_up(host, *args, **kwargs)
 
 socket.getaddrinfo = _refuse
 """
@@ -163,7 +167,46 @@ def check_first_notebook(executed: Executed) -> None:
     check_results_of_first_notebook(executed)
 
 
-CHECKS: dict[str, tuple[str, Callable[[Executed], None]]] = {"01_first_graph": (FIRST_FACTS, check_first_notebook)}
+BATCH_FACTS = """{
+    "statuses": {node.name: str(node.status) for node in found.nodes.values()},
+    "status": str(found.status),
+    "days": deliver_node.result().to_dict("index"),
+    "tries": attempts["status"].to_list(),
+    "knocks": len(MAILBOX.read_text().splitlines()),
+}"""
+
+
+def check_batch_notebook(executed: Executed) -> None:
+    """The run is found again by its id, and tells of the two attempts that failed."""
+    facts = executed.facts
+    assert facts["status"] == "Completed"
+    assert facts["statuses"] == dict.fromkeys(["by month", "worst day", "deliver"], "Completed")
+    assert list(facts["days"]) == list(range(1, 13))
+    assert facts["days"][3] == {"day": 8, "minutes late": pytest.approx(85.9, abs=0.1)}
+    assert facts["tries"] == ["COMPLETED", "COMPLETED", "FAILED", "FAILED", "COMPLETED"]
+    assert facts["knocks"] == 3
+    assert "the service is busy" in executed.printed("attempts")
+    assert executed.printed("output").splitlines() == [f"attempt {n}: knocked {n} times" for n in (1, 2, 3)]
+
+
+@pytest.fixture(autouse=True)
+def own_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Notebooks that need a server start one of their own, which ends with the test."""
+    for name in ("TILEDB_REST_HOST", "TILEDB_REST_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TILEDAG_SERVER", "embedded")
+    monkeypatch.setenv("TILEDAG_DATA_DIR", str(tmp_path / "data"))
+    yield
+    if (tmp_path / "data").exists():
+        from tiledag_widget.server import launch
+
+        launch.stop(tmp_path / "data")
+
+
+CHECKS: dict[str, tuple[str, Callable[[Executed], None]]] = {
+    "01_first_graph": (FIRST_FACTS, check_first_notebook),
+    "04_batch_and_retries": (BATCH_FACTS, check_batch_notebook),
+}
 """By notebook: the facts to ask for, and what must be true of them and of what its cells printed."""
 
 
