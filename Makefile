@@ -112,9 +112,10 @@ test-all: test
 $(STAMPS)/rival: $(STAMPS)/dev tools/venv.py
 	-$(PYTHON) tools/venv.py .venvs/bench
 	-.venvs/bench/bin/python tools/venv.py --install .venvs/bench tiledb-cloud psutil
+	-$(PY) tools/venv.py --install $(VENV) --target .venvs/rivals/site --no-deps tiledb-plot-widget ipycytoscape spectate
 	@touch $@
 
-bench: js $(STAMPS)/rival
+bench: js $(STAMPS)/rival $(STAMPS)/browser
 	$(PY) -m benchmarks $(ARGS)
 
 notebooks: js

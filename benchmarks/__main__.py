@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-TABLES = ("engine", "watching", "layout", "server")
+TABLES = ("engine", "watching", "layout", "server", "view")
 
 
 def main() -> int:
