@@ -37,6 +37,7 @@ from ..core.states import (
     NOT_STARTED,
     PARENT_FAILED,
     RUNNING,
+    Abort,
     Cancel,
     Changed,
     Command,
@@ -53,6 +54,7 @@ from .batch_body import BatchGraph, graph_body
 from .driver import Driver, Observer
 from .mirror import Mirror, Word
 from .remote import RemoteResult
+from .remote_output import HeldOutput, Task, indices_of, tasks_of
 from .threads import threads
 
 if TYPE_CHECKING:
@@ -140,6 +142,8 @@ class BatchDriver(Driver):
         self._graph: Any = graph
         self._node_type = node_type
         self._mirror = Mirror(self.machine)
+        held = HeldOutput(self.output, lambda: self.client, self._tasks_on_record, lambda: not self.machine.is_ended)
+        self.output.watched = held.follow
         self.client: Client | None = None
         self.namespace = ""
         self.log_id: str | None = None
@@ -270,16 +274,10 @@ class BatchDriver(Driver):
             return 0
         client = self._steered("stop")
         running = [node for node in nodes if self.machine.status[node] == RUNNING]
-        asked = 0
-        for node in running:
-            task = self.task_of(node)
-            if task is None:
-                continue
-            client.stop_task(task)
-            asked += 1
-        if running:
-            self._request(lambda at: Stop(tuple(running), at))
-        return asked
+        if not running:
+            return 0
+        client.control(self.namespace, self.log_id, "stop", self._ids(running))
+        return sum(type(one) is Abort for one in self._request(lambda at: Stop(tuple(running), at)))
 
     def retry(self, nodes: Sequence[int], descendants: bool = False) -> int:
         """As `Driver.retry`, by the server. One that is not ours knows only to retry everything that failed.
@@ -426,7 +424,7 @@ class BatchDriver(Driver):
         client, log_id = self.client, self.log_id
         assert client is not None
         assert log_id is not None
-        if client.is_ours():
+        if self._has_events(client):
             page = client.run_events(log_id, self._after_number, wait)
             self._hear_events(page)
             return 0.0
@@ -438,7 +436,7 @@ class BatchDriver(Driver):
         client = self.client
         assert client is not None
         assert self.log_id is not None
-        if not client.is_ours():
+        if not self._has_events(client):
             self._look(0)
             return
         while True:
@@ -446,6 +444,9 @@ class BatchDriver(Driver):
             self._hear_events(page)
             if not page.more:
                 return
+
+    def _has_events(self, client: Client) -> bool:
+        return self.is_batch and client.is_ours()
 
     def _look_quietly(self) -> None:
         """After a request: its effect is known here when the call returns. If that fails the follower comes later."""
@@ -663,6 +664,13 @@ class BatchDriver(Driver):
         task._past_errors = {**task._past_errors, attempt: outcome.as_error(task.name)}
         if outcome.task is not None:
             self._past_tasks[node, attempt] = outcome.task
+
+    def _tasks_on_record(self) -> list[Task]:
+        """The attempts that the server knows of."""
+        client, log_id = self.client, self.log_id
+        if client is None or log_id is None:
+            return []
+        return tasks_of(client.log(self.namespace, log_id), indices_of(self.tasks))
 
     def task_of(self, node: int, attempt: int | None = None) -> str | None:
         """Id of the execution on the server of an attempt, or of the latest one that is known."""

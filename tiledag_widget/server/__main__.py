@@ -56,6 +56,9 @@ class Options:
     tls_cert: Path | None = None
     tls_key: Path | None = None
     allow_hosts: tuple[str, ...] = ()
+    engine: str = "processes"
+    scheduler: str | None = None
+    wait_for_workers: float | None = None
 
 
 class CannotServe(TiledagError):
@@ -82,6 +85,15 @@ def arguments_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", type=Path, help="certificate, needed off loopback")
     parser.add_argument("--tls-key", type=Path, help="its key")
     parser.add_argument("--allow-host", action="append", default=[], help="name that clients use, needed off loopback")
+    parser.add_argument(
+        "--engine",
+        choices=("processes", "dask"),
+        help="where batch graphs run: worker processes here (default), or a dask cluster that is started here",
+    )
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a dask scheduler to use: tcp://HOST:PORT or tls://")
+    parser.add_argument(
+        "--wait-for-workers", type=float, metavar="SECONDS", help="how long a dask cluster may have none (default: 20)"
+    )
     parser.add_argument("--idle", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
 
@@ -114,6 +126,9 @@ def options_from(found: argparse.Namespace) -> Options:
         tls_cert=found.tls_cert,
         tls_key=found.tls_key,
         allow_hosts=tuple(found.allow_host),
+        engine=found.engine or ("dask" if found.scheduler else "processes"),
+        scheduler=found.scheduler,
+        wait_for_workers=found.wait_for_workers,
     )
 
 
@@ -153,7 +168,6 @@ def run(options: Options) -> None:
         from . import http
         from .api import Api, Leases
         from .batch import Batch
-        from .batch_executor import PoolExecutor
         from .scheduler import MEMORY_LIMITS, Scheduler
         from .services import user_name
     except ImportError as error:
@@ -190,7 +204,7 @@ def run(options: Options) -> None:
         leases = Leases()
         limits = dict(MEMORY_LIMITS)
         limits.update({name: int(gib * 2**30) for name, gib in options.memory_limits})
-        executor = PoolExecutor(store, slots=scheduler.slots, workers=scheduler.workers)
+        executor = _executor_of(options, store, scheduler)
         batch = Batch(store, executor, user=user_name(), memory_limits=limits)
         stack.callback(batch.close)
         api = Api(
@@ -231,6 +245,20 @@ def run(options: Options) -> None:
             http.serve(api, gate, listener, ready=ready, tls=tls)
         finally:
             ended.set()
+
+
+def _executor_of(options: Options, store: Store, scheduler: Any) -> Any:
+    """Where the tasks of batch graphs run."""
+    from .batch_executor import PoolExecutor
+
+    if options.engine != "dask":
+        if options.scheduler is not None:
+            raise CannotServe("--scheduler is for --engine dask.")
+        return PoolExecutor(store, slots=scheduler.slots, workers=scheduler.workers)
+    from .dask_engine import PATIENCE_S, DaskExecutor
+
+    patience = PATIENCE_S if options.wait_for_workers is None else options.wait_for_workers
+    return DaskExecutor(store, scheduler=options.scheduler, workers=scheduler.slots, patience=patience)
 
 
 def _version() -> str:

@@ -1,0 +1,477 @@
+"""Runs the tasks of batch graphs on a dask.distributed cluster: one that is given, or one of our own on this machine.
+
+What travels through the cluster is the order of a task, a few hundred bytes, and nothing comes back through it. Inputs
+and results are files in the server's data folder, which every worker reads and writes by the same path (a shared folder
+where the workers are other machines). So results go from worker to worker and never through the server.
+
+A dask worker does not call functions itself: it leases a worker process, as the server does on its own machine. That
+keeps a crash, a leak or an endless loop of a function away from the cluster, and lets a task be stopped and limited.
+
+**Guarantees**
+
+- Those of `batch_executor`. A task whose dask worker died has failed by the system's fault; dask would run it again by
+  itself, and is kept from that by a mark that each attempt leaves when it begins.
+- A cluster that cannot be reached, has no workers, or has died ends each task that waits for it, with the reason, after
+  at most `PATIENCE_S`; the next task tries to reach it again.
+
+**Threads**: ``tiledag-dask``, from the first task to `close`; those of the dask client.
+
+dask's own protocol trusts everybody in the cluster: whoever can reach its scheduler can run code. Therefore one that is
+not on this machine is used over ``tls://`` only, and a cluster that is started here listens on loopback.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from ..errors import TiledagError
+from ..wire.client import is_loopback
+from .batch_executor import Ended, PoolExecutor, Work
+from .batch_store import TaskEnd
+from .store import Store
+
+__all__ = ["CannotUseDask", "DaskExecutor", "run_there"]
+
+_log = logging.getLogger(__name__)
+
+PATIENCE_S: Final = 20.0
+CONNECT_S: Final = 5.0
+LOOK_EVERY_S: Final = 0.5
+TOPIC: Final = "tiledag"
+
+
+class CannotUseDask(TiledagError):
+    """The cluster that was asked for cannot be used; the text says why and what to do."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A task that the cluster has."""
+
+    work: Work
+    began: Callable[[str], None]
+    ended: Ended
+    at: float
+    future: Any = None
+    worker: str | None = None
+    is_killed: bool = False
+
+
+class DaskExecutor:
+    """Implements `batch_executor.Executor`. All methods are safe from any thread."""
+
+    def __init__(self, store: Store, *, scheduler: str | None = None, workers: int = 2, patience: float = PATIENCE_S):
+        try:
+            import cryptography  # noqa: F401  # for the certificates of a cluster of our own
+            import distributed  # noqa: F401
+        except ImportError as error:
+            raise CannotUseDask(f"dask is not installed ({error}): pip install 'tiledag-widget[dask]'") from error
+        if scheduler is not None:
+            _check_address(scheduler)
+        self._folder = store.folder
+        self._scheduler = scheduler
+        self._workers = workers
+        self._patience = patience
+        self._slots = workers
+        self._lock = threading.Lock()
+        self._open: dict[str, _Open] = {}
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._client: Any = None
+        self._cluster: Any = None
+        self._alone_since: float | None = None
+        self._refused_until = 0.0
+        self._refused_why = ""
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    @property
+    def slots(self) -> int:
+        """How many tasks the cluster runs at once, as last seen."""
+        return self._slots
+
+    def run(self, work: Work, began: Callable[[str], None], ended: Ended) -> None:
+        """Takes up a task; see the contract."""
+        one = _Open(work, began, ended, time.monotonic())
+        with self._lock:
+            if self._closed:
+                return
+            self._open[work.task] = one
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._serve, name="tiledag-dask", daemon=True)
+                self._thread.start()
+        self._inbox.put(lambda: self._submit(one))
+
+    def kill(self, task: str) -> None:
+        """Ends a task, waiting or running."""
+        with self._lock:
+            one = self._open.get(task)
+            if one is None or one.is_killed:
+                return
+            one.is_killed = True
+        self._inbox.put(lambda: self._kill(one))
+
+    def close(self) -> None:
+        """Ends everything. May be called twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            left = list(self._open.values())
+            self._open.clear()
+            thread = self._thread
+        for one in left:
+            self._inbox.put(lambda one=one: self._kill(one))  # type: ignore[misc]
+        self._inbox.put(None)
+        if thread is not None:
+            thread.join(CONNECT_S * 2)
+
+    # --- on our thread --------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        look_at = 0.0
+        while True:
+            try:
+                message = self._inbox.get(timeout=LOOK_EVERY_S)
+                if message is None:
+                    break
+                message()
+            except queue.Empty:
+                pass
+            except Exception:  # ours, or dask's: the tasks it was about are ended by the look below
+                _log.exception("a step of the dask engine failed")
+            if time.monotonic() >= look_at:
+                self._look()
+                look_at = time.monotonic() + LOOK_EVERY_S
+        self._disconnect()
+
+    def _connected(self) -> Any:
+        if self._client is not None:
+            return self._client
+        import dask
+        import distributed
+
+        if time.monotonic() < self._refused_until:
+            raise CannotUseDask(self._refused_why)
+        # Our own retries decide what runs again; stealing could run a task at two places.
+        dask.config.set(
+            {
+                "distributed.scheduler.work-stealing": False,
+                "distributed.scheduler.allowed-failures": 0,
+                "distributed.comm.timeouts.connect": f"{CONNECT_S:g}s",
+            }
+        )
+        if self._scheduler is None and self._cluster is None:
+            self._cluster = _cluster_here(self._workers)
+        target = self._cluster if self._scheduler is None else self._scheduler
+        make: Any = distributed.Client
+        try:
+            client = make(target, timeout=CONNECT_S, set_as_default=False, name="tiledag-server")
+        except (OSError, TimeoutError) as error:
+            self._refused_until = time.monotonic() + CONNECT_S
+            self._refused_why = f"the dask scheduler at {self._where()} cannot be reached ({str(error) or 'no answer'})"
+            raise CannotUseDask(self._refused_why) from error
+        self._client = client
+        client.subscribe_topic(TOPIC, self._hear)
+        client.run(_end_all_of, str(self._folder), on_error="ignore")  # of a server that was killed
+        self._alone_since = None
+        return self._client
+
+    def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        cluster, self._cluster = self._cluster, None
+        for one in (client, cluster):
+            if one is not None:
+                try:
+                    one.close(timeout=CONNECT_S)
+                except Exception as error:
+                    _log.debug("dask did not close: %s", error)
+
+    def _submit(self, one: _Open) -> None:
+        if not self._is_open(one):
+            return
+        if one.is_killed:
+            self._finish(one, TaskEnd(one.work.task, "CANCELLED", "It was stopped.", error_type="StoppedError"))
+            return
+        order = {
+            "task": one.work.task,
+            "name": one.work.name,
+            "job": dict(one.work.job),
+            "folder": str(one.work.folder),
+            "store": str(self._folder),
+            "timeout": one.work.timeout,
+            "memory_limit": one.work.memory_limit,
+            "python": list(sys.version_info[:2]),
+        }
+        try:
+            one.work.folder.mkdir(parents=True, exist_ok=True)
+            client = self._connected()
+            one.future = client.submit(
+                run_there, json.dumps(order), key=f"tiledag-{one.work.task}", pure=False, retries=0
+            )
+        except CannotUseDask as error:
+            self._lost_cluster(str(error))
+            return
+        except Exception as error:
+            self._finish(one, _died(one, f"dask does not take it: {type(error).__name__}: {error}"))
+            return
+        one.future.add_done_callback(lambda _: self._inbox.put(lambda: self._done(one)))
+
+    def _is_open(self, one: _Open) -> bool:
+        with self._lock:
+            return self._open.get(one.work.task) is one
+
+    def _kill(self, one: _Open) -> None:
+        if one.future is None:
+            return
+        if one.worker is None:
+            one.future.cancel()
+        elif self._client is not None:
+            self._client.run(_kill_there, one.work.task, workers=[one.worker], on_error="ignore", wait=False)
+
+    def _hear(self, event: Any) -> None:
+        """A worker says that it has begun a task. On dask's thread."""
+        told = event[1] if isinstance(event, tuple) else event
+        if isinstance(told, Mapping):
+            task, worker = str(told.get("task")), str(told.get("worker"))
+            self._inbox.put(lambda: self._begun(task, worker))
+
+    def _begun(self, task: str, worker: str) -> None:
+        with self._lock:
+            one = self._open.get(task)
+        if one is None or one.worker is not None:
+            return
+        one.worker = worker
+        one.began(task)
+        if one.is_killed:
+            self._kill(one)
+
+    def _done(self, one: _Open) -> None:
+        """The future has ended; what came of the task is in its folder."""
+        if not self._is_open(one):
+            return
+        found = _end_in(one.work.folder)
+        status = one.future.status
+        if found is not None and status == "finished":
+            end = TaskEnd(**{**found, "task": one.work.task})
+        elif one.is_killed and status == "cancelled":
+            end = TaskEnd(one.work.task, "CANCELLED", "It was stopped.", error_type="StoppedError")
+        elif status == "cancelled" or status == "lost":
+            end = _died(one, f"the dask scheduler at {self._where()} lost the task")
+        else:
+            end = _died(one, _words_of(one.future))
+        self._finish(one, end)
+
+    def _finish(self, one: _Open, end: TaskEnd) -> None:
+        with self._lock:
+            if self._open.get(one.work.task) is not one:
+                return
+            del self._open[one.work.task]
+        if one.worker is None and end.status == "COMPLETED":
+            one.began(one.work.task)
+        one.future = None  # dask forgets the task
+        one.ended(end)
+
+    # --- a cluster in trouble -------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        client = self._client
+        if client is None:
+            return
+        is_there = client.status == "running"
+        workers = client.scheduler_info(n_workers=-1).get("workers", {}) if is_there else {}
+        if workers:
+            self._slots = max(1, sum(int(one["nthreads"]) for one in workers.values()))
+            self._alone_since = None
+            return
+        now = time.monotonic()
+        if self._alone_since is None:
+            self._alone_since = now
+        with self._lock:
+            waiting = list(self._open.values())
+        since = max(self._alone_since, max((one.at for one in waiting), default=now) if is_there else 0.0)
+        if waiting and now - since > self._patience:
+            why = "has no workers" if is_there else "does not answer"
+            self._lost_cluster(f"the dask scheduler at {self._where()} {why}")
+
+    def _where(self) -> str:
+        return self._scheduler or "this machine"
+
+    def _lost_cluster(self, why: str) -> None:
+        """End what waits for the cluster, and look for it anew when there is more."""
+        _log.warning("dask: %s", why)
+        with self._lock:
+            lost = list(self._open.values())
+        client, self._client = self._client, None
+        if client is not None and client.status != "running":
+            try:
+                client.close(timeout=1)
+            except Exception as error:
+                _log.debug("dask did not close: %s", error)
+        else:
+            self._client = client
+        for one in lost:
+            if one.future is not None:
+                one.future.cancel()
+            self._finish(one, _died(one, f"{why}. Start it, or give its workers more time (docs/scale.md)"))
+
+
+def _cluster_here(workers: int) -> Any:
+    """A scheduler in this process and worker processes under nannies, on loopback, over TLS of its own."""
+    import distributed
+
+    make: Any = distributed.LocalCluster
+    temporary: Any = distributed.Security.temporary
+    return make(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        security=temporary(),
+        silence_logs=logging.ERROR,
+        memory_limit=0,  # tasks are limited one by one
+    )
+
+
+def _check_address(address: str) -> None:
+    parts = urlsplit(address)
+    if parts.scheme not in ("tcp", "tls") or not parts.hostname or parts.port is None:
+        raise CannotUseDask(f"{address!r} is no address of a dask scheduler: write tcp://HOST:PORT or tls://HOST:PORT.")
+    if parts.scheme == "tcp" and not is_loopback(f"http://{parts.netloc}"):
+        raise CannotUseDask(
+            f"{address} is another machine: anybody on the way could run code on it. Use tls://, with the certificates "
+            "in dask's configuration (distributed.comm.tls)."
+        )
+
+
+def _died(one: _Open, why: str) -> TaskEnd:
+    words = f"Node {one.work.name!r}: {why}."
+    return TaskEnd(one.work.task, "FAILED", words, error_type="WorkerDied", is_system=True)
+
+
+def _words_of(future: Any) -> str:
+    """Why dask could not run a task, in words for a person."""
+    try:
+        error = future.exception(timeout=1)
+    except Exception as odd:
+        error = odd
+    if isinstance(error, ModuleNotFoundError):
+        return f"dask workers lack a module: {error}. Install 'tiledag-widget[server,dask]' there too"
+    kind = type(error).__name__
+    return "its dask worker died" if kind == "KilledWorker" else f"dask could not run it: {kind}: {error}"
+
+
+def _end_in(folder: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads((folder / "end.json").read_text())
+        (folder / "end.json").unlink()
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+# --- in a dask worker ---------------------------------------------------------------------------------------
+
+
+class _Folders:
+    """What a `PoolExecutor` asks of a store, where the folders are named by the orders."""
+
+    def __init__(self) -> None:
+        self.of_task: dict[str, Path] = {}
+
+    def folder_of(self, task: str) -> Path:
+        return self.of_task[task]
+
+
+_pool_lock = threading.Lock()
+_pool: tuple[_Folders, PoolExecutor] | None = None
+
+
+def _pool_here() -> tuple[_Folders, PoolExecutor]:
+    """The worker processes of this dask worker, one for each of its threads at most."""
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            from distributed import get_worker
+
+            folders: Any = _Folders()
+            _pool = folders, PoolExecutor(folders, slots=max(1, get_worker().state.nthreads))
+        return _pool
+
+
+def run_there(text: str) -> None:
+    """Run one task on a dask worker to its end, which is written to its folder. Raises nothing of the task's."""
+    from distributed import get_worker
+
+    order = json.loads(text)
+    folder, task = Path(order["folder"]), order["task"]
+    if (folder / "end.json").exists():
+        return  # dask runs again what it has lost the (empty) result of
+    _write_end(folder, task, _refusal(order, folder) or _run_here(order, folder, get_worker()))
+
+
+def _refusal(order: Mapping[str, Any], folder: Path) -> TaskEnd | None:
+    """Why this worker cannot run the task; None if it can. Leaves the mark of an attempt."""
+    task, name = order["task"], order["name"]
+    here = list(sys.version_info[:2])
+    if order["python"] != here:
+        words = "Node {!r}: the server has Python {}.{} and the dask worker {}.{}; functions travel between equal ones."
+        text = words.format(name, *order["python"], *here)
+        return TaskEnd(task, "FAILED", text, error_type="VersionsDiffer", is_system=True)
+    if not folder.is_dir():
+        text = (
+            f"Node {name!r}: the dask worker on {os.uname().nodename} does not see {order['store']}. Give the server a "
+            "--data-dir that all workers share under the same path (docs/scale.md)."
+        )
+        raise FileNotFoundError(text)
+    try:
+        os.close(os.open(folder / "begun", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        text = f"Node {name!r}: its dask worker died."
+        return TaskEnd(task, "FAILED", text, error_type="WorkerDied", is_system=True)
+    return None
+
+
+def _run_here(order: Mapping[str, Any], folder: Path, worker: Any) -> TaskEnd:
+    folders, pool = _pool_here()
+    task = order["task"]
+    ends: queue.SimpleQueue[TaskEnd] = queue.SimpleQueue()
+    folders.of_task[task] = folder
+    work = Work(task, order["name"], order["job"], folder, order["timeout"], order["memory_limit"])
+    try:
+        worker.log_event(TOPIC, {"task": task, "worker": worker.address})
+        pool.run(work, lambda _: None, ends.put)
+        return ends.get()
+    finally:
+        folders.of_task.pop(task, None)
+
+
+def _write_end(folder: Path, task: str, end: TaskEnd) -> None:
+    part = folder / "end.part"
+    part.write_text(json.dumps({**asdict(end), "task": task}))
+    os.replace(part, folder / "end.json")
+
+
+def _kill_there(task: str) -> None:
+    if _pool is not None:
+        _pool[1].kill(task)
+
+
+def _end_all_of(store: str) -> None:
+    """End what runs here for a server that is no more."""
+    if _pool is None:
+        return
+    for task, folder in list(_pool[0].of_task.items()):
+        if Path(store) in folder.parents:
+            _pool[1].kill(task)
