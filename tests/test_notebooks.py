@@ -189,6 +189,32 @@ def check_batch_notebook(executed: Executed) -> None:
     assert executed.printed("output").splitlines() == [f"attempt {n}: knocked {n} times" for n in (1, 2, 3)]
 
 
+SERVER_FACTS = """{
+    "statuses": sorted({str(node.status) for node in dag.nodes.values()}),
+    "worst": answer.result()["days"].iloc[0].to_dict(),
+    "flights": int(hours["size"].sum()),
+    "made_up": float(made_up),
+    "kinds": record["kind"].value_counts().to_dict(),
+    "recorded": sorted(set(record["status"])),
+    "log": (log.name, log.status, len(log.nodes)),
+}"""
+
+
+def check_server_notebook(executed: Executed) -> None:
+    """Array functions, SQL and a function of both ran on the server, which remembers all fourteen."""
+    facts = executed.facts
+    assert executed.printed("array") == "'327,346 flights of 336,776 arrived'"
+    assert facts["statuses"] == ["Completed"]
+    assert (facts["worst"]["month"], facts["worst"]["day"]) == (3, 8)
+    assert facts["worst"]["left_late"] == pytest.approx(83.6, abs=0.1)
+    assert facts["worst"]["usual_delay"] == -1
+    assert facts["flights"] == 327_346
+    assert facts["made_up"] == pytest.approx(7, abs=0.5)
+    assert facts["kinds"] == {"UDF": 12, "SQL": 1, "GENERIC_UDF": 1}
+    assert facts["recorded"] == ["COMPLETED"]
+    assert facts["log"] == ("flights on the server", "succeeded", 14)
+
+
 @pytest.fixture(autouse=True)
 def own_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Notebooks that need a server start one of their own, which ends with the test."""
@@ -205,6 +231,7 @@ def own_server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None
 
 CHECKS: dict[str, tuple[str, Callable[[Executed], None]]] = {
     "01_first_graph": (FIRST_FACTS, check_first_notebook),
+    "03_server_arrays_sql": (SERVER_FACTS, check_server_notebook),
     "04_batch_and_retries": (BATCH_FACTS, check_batch_notebook),
 }
 """By notebook: the facts to ask for, and what must be true of them and of what its cells printed."""

@@ -441,7 +441,9 @@ def _records(graph: Graph, since: int, is_known: bool) -> tuple[int, list[RunRec
     if is_known:
         listed = list(changes.values())
     else:
-        listed = [_whole(nodes, index, parents[index], changes.get(index)) for index in parents_first(parents)]
+        is_in_order = all(parent < index for index, own in enumerate(parents) for parent in own)
+        order = range(len(parents)) if is_in_order else parents_first(parents)
+        listed = [_whole(nodes, index, parents[index], changes.get(index)) for index in order]
     first = RunRecord(
         None if is_known else _name(graph.name),
         graph._namespace,
