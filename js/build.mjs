@@ -38,6 +38,7 @@ async function smallStyles() {
 
 async function main() {
   mkdirSync(STATIC, { recursive: true });
+  await exportedPage();
   const result = await build({
     entryPoints: [join(HERE, "src", "entry_widget.ts")],
     bundle: true,
@@ -70,6 +71,24 @@ async function main() {
     console.error(`over the budget by ${format(total - BUDGET).trim()}`);
     if (process.env.TILEDAG_BUDGET !== "warn") process.exitCode = WHILE_IT_GROWS;
   }
+}
+
+/** Script and styles of an exported run: a file of its own, that no notebook carries. */
+async function exportedPage() {
+  const result = await build({
+    entryPoints: [join(HERE, "src", "entry_page.ts")],
+    bundle: true,
+    format: "iife",
+    target: "es2022",
+    minify: true,
+    legalComments: "none",
+    write: false,
+    charset: "utf8",
+  });
+  const script = result.outputFiles[0].text.replaceAll("</script", "<\\/script").replaceAll("<!--", "<\\!--");
+  const page = `html,body{margin:0;height:100%}body{padding:12px;box-sizing:border-box;background:#fff}body[data-theme="dark"],:root:has(.tiledag[data-scheme="dark"]) body{background:#1e1e1e}#tiledag{height:100%}#tiledag>.tiledag{height:100%}`;
+  writeFileSync(join(STATIC, "page.js"), script);
+  writeFileSync(join(STATIC, "page.css"), `${await styles()}\n${page}\n`);
 }
 
 function format(bytes) {

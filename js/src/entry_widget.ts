@@ -1,5 +1,6 @@
 // What anywidget loads: one source and store per model, a shell per view. Nothing happens before it is called.
 import { CommSource, type CommModel, makeId } from "./sources/comm.ts";
+import { lensed } from "./sources/lensed.ts";
 import { Details } from "./views/details.ts";
 import { Shell } from "./views/shell.ts";
 
@@ -43,7 +44,7 @@ export default () => {
       const end = (): void => life.abort();
       signal?.addEventListener("abort", end, { once: true });
       source.signal.addEventListener("abort", end, { once: true });
-      new Shell(el, source, details, makeId().slice(0, 8), life.signal);
+      new Shell(el, lensed(source, life.signal), details, makeId().slice(0, 8), life.signal);
       source.open();
       return end;
     },

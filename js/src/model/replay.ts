@@ -343,6 +343,7 @@ export class Lens extends Store {
   constructor(base: Store, signal: AbortSignal) {
     super((run) => run());
     this.base = base;
+    Object.assign(this, { asides: base.asides });
     this.follow();
     base.subscribe((changes) => this.baseChanged(changes), signal);
   }
@@ -385,6 +386,7 @@ export class Lens extends Store {
       clockOffset,
     });
     const { status, attempt, slot, started, ended, counts, markCounts, past, run } = this.moment ?? base;
-    Object.assign(this, { status, attempt, slot, started, ended, counts, markCounts, past, run });
+    const shownAt = this.moment?.time ?? Number.NaN;
+    Object.assign(this, { status, attempt, slot, started, ended, counts, markCounts, past, run, shownAt });
   }
 }

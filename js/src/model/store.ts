@@ -72,6 +72,8 @@ export class Store {
   past = new Map<number, NodeRecord[]>();
   /** Columns that came because they were asked for, until they are taken. */
   readonly asides = new Map<number, Uint8Array>();
+  /** Seconds since the run's zero where a moment of the past is shown, NaN for the present. */
+  shownAt = Number.NaN;
   /** Seconds to add to the page's clock to get the kernel's. */
   clockOffset = 0;
 

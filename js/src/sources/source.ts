@@ -15,7 +15,7 @@ export interface Connection {
   /** Page time (ms) since when the state holds. */
   since: number;
   /** For `detached`: what happened. */
-  why: "restarted" | "gone" | "lost" | "closed" | "none";
+  why: "restarted" | "gone" | "lost" | "closed" | "saved" | "none";
 }
 
 /** An action that was asked for, until a while after its answer. */

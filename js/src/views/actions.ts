@@ -94,9 +94,10 @@ export class ActionButton {
     if (this.confirmBox && blockedBecause(source, this.kind, nodes) !== "") this.endConfirm();
   }
 
-  press(): void {
+  /** Cancel graph and Stop now ask first, Cancel node where a key was pressed for it. */
+  press(isAsking = false): void {
     if (this.main.root.hasAttribute("aria-disabled") || this.root.hidden) return;
-    if (this.kind === "cancel_graph" || this.kind === "stop") this.confirm();
+    if (isAsking || this.kind === "cancel_graph" || this.kind === "stop") this.confirm();
     else this.go();
   }
 
@@ -124,7 +125,8 @@ export class ActionButton {
     if (this.confirmBox) return;
     const { store } = this.context.source;
     const isStop = this.kind === "stop";
-    const what = effect(store, isStop ? "stop" : "cancel_graph", this.nodesOf());
+    const { action, nodes } = this.wanted();
+    const what = effect(store, action, nodes);
     const label = say(isStop ? "actions.confirm_stop" : "actions.confirm_cancel", { n: what.own.length });
     const yes = button(label, () => this.go(), this.signal, { className: "td-do is-danger" });
     const no = button(say("actions.keep"), () => this.endConfirm(true), this.signal, { className: "td-do" });
@@ -205,6 +207,7 @@ export function blockedBecause(source: Source, kind: ActionKind, nodes: readonly
   const { store } = source;
   if (source.connection.state === "detached" || source.connection.state === "connecting")
     return say("blocked.detached");
+  if (!Number.isNaN(store.shownAt)) return say("replay.blocked");
   const counts = store.counts;
   const has = (...statuses: number[]): boolean => nodes.some((node) => statuses.includes(store.status[node] ?? 0));
   switch (kind) {

@@ -61,7 +61,8 @@ export class Details {
   want(node: number): boolean {
     const key = this.key(node);
     if (this.kept.get(node)?.key === key || this.open >= MOST_OPEN) return false;
-    if (this.source.connection.state === "detached" || this.signal.aborted) return false;
+    const { state, why } = this.source.connection;
+    if ((state === "detached" && why !== "saved") || this.signal.aborted) return false;
     this.forgetOldest();
     const detail = this.kept.get(node)?.detail ?? null;
     this.kept.set(node, { key, detail: null, error: "" });

@@ -5,6 +5,7 @@ import { say } from "../model/words.ts";
 import type { Action } from "../protocol.ts";
 import type { Direction } from "../render/place.ts";
 import type { Theme } from "../render/theme.ts";
+import { CriticalLayer } from "./critical.ts";
 import { button, element, on } from "./dom.ts";
 import { type GraphState, GraphView } from "./graph.ts";
 import type { MenuItem, Pane, PaneContext } from "./pane.ts";
@@ -16,6 +17,7 @@ class GraphPane implements Pane {
   readonly graph: GraphView;
   private readonly context: PaneContext;
   private readonly zoomText: ReturnType<typeof button>;
+  private readonly critical: CriticalLayer;
   /** True while a selection goes from one to the other, so that it does not come back. */
   private isPassing = false;
 
@@ -63,6 +65,8 @@ class GraphPane implements Pane {
     this.graph.controls.prepend(
       element("div.td-zoom", { role: "group" }, zoomOut.root, this.zoomText.root, zoomIn.root),
     );
+    this.critical = new CriticalLayer(source.store, (cased) => this.graph.setCased(cased));
+    this.graph.controls.append(this.critical.caption);
     focus.subscribe((changed) => this.focusChanged(changed), signal);
     on(context.host, "dblclick", signal, (event) => this.graph.doubleClick(event));
   }
@@ -77,6 +81,7 @@ class GraphPane implements Pane {
 
   changed(changes: Readonly<Changes>): void {
     if (changes.structure) this.graph.arrange();
+    if (this.critical.isOn) this.critical.update();
     this.graph.restate();
   }
 
@@ -85,7 +90,13 @@ class GraphPane implements Pane {
   }
 
   key(event: KeyboardEvent): boolean {
-    return this.graph.key(event);
+    if (event.key !== "p") return this.graph.key(event);
+    this.critical.toggle();
+    return true;
+  }
+
+  toSvg(isWhole: boolean): string {
+    return this.graph.toSvg(isWhole);
   }
 
   isBody(target: EventTarget | null): boolean {
@@ -143,6 +154,7 @@ class GraphPane implements Pane {
           this.context.keepLater();
         },
       },
+      { label: say("critical.show"), isOn: this.critical.isOn, chosen: () => this.critical.toggle() },
     ];
   }
 

@@ -51,6 +51,8 @@ export interface Pane {
   highlight?(action: Action | null, nodes: readonly number[]): void;
   /** Height that it would like at a width, 0 for no wish. */
   heightFor?(width: number): number;
+  /** What is seen as SVG text, or all of it; for what has a picture. */
+  toSvg?(isWhole: boolean): string;
   /** What a reload brings back: plain JSON, small. */
   keep?(): unknown;
   restore?(kept: unknown): void;

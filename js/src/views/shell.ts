@@ -9,6 +9,8 @@ import { readTheme, watchTheme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { ActionButton, type ActionContext } from "./actions.ts";
 import type { Details } from "./details.ts";
+import { ExportBox } from "./export.ts";
+import { ReplayBar } from "./replay.ts";
 import { type Button, button, copyText, element, fill, on, rove, set, setText } from "./dom.ts";
 import { failuresInOrder, Inspector, type Tab } from "./inspector.ts";
 import { KeyMap } from "./keymap.ts";
@@ -31,6 +33,7 @@ const TICK_MS = 1000;
 const SLEEP_MS = 5000;
 const SAVE_MS = 400;
 const MOST_KEPT = 50;
+const CRITICAL = "path:critical";
 const NOTHING: Changes = { structure: false, statuses: false, names: false, edges: false, run: false };
 const EVERYTHING: Changes = { structure: true, statuses: true, names: true, edges: true, run: true };
 
@@ -93,6 +96,8 @@ export class Shell {
   private readonly menu: Menu;
   private readonly keyMap: KeyMap;
   private readonly full: Button;
+  private readonly replay: ReplayBar;
+  private readonly exporter: ExportBox;
 
   private readonly stripe = element("div.td-stripe", { hidden: true, role: "status" });
   private readonly tabs = element("div.td-panetabs", { role: "tablist", "aria-label": say("tools.panes") });
@@ -126,6 +131,7 @@ export class Shell {
     };
     this.inspector = new Inspector(
       source,
+      this.focus,
       details,
       {
         ...this.actionContext,
@@ -154,6 +160,13 @@ export class Shell {
     );
     this.menu = new Menu(() => this.menuItems(), this.root.ownerDocument, signal);
     this.keyMap = new KeyMap(() => this.pane?.focus(), signal);
+    const does = { reveal: (node: number) => this.reveal(node), changed: () => this.resized() };
+    this.replay = new ReplayBar(source, this.focus, does, signal);
+    this.exporter = new ExportBox(
+      source,
+      { toSvg: (isWhole) => this.toSvg(isWhole), closed: () => this.pane?.focus() },
+      signal,
+    );
     this.full = button(say("tools.fullscreen"), () => this.toggleFull(), signal, { icon: "full", isIconOnly: true });
     this.confirmed = (["retry_failed", "cancel_graph", "stop"] as const).map(
       (kind) => new ActionButton(kind, this.actionContext, () => [], signal),
@@ -202,16 +215,17 @@ export class Shell {
     set(this.splitter, { role: "separator", "aria-hidden": "true" });
     fill(
       this.body,
-      element("div.td-left-side", {}, this.tools, this.search.chips, this.room),
+      element("div.td-left-side", {}, this.tools, this.search.chips, this.room, this.replay.root),
       this.splitter,
       this.inspector.root,
       this.menu.root,
       this.keyMap.root,
+      this.exporter.root,
     );
     fill(this.root, this.summary.root, this.stripe, this.body, this.actions, this.handle, this.summary.announcer);
     // With the pane's body these are the five stops of the Tab key.
     rove([this.summary.root], signal);
-    rove([this.tools, this.search.chips, this.room], signal);
+    rove([this.tools, this.search.chips, this.room, this.replay.root], signal);
     rove([this.inspector.root], signal);
     rove([this.actions, this.handle], signal);
   }
@@ -647,7 +661,23 @@ export class Shell {
 
   private menuItems(): readonly MenuItem[] {
     const keys = { label: say("tools.keys"), isOn: null, isNew: true, chosen: () => this.keyMap.open(true) };
-    return [...(this.pane?.menu?.() ?? []), keys];
+    const { replay } = this;
+    const own: MenuItem[] = [
+      {
+        label: say("replay.title"),
+        isOn: replay.isOpen,
+        isNew: true,
+        chosen: () => (replay.isOpen ? replay.close() : void replay.open()),
+      },
+      { label: `${say("export.title")}…`, isOn: null, chosen: () => this.exporter.open(true) },
+    ];
+    return [...(this.pane?.menu?.() ?? []), ...(this.store.run?.started == null ? own.slice(1) : own), keys];
+  }
+
+  /** Of the shown pane; of the graph where that has no picture. */
+  private toSvg(isWhole: boolean): string {
+    const shown = this.pane?.toSvg ? this.pane : this.panes.get("graph");
+    return shown?.toSvg?.(isWhole) ?? "";
   }
 
   // --- keys ----------------------------------------------------------------------------------------------------
@@ -693,11 +723,18 @@ export class Shell {
         this.confirmed.find((each) => each.kind === "retry_failed")?.press();
         break;
       case "c":
-        if (isAnyChosen) this.inspector.press("cancel");
+        if (isAnyChosen) this.inspector.press("cancel", true);
         else this.confirmed.find((each) => each.kind === "cancel_graph")?.press();
         break;
       case "b":
         this.reveal(this.blocker());
+        break;
+      case "[":
+      case "]":
+        this.turnAttempt(event.key === "]" ? 1 : -1);
+        break;
+      case "p":
+        this.search.set(this.focus.state.filter === CRITICAL ? "" : CRITICAL);
         break;
       case "/":
         this.search.focus();
@@ -709,6 +746,15 @@ export class Shell {
         return false;
     }
     return true;
+  }
+
+  /** The attempt that Timeline and Logs show: of the selected node, or as many as any node had; 0 stands for all. */
+  private turnAttempt(step: number): void {
+    const { node } = this.focus;
+    const { attempt } = this.store;
+    const most = node >= 0 ? (attempt[node] ?? 0) : attempt.reduce((high, each) => Math.max(high, each), 0);
+    const next = (this.focus.state.attempt + step + most + 1) % (most + 1);
+    this.focus.set({ attempt: next });
   }
 
   private blocker(): number {
@@ -726,6 +772,7 @@ export class Shell {
   /** Closes what is open, then clears the selection, then leaves to the cell. */
   private escape(): void {
     if (this.keyMap.isOpen) this.keyMap.open(false);
+    else if (this.exporter.isOpen) this.exporter.open(false);
     else if (this.focus.state.marks.length > 0) {
       this.focus.selectMarks([]);
       this.pane?.focus();
