@@ -169,6 +169,11 @@ class Batch:
             if not waiting:
                 self._watchers.pop(log, None)
 
+    def has(self, log: str) -> bool:
+        """Whether this is a batch run that has not ended."""
+        with self._lock:
+            return log in self._runs
+
     def is_idle(self) -> bool:
         """Whether every run has ended."""
         with self._lock:

@@ -13,6 +13,7 @@ from .exchange import (
     NO_CONTENT,
     TASK_HEADER,
     UUID,
+    Later,
     Refused,
     Reply,
     Request,
@@ -124,9 +125,12 @@ class TaskRoutes:
         text, position = output.read(path, start, OUTPUT_PIECE)
         return json_reply({"text": text, "position": position, "status": found.status})
 
-    def post_stop_task(self, request: Request, task: str) -> Reply:
+    def post_stop_task(self, request: Request, task: str) -> Reply | Later:
         """Ends a task that waits or runs."""
         found = self._task(task)
+        batch = self._services.batch
+        if batch is not None and found.graph is not None and found.node is not None and batch.has(found.graph):
+            return Later(batch.stop(found.graph, [found.node]), lambda _: NO_CONTENT)
         if not self._services.scheduler.stop(found.id):
             raise Refused(409, f"Task {found.id} has ended already ({found.status}).")
         return NO_CONTENT

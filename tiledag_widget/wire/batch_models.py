@@ -24,7 +24,7 @@ attempt  An attempt failed and another will be made: ``attempt``, ``task``, ``me
 items    A stage was opened over a list: ``total`` items, of which ``finished`` are completed (told now and then).
 ======== =====================================================================================================
 
-A run of the realtime kind has events of kinds ``run`` and ``node`` only.
+A run of the realtime kind has no events: its client drives it, and its log tells of it. The list stays empty there.
 
 **What the API's log says of a batch run** (``GET /v1/taskgraphs/{namespace}/logs/{log}``): a `models.TaskGraphLog` with
 ``task_graph_type`` "batch" and ``task_graph_id``; ``nodes`` are the client's own, parents first, each with ``status``
