@@ -250,12 +250,14 @@ export interface Attempt {
 
 /**
  * Body of the reply to ``node``. ``blocker`` is the first failed ancestor of a Parent Failed node; ``parents`` and
- * ``children`` are the first 1,000 (the page has them all in its edges).
+ * ``children`` are the first 1,000 (the page has them all in its edges); ``source`` is the code of the function, at
+ * most 20,000 characters of it, empty where it is not known.
  */
 export interface NodeDetail {
   index: number;
   name: string;
   function: string;
+  source: string;
   mode: string;
   resource_class: string;
   status: number;

@@ -337,6 +337,7 @@ export class FakeKernel implements CommModel {
       frames: [],
       blocker: null,
       reference: `dag.nodes_by_name["${node.name}"]`,
+      source: "def clean(month):\n    table = load(month)\n    return table",
       result: state.status === Status.COMPLETED ? "DataFrame, 27,004 × 19" : "",
       ...(state.status === Status.FAILED ? this.failure() : {}),
       ...this.error(index),

@@ -6,6 +6,7 @@ preview thread of a view, and whatever they raise is caught.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from math import isnan
 from typing import Any, Final
@@ -19,6 +20,7 @@ from .tracebacks import error_message, error_type, frames_of, frames_of_text, tr
 RELATIVES: Final = 1_000
 ARGUMENTS: Final = 100
 ATTEMPTS: Final = 200
+MOST_SOURCE: Final = 20_000
 
 
 def node_detail(facts: NodeFacts, source: GraphSource) -> NodeDetail:
@@ -28,6 +30,7 @@ def node_detail(facts: NodeFacts, source: GraphSource) -> NodeDetail:
         "index": facts.index,
         "name": facts.name,
         "function": facts.function,
+        "source": textwrap.dedent(facts.source)[:MOST_SOURCE],
         "mode": facts.mode,
         "resource_class": facts.resource_class,
         "status": facts.status.value,

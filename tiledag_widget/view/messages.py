@@ -313,11 +313,13 @@ class Attempt(TypedDict):
 
 class NodeDetail(TypedDict):
     """Body of the reply to ``node``. ``blocker`` is the first failed ancestor of a Parent Failed node; ``parents`` and
-    ``children`` are the first 1,000 (the page has them all in its edges)."""
+    ``children`` are the first 1,000 (the page has them all in its edges); ``source`` is the code of the function, at
+    most 20,000 characters of it, empty where it is not known."""
 
     index: int
     name: str
     function: str
+    source: str
     mode: str
     resource_class: str
     status: int

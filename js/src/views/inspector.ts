@@ -1,6 +1,8 @@
 // One node, one stack or several: what it is, what happened, what can be done.
 import { blockerOf, ranFor, URGENCY, withStatus } from "../model/derive.ts";
 import { matches } from "../model/filter.ts";
+import type { Focus } from "../model/focus.ts";
+import { spans } from "../model/loglines.ts";
 import { STATUS_COUNT, type Store } from "../model/store.ts";
 import { count, duration, plain, say, timeOfDay, utc } from "../model/words.ts";
 import { type Frame, type NodeDetail, NO_SLOT, type Preview, STATUS_WORDS, Status } from "../protocol.ts";
@@ -9,9 +11,11 @@ import { STATUS_NAMES } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { ActionButton, type ActionContext, type ActionKind } from "./actions.ts";
 import type { Details } from "./details.ts";
+import { LogList } from "./loglist.ts";
 import { button, copyText, element, fill, glyph, on, set, setText } from "./dom.ts";
 
-export type Tab = "error" | "overview" | "attempts";
+export const TABS = ["error", "overview", "logs", "attempts", "code"] as const;
+export type Tab = (typeof TABS)[number];
 
 export interface InspectorEvents extends ActionContext {
   /** Show a node, here and on the graph. */
@@ -47,6 +51,7 @@ export class Inspector {
   private buttons: ActionButton[] = [];
   private marks: readonly number[] = [];
   private node = -1;
+  private nodesKey = "";
   private isTabChosen = false;
   private shown = "";
   private inner = new AbortController();
@@ -56,9 +61,20 @@ export class Inspector {
   private groupTimer: ReturnType<typeof setTimeout> | undefined;
   private rows = MOST_ROWS;
   private filter = "";
+  private readonly focus: Focus;
+  /** Lines of the one node, made when they are first looked at. */
+  private log: LogList | null = null;
 
-  constructor(source: Source, details: Details, events: InspectorEvents, prefix: string, signal: AbortSignal) {
+  constructor(
+    source: Source,
+    focus: Focus,
+    details: Details,
+    events: InspectorEvents,
+    prefix: string,
+    signal: AbortSignal,
+  ) {
     this.source = source;
+    this.focus = focus;
     this.store = source.store;
     this.details = details;
     this.events = events;
@@ -73,6 +89,11 @@ export class Inspector {
       this.panel,
     );
     on(this.tabs, "keydown", signal, (event) => this.tabKey(event));
+    focus.subscribe((changed) => {
+      if (!changed.has("attempt")) return;
+      this.log?.scopeChanged();
+      this.update();
+    }, signal);
     signal.addEventListener(
       "abort",
       () => {
@@ -89,7 +110,9 @@ export class Inspector {
 
   /** Show a node (`node` >= 0), a stack (one mark) or several marks. */
   show(marks: readonly number[], node: number): void {
-    const isOther = node !== this.node || marks.join() !== this.marks.join();
+    const nodes = this.focus.state.nodes.join();
+    const isOther = node !== this.node || marks.join() !== this.marks.join() || nodes !== this.nodesKey;
+    this.nodesKey = nodes;
     this.marks = [...marks];
     this.node = node;
     if (isOther) {
@@ -100,8 +123,11 @@ export class Inspector {
     }
     set(this.root, { hidden: marks.length === 0 });
     this.shown = "";
-    if (marks.length === 0) this.inner.abort();
-    else this.update();
+    if (marks.length > 0) this.update();
+    else {
+      this.inner.abort();
+      this.log?.hide();
+    }
   }
 
   /** Something changed: draw again what says something else now. What had the focus and is gone leaves it here. */
@@ -127,9 +153,9 @@ export class Inspector {
   }
 
   /** The action button of that kind, for a key. */
-  press(kind: ActionKind): boolean {
+  press(kind: ActionKind, isAsking = false): boolean {
     const found = this.buttons.find((each) => each.kind === kind && !each.isHidden);
-    found?.press();
+    found?.press(isAsking);
     return found !== undefined;
   }
 
@@ -172,6 +198,7 @@ export class Inspector {
       store.parents !== null,
       store.names !== null,
       this.neighbourStates(node),
+      this.focus.state.attempt,
     ].join("|");
     if (key === this.shown) return;
     this.shown = key;
@@ -179,12 +206,16 @@ export class Inspector {
     const signal = this.begin();
     this.showNodeHead(node, status, signal);
     this.showActions(NODE_ACTIONS, [node]);
-    const tabs: Tab[] = this.hasError(node) ? ["error", "overview", "attempts"] : ["overview", "attempts"];
+    const tabs = TABS.filter((tab) => tab !== "error" || this.hasError(node));
     if (!tabs.includes(this.tab)) this.tab = "overview";
     this.showTabs(tabs, signal);
     const scroll = this.panel.scrollTop;
+    set(this.panel, { "data-tab": this.tab });
+    if (this.tab !== "logs") this.log?.hide();
     if (this.tab === "error") this.showError(node, detail, trouble, signal);
-    else if (this.tab === "attempts") this.showAttempts(node, detail);
+    else if (this.tab === "attempts") this.showAttempts(node, detail, signal);
+    else if (this.tab === "logs") this.showLog();
+    else if (this.tab === "code") this.showCode(node, detail, trouble, signal);
     else this.showOverview(node, detail, trouble, signal);
     this.panel.scrollTop = scroll;
   }
@@ -198,7 +229,7 @@ export class Inspector {
   }
 
   private tabThatMatters(status: number): Tab {
-    return status === Status.FAILED ? "error" : "overview";
+    return status === Status.FAILED ? "error" : status === Status.RUNNING ? "logs" : "overview";
   }
 
   private hasError(node: number): boolean {
@@ -300,10 +331,8 @@ export class Inspector {
     const at = all.findIndex((each) => each.dataset.tab === this.tab);
     const next = all[(at + step + all.length) % all.length]?.dataset.tab;
     event.preventDefault();
-    if (next === "error" || next === "overview" || next === "attempts") {
-      this.chooseTab(next);
-      this.tabs.querySelector<HTMLElement>(`[data-tab="${next}"]`)?.focus();
-    }
+    this.chooseTab((next ?? "overview") as Tab);
+    this.tabs.querySelector<HTMLElement>(`[data-tab="${next}"]`)?.focus();
   }
 
   private waiting(trouble: string): HTMLElement {
@@ -395,11 +424,19 @@ export class Inspector {
   }
 
   private referenceRow(reference: string, signal: AbortSignal): HTMLElement {
-    const copy = button(say("inspector.copy_reference"), () => this.copy(reference, copy.root, signal), signal, {
-      icon: "copy",
-      className: "is-small",
-      title: reference,
-    });
+    const copy = button(
+      say("inspector.copy_reference"),
+      ({ shiftKey }) => {
+        const run = shiftKey ? `  # run ${this.store.picture?.graph_id ?? ""}` : "";
+        this.copy(reference + run, copy.root, signal);
+      },
+      signal,
+      {
+        icon: "copy",
+        className: "is-small",
+        title: say("inspector.copy_reference_title", { reference }),
+      },
+    );
     return element("div.td-row", {}, copy.root);
   }
 
@@ -542,7 +579,53 @@ export class Inspector {
 
   // --- attempts ------------------------------------------------------------------------------------------------
 
-  private showAttempts(node: number, detail: NodeDetail | null): void {
+  /** What is open stays as it is: a list that scrolls is not made anew because a time went on. */
+  private showLog(): void {
+    const { focus, signal } = this;
+    this.log ??= new LogList(
+      this.source,
+      focus,
+      `${this.prefix}-node`,
+      {
+        scope: () => ({ nodes: spans([Math.max(0, this.node)]), attempt: focus.state.attempt, least: 0, stream: 0 }),
+        nothing: () => this.noLines(),
+        chosen: () => undefined,
+        cleared: () => focus.set({ attempt: 0 }),
+        changed: () => undefined,
+      },
+      signal,
+    );
+    if (this.panel.firstChild !== this.log.root) fill(this.panel, this.log.root);
+    this.log.show();
+  }
+
+  private noLines(): string {
+    if (this.focus.state.attempt > 0) return "";
+    const isRunning = this.store.status[this.node] === Status.RUNNING;
+    return say(isRunning ? "logs.empty_remote" : "logs.empty_node", { name: plain(this.store.nameOf(this.node)) });
+  }
+
+  private showCode(node: number, detail: NodeDetail | null, trouble: string, signal: AbortSignal): void {
+    const known = detail ?? this.details.lastOf(node);
+    if (!known) {
+      fill(this.panel, this.waiting(trouble));
+      return;
+    }
+    const copy = button(say("inspector.copy_code"), () => this.copy(known.source, copy.root, signal), signal, {
+      icon: "copy",
+      className: "is-small",
+    });
+    fill(
+      this.panel,
+      element("p.td-quiet", {}, known.function),
+      known.source
+        ? element("pre.td-pre", { tabindex: 0 }, known.source)
+        : element("p.td-quiet", {}, say("inspector.no_code")),
+      known.source ? element("div.td-row", {}, copy.root) : null,
+    );
+  }
+
+  private showAttempts(node: number, detail: NodeDetail | null, signal: AbortSignal): void {
     const { store } = this;
     const zero = store.run?.started ?? 0;
     const rows = detail
@@ -559,12 +642,13 @@ export class Inspector {
       fill(this.panel, element("p.td-quiet", {}, say("inspector.no_attempts")));
       return;
     }
+    const chosen = this.focus.state.attempt;
     const made = shown
       .reverse()
       .map((each) =>
         element(
           "li.td-attempt",
-          {},
+          { "data-on": each.number === chosen },
           glyph(each.status),
           element(
             "div",
@@ -572,7 +656,7 @@ export class Inspector {
             element(
               "div.td-attempthead",
               {},
-              element("span.td-strong", {}, say("inspector.attempt", { n: each.number })),
+              this.attemptButton(each.number, signal),
               element("span", {}, STATUS_WORDS[each.status] ?? ""),
               each.started !== null && each.ended !== null
                 ? element("span", {}, duration(each.ended - each.started))
@@ -584,6 +668,18 @@ export class Inspector {
         ),
       );
     fill(this.panel, element("ol.td-list", {}, ...made));
+  }
+
+  /** Chosen, it is the one that timeline and logs show; pressed again, they show all. */
+  private attemptButton(number: number, signal: AbortSignal): HTMLElement {
+    const isOn = this.focus.state.attempt === number;
+    const made = element(
+      "button.td-link",
+      { type: "button", "aria-pressed": String(isOn), title: say("inspector.attempt_title", { n: number }) },
+      say("inspector.attempt", { n: number }),
+    );
+    on(made, "click", signal, () => this.focus.set({ attempt: isOn ? 0 : number }));
+    return made;
   }
 
   private presentAttempt(node: number): { attempt: number; status: number; started: number; ended: number } {
@@ -598,8 +694,8 @@ export class Inspector {
 
   // --- stacks and several --------------------------------------------------------------------------------------
 
-  private members(): number[] {
-    return this.marks.flatMap((mark) => [...this.store.membersOf(mark)]);
+  private members(): readonly number[] {
+    return this.focus.chosen();
   }
 
   /** Counts change often: the list is drawn again at most a few times a second, and not under a pointer's press. */
@@ -614,17 +710,25 @@ export class Inspector {
     }
     this.lastGroup = Date.now();
     const { store } = this;
+    this.log?.hide();
     const members = this.members();
     const counts = new Uint32Array(STATUS_COUNT);
-    for (const mark of this.marks) {
-      for (const status of URGENCY) {
-        counts[status] = (counts[status] ?? 0) + (store.markCounts[mark * STATUS_COUNT + status] ?? 0);
-      }
+    for (const node of members) {
+      const status = store.status[node] ?? 0;
+      counts[status] = (counts[status] ?? 0) + 1;
     }
     const failed = members.filter((node) => store.status[node] === Status.FAILED);
     for (const node of failed.slice(0, MOST_ASKED)) this.details.want(node);
     const messages = failed.map((node) => this.details.messageOf(node)).join("|");
-    const key = ["group", this.marks.join(), counts.join(), messages, this.rows, store.names !== null].join("|");
+    const key = [
+      "group",
+      this.marks.join(),
+      members.length,
+      counts.join(),
+      messages,
+      this.rows,
+      store.names !== null,
+    ].join("|");
     if (key === this.shown) return;
     this.shown = key;
     const signal = this.begin();
@@ -632,6 +736,7 @@ export class Inspector {
     this.showGroupHead(members.length, counts, signal);
     this.showActions(GROUP_ACTIONS, members);
     set(this.tabs, { hidden: true });
+    set(this.panel, { "data-tab": null });
     for (const name of ["id", "role", "aria-labelledby"]) this.panel.removeAttribute(name);
     const scroll = this.panel.scrollTop;
     const input = element("input.td-input", {
@@ -660,9 +765,8 @@ export class Inspector {
 
   private showGroupHead(total: number, counts: Uint32Array, signal: AbortSignal): void {
     const { store } = this;
-    const only = this.marks.length === 1 ? (this.marks[0] ?? 0) : -1;
-    const title =
-      only >= 0 ? plain(store.picture?.marks.name[only] ?? "") : say("inspector.several", { n: this.marks.length });
+    const only = this.marks.length === 1 && this.focus.state.nodes.length === 0 ? (this.marks[0] ?? 0) : -1;
+    const title = only >= 0 ? plain(store.picture?.marks.name[only] ?? "") : say("inspector.several", { n: total });
     const chips = URGENCY.filter((status) => (counts[status] ?? 0) > 0).map((status) =>
       element(
         `span.td-count.is-${STATUS_NAMES[status] ?? ""}` as "span",

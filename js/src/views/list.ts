@@ -42,7 +42,7 @@ class ListPane implements Pane {
     this.context = context;
     this.store = context.source.store;
     this.grid = element(
-      "div.td-list",
+      "div.td-grid",
       {
         role: "treegrid",
         tabindex: 0,
@@ -214,8 +214,12 @@ class ListPane implements Pane {
     const { focus } = this.context;
     this.active = row;
     const { nodes, marks } = focus.state;
-    if (isGroup(row)) focus.selectMarks(isMore ? toggled(marks, markOfRow(row)) : [markOfRow(row)]);
-    else focus.selectNodes(isMore ? toggled(nodes, row) : [row]);
+    const mark = isGroup(row) ? markOfRow(row) : -1;
+    if (!isMore) {
+      if (mark < 0) focus.selectNodes([row]);
+      else focus.selectMarks([mark]);
+    } else if (mark >= 0 && nodes.length === 0) focus.selectMarks(toggled(marks, [mark]));
+    else focus.selectNodes(toggled(focus.chosen(), mark < 0 ? [row] : [...this.store.membersOf(mark)]));
     this.later();
   }
 
@@ -368,8 +372,14 @@ class ListPane implements Pane {
   }
 }
 
-function toggled(list: readonly number[], one: number): number[] {
-  return list.includes(one) ? list.filter((each) => each !== one) : [...list, one];
+/** With all of `some`; without them where it has them all already. */
+function toggled(list: readonly number[], some: readonly number[]): number[] {
+  const all = new Set(list);
+  const hasAll = some.every((each) => all.has(each));
+  for (const each of some)
+    if (hasAll) all.delete(each);
+    else all.add(each);
+  return [...all];
 }
 
 export const makeListPane = (context: PaneContext): Pane => new ListPane(context);
