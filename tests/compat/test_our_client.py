@@ -7,12 +7,14 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tiledag_widget import DAG, ParentFailedError, Status, StoppedError, list_logs, server_logs
 from tiledag_widget.errors import ServerError, ServerUnreachable
 from tiledag_widget.server_node import ServerNode
+from tiledag_widget.wire import client as wire_client
 
 for needed in ("uvicorn", "tiledb", "duckdb", "sqlglot", "pyarrow", "pandas", "psutil"):
     pytest.importorskip(needed)
@@ -33,8 +35,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 patch.delenv(name)
         patch.setenv("HOME", str(folder))
         patch.setenv("TILEDAG_DATA_DIR", str(folder / "data"))
-        patch.setenv("TILEDAG_SERVER", "embedded")
-        launch.ensure(hold=False)
+        launch.ensure(hold=False)  # nothing is configured: that is the embedded server
         yield folder
         launch.let_go()
         launch.stop()
@@ -177,6 +178,77 @@ def test_what_a_function_prints_can_be_read_while_it_runs(embedded: Path) -> Non
     assert node.output() == "half way\n"
 
 
+def test_a_million_rows_between_two_server_nodes_are_not_downloaded_and_then_once() -> None:
+    """They would cross the wire twice for nothing."""
+    received: list[tuple[str, int]] = []
+    client = wire_client.current()
+    call = client.call
+
+    def counted(method: str, path: str, **options: Any) -> Any:
+        reply = call(method, path, **options)
+        received.append((path, len(reply.content)))
+        return reply
+
+    def rows() -> Any:
+        import pandas
+
+        return pandas.DataFrame({"x": range(1_000_000)})
+
+    client.call = counted  # type: ignore[method-assign]
+    try:
+        dag = DAG(name="a million rows")
+        table = dag.submit(rows, name="rows", result_format="native")
+        total = dag.submit(lambda frame: int(frame.x.sum()), table, name="total")
+        dag.compute()
+        assert total.result(SECONDS) == 499_999_500_000
+        dag.wait(SECONDS)
+        before = sum(size for _, size in received)
+
+        values = [table.result(SECONDS), table.result(SECONDS)]
+    finally:
+        del client.call
+
+    assert before < 10_000
+    assert values[0] is values[1]
+    assert len(values[0]) == 1_000_000
+    downloads = [size for path, size in received if path.endswith("/result")]
+    assert len(downloads) == 1
+    assert downloads[0] >= 8_000_000
+
+
+def test_a_worker_killed_by_hand_fails_its_node_only(embedded: Path) -> None:
+    """As the kernel's out-of-memory killer does it: without a word, to one process."""
+    place = embedded / "pids"
+    place.mkdir()
+
+    def live(number: int, folder: str) -> int:
+        import os
+        import pathlib
+        import time
+
+        pathlib.Path(folder, str(number)).write_text(str(os.getpid()))
+        while not pathlib.Path(folder, "go").exists():
+            time.sleep(0.02)
+        return number
+
+    dag = DAG(name="one dies")
+    nodes = [dag.submit(live, number, str(place), name=f"n{number}") for number in range(2)]
+    below = dag.submit(lambda x: x, nodes[0], name="below")
+    dag.compute()
+    wait_until(lambda: all((place / str(number)).exists() and (place / str(number)).read_text() for number in (0, 1)))
+
+    os.kill(int((place / "0").read_text()), signal.SIGKILL)
+    with pytest.raises(ServerError, match="signal 9"):
+        nodes[0].result(SECONDS)
+    (place / "go").touch()
+
+    assert nodes[1].result(SECONDS) == 1
+    assert below.status is Status.PARENT_FAILED
+    with DAG() as after:
+        again = after.submit(lambda: "fine")
+    assert again.result() == "fine"
+
+
 def test_a_killed_server_is_told_and_the_next_graph_starts_another() -> None:
     """Nothing that was acknowledged may be lost, and nobody has to restart the kernel."""
     from tiledag_widget.server import launch
@@ -194,7 +266,7 @@ def test_a_killed_server_is_told_and_the_next_graph_starts_another() -> None:
     os.kill(found.pid, signal.SIGKILL)
 
     with pytest.raises(ServerUnreachable, match="the next compute"):
-        node.result(SECONDS)
+        node.result(15)
     with DAG() as after:
         again = after.submit(lambda x: x + 1, 1)
     assert again.result() == 2
