@@ -59,10 +59,13 @@ class ServerNode(Node[T]):
         run.stop(self)
         return True
 
-    def output(self) -> str:
+    def output(self, attempt: int | None = None) -> str:
         """What the function printed on the embedded server, also while it runs; empty on other servers.
+
+        Args:
+            attempt: Which attempt, from 1; the latest if None.
 
         Raises:
             ServerUnreachable: The server does not answer.
         """
-        return self._graph._remote_run().output(self)
+        return self._graph._remote_run().output(self, attempt)

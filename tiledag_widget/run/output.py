@@ -32,7 +32,7 @@ _log = logging.getLogger("tiledag_widget.run")
 
 MARK: Final = b"\x00tiledag:"
 """In a worker's pipe: ``MARK`` code ``\\0`` says what follows until the next one. A code is a level number (``1``
-stdout, ``2`` stderr, else a log record, which is not echoed) or ``e``: shown by a log handler whose record came before."""
+stdout, ``2`` stderr, else a log record, which is not echoed) or ``e``: shown by a log handler, after its record."""
 ECHO_ONLY: Final = 0
 
 

@@ -50,6 +50,7 @@ from ..wire.models import (
     is_retry_with_params,
 )
 from . import arguments
+from .remote_output import HeldOutput, Task, indices_of, tasks_of
 from .threads import threads
 
 if TYPE_CHECKING:
@@ -210,6 +211,9 @@ class RemoteRun:
         self._reported: dict[int, int] = {}
         """Attempt and status by node, as last reported."""
         self._reports_lock = threading.Lock()
+        driver = graph._driver
+        self._held = HeldOutput(driver.output, self._client_of_log, self._tasks, lambda: not driver.machine.is_ended)
+        driver.output.watched = self._held.follow
 
     def begin(self) -> Begun:
         """Find the server and put the graph on record, once.
@@ -287,6 +291,7 @@ class RemoteRun:
     def run(self, node: RemoteNode) -> RemoteResult:
         """Run a node on the server; returns when it has ended there. What a lane calls as the node's function."""
         begun = self.begin()
+        self._held.follow()
         is_stored = bool(node.work.options.get("store_results", True))
         is_wanted = self._is_wanted_here(node)
         if not is_wanted and not is_stored:
@@ -390,13 +395,15 @@ class RemoteRun:
 
         reports.post(stop)
 
-    def output(self, node: RemoteNode) -> str:
-        """What the latest attempt at a node has printed so far; empty where the server does not tell."""
+    def output(self, node: RemoteNode, attempt: int | None = None) -> str:
+        """What an attempt at a node, the latest if None, has printed so far; empty where the server does not tell."""
         begun = self._begun
         if begun is None or begun.log_id is None or not begun.client.is_ours():
             return ""
         nodes = _nodes_of(begun.client, begun.namespace, begun.log_id)
-        tasks = [one.executions[-1].id for one in nodes if one.client_node_uuid == str(node.id) and one.executions]
+        at = slice(-1, None) if attempt is None else slice(attempt - 1, attempt)
+        own = [one for one in nodes if one.client_node_uuid == str(node.id)]
+        tasks = [execution.id for one in own for execution in (one.executions or ())[at]]
         if not tasks or tasks[0] is None:
             return ""
         pieces: list[str] = []
@@ -407,6 +414,17 @@ class RemoteRun:
                 return "".join(pieces)
             pieces.append(text)
             position = after
+
+    def _client_of_log(self) -> Client | None:
+        begun = self._begun
+        return None if begun is None or begun.log_id is None else begun.client
+
+    def _tasks(self) -> list[Task]:
+        """The attempts that the server knows of."""
+        begun = self._begun
+        if begun is None or begun.log_id is None:
+            return []
+        return tasks_of(begun.client.log(begun.namespace, begun.log_id), indices_of(self._graph._nodes))
 
     # --- reports ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,126 @@
+"""Output that a server holds, fetched into a graph's own log while somebody looks at it.
+
+**Thread**: ``tiledag-output`` from `run.threads`, one for each graph with server nodes that is looked at; it ends when
+nobody looks any more, or when every attempt that has ended was fetched to its end.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from ..core.lines import STDOUT
+from ..errors import ServerError, ServerUnreachable
+from .output import Output, Sink
+from .threads import threads
+
+if TYPE_CHECKING:
+    from ..wire.client import Client
+    from ..wire.models import TaskGraphLog
+
+_log = logging.getLogger("tiledag_widget.run")
+
+LOOK_S: Final = 0.5
+PATIENCE_S: Final = 10.0
+"""How long a graph that runs, and of which nothing is new, is looked at as often; then four times less."""
+_OVER: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED", "ABANDONED", "TIMED_OUT", "OOM"})
+
+Task = tuple[int, int, str, bool]
+"""Node, attempt, id of the task, and whether it is over."""
+
+
+class HeldOutput:
+    """Fetches the output of one graph's tasks. Safe from any thread."""
+
+    def __init__(
+        self,
+        output: Output,
+        client: Callable[[], Client | None],
+        tasks: Callable[[], Sequence[Task]],
+        is_active: Callable[[], bool],
+    ) -> None:
+        self._output = output
+        self._client = client
+        self._tasks = tasks
+        self._is_active = is_active
+        self._lock = threading.Lock()
+        self._is_running = False
+        self._sinks: dict[str, tuple[Sink, int]] = {}
+        self._done: set[str] = set()
+
+    def follow(self) -> None:
+        """Begin to fetch, if somebody looks. Returns at once."""
+        if not self._output.is_watched:
+            return
+        with self._lock:
+            if self._is_running:
+                return
+            self._is_running = True
+        try:
+            threads.start(self._follow, "tiledag-output")
+        except RuntimeError:  # the system gives no thread
+            self._is_running = False
+
+    def _follow(self) -> None:
+        said = False
+        since = time.monotonic()
+        try:
+            while self._output.is_watched:
+                was_active = self._is_active()
+                try:
+                    if self._fetch():
+                        since = time.monotonic()
+                except (ServerError, ServerUnreachable) as error:
+                    _log.log(logging.DEBUG if said else logging.INFO, "output could not be fetched: %s", error)
+                    said = True
+                if not was_active:
+                    return
+                time.sleep(LOOK_S if time.monotonic() - since < PATIENCE_S else 4 * LOOK_S)
+        finally:
+            self._is_running = False
+
+    def _fetch(self) -> bool:
+        """True if something came."""
+        client = self._client()
+        if client is None or not client.is_ours():
+            return False
+        is_new = False
+        for node, attempt, task, is_over in self._tasks():
+            if task in self._done:
+                continue
+            sink, position = self._sinks.get(task) or (self._output.sink(node, attempt), 0)
+            while self._output.is_watched:
+                text, after = client.output(task, position)
+                if after <= position:
+                    break
+                sink.write(STDOUT, text)
+                position, is_new = after, True
+            if is_over:
+                sink.close()
+                self._done.add(task)
+                self._sinks.pop(task, None)
+            else:
+                self._sinks[task] = sink, position
+        return is_new
+
+
+def tasks_of(log: TaskGraphLog, index_of: Callable[[str], int | None]) -> list[Task]:
+    """The attempts that a log knows of, oldest first within each node."""
+    found: list[Task] = []
+    for node in log.nodes or ():
+        index = index_of(str(node.client_node_uuid))
+        if index is None:
+            continue
+        for attempt, execution in enumerate(node.executions or (), 1):
+            if execution.id is not None:
+                found.append((index, attempt, str(execution.id), str(execution.status) in _OVER))
+    return found
+
+
+def indices_of(nodes: Sequence[Any]) -> Callable[[str], int | None]:
+    """Index of a node by its id as text."""
+    known = {str(node.id): index for index, node in enumerate(nodes)}
+    return known.get
