@@ -68,15 +68,16 @@ class BatchNode(ServerNode[T]):
             ServerError: The server has no result of it: it ran in another process, or the record was cleared.
             BaseException: Whatever the function raised.
         """
-        if self.mode is Mode.LOCAL:
-            value: Any = Node.result(self, timeout)
-            if isinstance(value, RemoteResult) and value.task_id is None:
-                raise ServerError(
-                    f"node {self.name!r} ran in the process that started the graph, which keeps its result; "
-                    "the server has a record of it only",
-                    404,
-                )
-        return super().result(timeout)
+        try:
+            return super().result(timeout)
+        except ServerError as error:
+            if self.mode is not Mode.LOCAL or error.http_status != 404 or self._code != COMPLETED:
+                raise
+            raise ServerError(
+                f"node {self.name!r} ran in the process that started the graph, which keeps its result; "
+                "the server has a record of it only",
+                404,
+            ) from error
 
     def task_id(self) -> uuid.UUID | None:
         """Id of the task on the server; None for a node that has not finished, or that the server knows nothing of."""

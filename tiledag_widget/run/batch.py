@@ -165,7 +165,8 @@ class BatchDriver(Driver):
         self._past_tasks: dict[tuple[int, int], str] = {}
         """Executions of attempts that others followed, by node and attempt."""
         self._indices: dict[str, int] = {}
-        self._fetched = 0
+        self._errors: dict[str, BaseException] = {}
+        """What attempts raised, by their tasks."""
         self._following = False
         self._is_detached = False
         self._nudge = threading.Event()
@@ -512,20 +513,16 @@ class BatchDriver(Driver):
 
     def _word_of(self, event: RunEvent, index: int, at: float) -> Word:
         status = PARENT_FAILED if event.status == "PARENT_FAILED" else status_of_task(event.status).value
-        known = self._outcomes.get(index)
-        is_known = known is not None and known.task == event.task and known.error is not None
-        if not is_known and (event.task is not None or status in (FAILED, CANCELLED, COMPLETED)):
-            self._outcomes[index] = _outcome_in(event)
+        if event.task is not None or status in (FAILED, CANCELLED, COMPLETED):
+            outcome = self._outcomes[index] = _outcome_in(event)
+            outcome.error = self._errors.get(event.task or "")
         return Word(index, status, event.attempt or 0, at, None, True)
 
     def _fetch_errors(self, events: Sequence[RunEvent]) -> None:
         """Exceptions as objects, before anybody hears of the failure; with no lock held that a view needs."""
         for event in events:
             if event.kind == "node" and event.status == "FAILED" and event.node in self._indices and event.task:
-                index = self._indices[event.node]
-                outcome = _outcome_in(event)
-                outcome.error = self._exception(index, outcome)
-                self._outcomes[index] = outcome
+                self._exception(self._indices[event.node], _outcome_in(event))
 
     # --- what any server says -------------------------------------------------------------------------------
 
@@ -589,11 +586,18 @@ class BatchDriver(Driver):
     def _exception(self, index: int, outcome: Outcome) -> BaseException:
         """What the node raised, from the server; in the server's words where it does not have it."""
         name = self.tasks[index].name
-        if outcome.task is None or self._fetched >= MOST_ERRORS:
+        if outcome.task is None:
             return outcome.as_error(name)
+        found = self._errors.get(outcome.task)
+        if found is None:
+            few = len(self._errors) < MOST_ERRORS
+            found = self._errors[outcome.task] = self._fetched(name, outcome) if few else outcome.as_error(name)
+        return found
+
+    def _fetched(self, name: str, outcome: Outcome) -> BaseException:
         from ..wire import codec
 
-        self._fetched += 1
+        assert outcome.task is not None
         client = self.client
         assert client is not None
         try:

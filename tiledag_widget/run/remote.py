@@ -148,7 +148,8 @@ class RemoteResult:
         return self._value
 
     def _fetch(self) -> Reply:
-        assert self.task_id is not None
+        if self.task_id is None:
+            raise ServerError("the server keeps no result of this node", 404)
         try:
             return self._client.task_result(self.task_id)
         except ServerUnreachable:
