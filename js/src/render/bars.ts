@@ -299,7 +299,9 @@ export function drawSlot(
     const to = Math.max(from + 1, axis.x(Number.isNaN(ended) ? now : ended));
     if (to < 0 || from > width) continue;
     if (!worst) {
-      drawBar(brush, { index: node, status, attempt: 0, slot: 0, started, ended }, y, axis, now, false);
+      // A line of ground between two that follow each other at once.
+      const over = to - from > 6 ? ended - 1 / axis.k : ended;
+      drawBar(brush, { index: node, status, attempt: 0, slot: 0, started, ended: over }, y, axis, now, false);
       if (to - from < 30) continue;
       const style = styleOf(theme, status);
       const left = Math.max(0, from) + (status === Status.FAILED ? 16 : 5);

@@ -456,7 +456,7 @@ export class Shell {
 
   private detachedWords(): string {
     const { connection } = this.source;
-    if (!this.store.picture || connection.why === "none") return say("connection.none");
+    if (connection.why !== "saved" && (!this.store.picture || connection.why === "none")) return say("connection.none");
     return say(`connection.${connection.why}`, { time: timeOfDay((connection.heard || connection.since) / 1000) });
   }
 
