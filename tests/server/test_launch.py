@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +65,90 @@ def test_many_processes_at_once_get_one_server(folder: Path) -> None:
     assert len(said) == 1
     assert said.pop().split()[-1] == b"200"
     assert [process.returncode for process in processes] == [0] * 6
+
+
+@pytest.mark.timeout(600)
+def test_a_hundred_kernels_get_one_server_and_each_can_use_it(folder: Path) -> None:
+    """Trial G6: a cluster of notebooks that opens in the morning. One server, one port, one token file."""
+    code = (
+        "import sys; sys.stdin.read(1)\n"
+        "from tiledag_widget.server import launch; c = launch.ensure();"
+        "print(c.url, c.pid, launch.ask(c, 'GET', '/v1/user')[0])"
+    )
+    env = {**environment(), "TILEDAG_DATA_DIR": str(folder)}
+    kernels = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=ROOT
+        )
+        for _ in range(100)
+    ]
+    for kernel in kernels:  # all at once
+        assert kernel.stdin is not None
+        kernel.stdin.write(b"x")
+        kernel.stdin.flush()
+
+    said = [kernel.communicate(timeout=500)[0] for kernel in kernels]
+
+    assert [kernel.returncode for kernel in kernels] == [0] * 100
+    assert len(set(said)) == 1
+    assert said[0].split()[-1] == b"200"
+    assert (folder / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_two_users_get_two_servers_and_neither_is_let_in_by_the_other(tmp_path: Path) -> None:
+    """Each has a data folder, which nobody else can read."""
+    with running_server(tmp_path / "anna") as anna, running_server(tmp_path / "ben") as ben:
+        assert anna.port != ben.port
+        assert anna.ask("GET", "/v1/user").status == 200
+        assert anna.ask("GET", "/v1/user", token=ben.token).status == 401
+
+
+def test_a_port_that_is_taken_is_named_at_once(tmp_path: Path) -> None:
+    """Whoever asked for it wants to know which one it was, not to wait for another."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "tiledag_widget.server", "--data-dir", str(tmp_path / "data"), "--port"]
+
+        done = subprocess.run(
+            [*command, str(port)], env=environment(), capture_output=True, text=True, timeout=60, check=False
+        )
+
+    assert done.returncode == 1
+    assert f"port {port}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data" / "connection.json").exists()
+
+
+def test_a_second_start_says_where_the_first_server_is(tmp_path: Path) -> None:
+    """Two servers over one file of records would spoil it."""
+    with running_server(tmp_path / "data") as first:
+        command = [sys.executable, "-m", "tiledag_widget.server", "--data-dir", str(tmp_path / "data")]
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["url"] == first.url
+
+
+def test_stop_does_not_wait_for_a_hundred_clients_that_hold_a_connection(folder: Path) -> None:
+    """Trial G7: at most 2 s, and the port is free."""
+    found = launch.ensure(hold=False)
+    port = int(found.url.rpartition(":")[2])
+    with contextlib.ExitStack() as stack:
+        for _ in range(100):
+            one = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            one.sendall(b"GET /v1/user HTTP/1.1\r\n")  # and never the rest of it
+
+        began = time.monotonic()
+        assert launch.stop(folder)
+        took = time.monotonic() - began
+
+    launch._started[-1].wait(30)
+    assert took < 2
+    with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        again.bind(("127.0.0.1", port))
 
 
 def test_threads_of_one_process_get_one_server(folder: Path) -> None:

@@ -13,6 +13,7 @@ import ipaddress
 import json
 import logging
 import os
+import socket
 import sys
 import threading
 import time
@@ -77,7 +78,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="CLASS=GIB",
-        help="memory of a task of a resource class (default: standard=2 large=8); may be given again, also for new ones",
+        help="memory of a task of a resource class (default: standard=2 large=8); again for others",
     )
     parser.add_argument("--keep-days", type=float, help="forget runs after so many days (default: 30)")
     parser.add_argument("--keep-gib", type=float, help="forget the oldest runs beyond so many GiB (default: 5)")
@@ -164,16 +165,7 @@ def run(options: Options) -> None:
         CannotServe: it cannot start; the text says why.
         OSError: the port is taken, or the folder cannot be written.
     """
-    try:
-        from . import http
-        from .api import Api, Leases
-        from .batch import Batch
-        from .scheduler import MEMORY_LIMITS, Scheduler
-        from .services import user_name
-    except ImportError as error:
-        raise CannotServe(f"The server needs more packages ({error}): pip install 'tiledag-widget[server]'") from error
     tls = _tls_of(options)
-    sys.setswitchinterval(SWITCH_S)
     options.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as stack:
         lock = _lock_of(options.folder)
@@ -181,6 +173,19 @@ def run(options: Options) -> None:
             _announce(options, _running_one(options.folder))
             return
         stack.callback(os.close, lock)
+        # Before the imports: they take longer than anybody wants to wait to hear this.
+        _refuse_taken_port(options.host, options.port)
+        try:
+            from . import http
+            from .api import Api, Leases
+            from .batch import Batch
+            from .scheduler import MEMORY_LIMITS, Scheduler
+            from .services import user_name
+        except ImportError as error:
+            raise CannotServe(
+                f"The server needs more packages ({error}): pip install 'tiledag-widget[server]'"
+            ) from error
+        sys.setswitchinterval(SWITCH_S)
         listener = http.bound_socket(options.host, options.port)
         stack.callback(listener.close)
         store = Store(options.folder)
@@ -259,6 +264,19 @@ def _executor_of(options: Options, store: Store, scheduler: Any) -> Any:
 
     patience = PATIENCE_S if options.wait_for_workers is None else options.wait_for_workers
     return DaskExecutor(store, scheduler=options.scheduler, workers=scheduler.slots, patience=patience)
+
+
+def _refuse_taken_port(host: str, port: int) -> None:
+    """Raises OSError that names the port if somebody listens there. One that is free now may be taken later."""
+    if not port:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            tried.bind((host, port))
+        except OSError as error:
+            raise OSError(error.errno, f"port {port} of {host} cannot be used: {error.strerror}") from error
 
 
 def _version() -> str:
