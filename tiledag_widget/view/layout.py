@@ -3,10 +3,12 @@
 Own code in the layered tradition, since stability under growth is ours to guarantee and no library gives it. The
 phases, each a function from the one before; V and E are marks and edges plus the places where long edges cross a rank:
 
-1. *ranks* (`_ranks`): longest path, so that roots align left and a mark sits next to its last parent. O(V + E).
-2. *trunks* (`_net`): an edge over several ranks gets a place in each rank it crosses. Long edges of one source, or into
-   one target, share them: one trunk is drawn where a bundle would be. O(V + E).
-3. *order* (`_order`): sweeps by barycentre with transposition, a few starts, the best kept. O(rounds * (E log V)).
+1. *ranks* (`_ranks`): longest path, so that roots align left and a mark sits next to its last parent; then what has
+   more edges out than in moves towards its children, where edges become shorter in all. O(V + E), bounded moves.
+2. *trunks* (`_net`): an edge over several ranks gets a place in each rank it crosses. Where these would be many, the
+   edges of one source, or into one target, share them: one trunk is drawn where a bundle would be. O(V + E).
+3. *order* (`crossings.order_of`): sweeps by barycentre with transposition from a few starts; the best one is sifted.
+   O(rounds * (E log V)).
 4. *slots* (`_slots`): least squares along the edges with least distances, rank by rank. O(rounds * (V + E)).
 
 Components are laid out one by one and set below each other.
@@ -18,11 +20,11 @@ enters here: a status never moves a mark.
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from .crossings import Net, order_of
 from .fold import Breathe, Folding, breathe_now
 
 if TYPE_CHECKING:
@@ -38,8 +40,12 @@ COMPONENT_GAP: Final = 0.5
 """Room between components beyond the usual distance."""
 TRUNK_LIMIT: Final = 4000
 """Places of long edges in all; beyond, the longest edges go straight and have no bends."""
-WORK_LIMIT: Final = 40_000
-"""Edge visits that ordering may spend on each start: about 40 ms."""
+TIGHTEN_ROUNDS: Final = 12
+MOVED_LIMIT: Final = 120
+OWN_TRUNKS: Final = 3
+"""Long edges have their own places while they cross no more ranks than this in the mean; beyond, they share them."""
+OWN_PLACES: Final = 1600
+"""And while there are no more of these places in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +66,6 @@ class Layout:
     slot: list[float]
     bends: list[list[float]]
     ends: list[tuple[int, int]]
-
-
-@dataclass(slots=True)
-class _Net:
-    """Marks, then the places of trunks, by rank, with weighted edges between neighbouring ranks only."""
-
-    ranks: list[int]
-    layers: list[list[int]]
-    up: list[list[int]]
-    down: list[list[int]]
-    weight: dict[tuple[int, int], int]
-    up_weight: list[list[int]]
-    down_weight: list[list[int]]
-    mark_count: int
-    crossed: list[list[int]]
-    """Per edge, the places it runs through."""
 
 
 def arrange(folding: Folding, previous: Layout | None = None, breathe: Breathe = breathe_now) -> Layout:
@@ -103,7 +93,7 @@ def place(count: int, source: Sequence[int], target: Sequence[int], breathe: Bre
     floor = [0.0] * len(net.layers)
     for component in components:
         breathe()
-        layers = _order(net, component, breathe)
+        layers = order_of(net, component, breathe)
         _slots(net, layers, slots, breathe)
         _stack(net, layers, slots, floor)
         for rank, layer in enumerate(layers):
@@ -142,10 +132,7 @@ def to_message(folding: Folding, layout: Layout, group: Sequence[int] = ()) -> t
 
 
 def _ranks(count: int, source: Sequence[int], target: Sequence[int]) -> list[int]:
-    """Longest path, then roots next to their nearest child; edges that close a cycle are left out.
-
-    A root that only feeds a late rank (a table that is joined at the end) would else trail an edge past everything.
-    """
+    """Longest path, then less length of edges in all; edges that close a cycle are left out."""
     children: list[list[int]] = [[] for _ in range(count)]
     for parent, child in zip(source, target, strict=False):
         if parent != child:
@@ -155,18 +142,65 @@ def _ranks(count: int, source: Sequence[int], target: Sequence[int]) -> list[int
     for spot, mark in enumerate(order):
         place_of[mark] = spot
     ranks = [0] * count
-    has_parent = bytearray(count)
     for mark in order:
         below = ranks[mark] + 1
         for child in children[mark]:
-            if place_of[child] > place_of[mark]:
-                has_parent[child] = 1
-                if ranks[child] < below:
-                    ranks[child] = below
-    for mark in order:
-        if children[mark] and not has_parent[mark]:
-            ranks[mark] = max(0, min(ranks[child] for child in children[mark]) - 1)
+            if place_of[child] > place_of[mark] and ranks[child] < below:
+                ranks[child] = below
+    _tighten(ranks, children, order)
     return ranks
+
+
+def _tighten(ranks: list[int], children: list[list[int]], order: Sequence[int]) -> None:
+    """Move marks towards their children where that makes edges shorter in all, and with them what must move along.
+
+    A root that only feeds a late rank (a table that is joined at the end) would else trail an edge past everything.
+    What has as many edges in as out stays next to its last parent. Marks without a gain are looked at again only while
+    something moved; the bound on what moves along keeps this O(V * `MOVED_LIMIT`) a round.
+    """
+    count = len(ranks)
+    below: list[list[int]] = [[] for _ in range(count)]
+    above: list[list[int]] = [[] for _ in range(count)]
+    for parent, own in enumerate(children):
+        for child in own:
+            if ranks[child] > ranks[parent]:
+                below[parent].append(child)
+                above[child].append(parent)
+    for _ in range(TIGHTEN_ROUNDS):
+        has_moved = False
+        for mark in reversed(order):
+            if not below[mark]:
+                continue
+            group = _tied_below(mark, ranks, below)
+            if group is None:
+                continue
+            gain, slack = 0, count
+            for one in group:
+                gain -= sum([parent not in group for parent in above[one]])
+                for child in below[one]:
+                    if child not in group:
+                        gain += 1
+                        slack = min(slack, ranks[child] - ranks[one] - 1)
+            if gain > 0 and 0 < slack < count:
+                has_moved = True
+                for one in group:
+                    ranks[one] += slack
+        if not has_moved:
+            return
+
+
+def _tied_below(mark: int, ranks: Sequence[int], below: list[list[int]]) -> set[int] | None:
+    """A mark and what has to move with it, by edges to the next rank; None if that is too much."""
+    group, ahead = {mark}, [mark]
+    while ahead:
+        one = ahead.pop()
+        for child in below[one]:
+            if ranks[child] == ranks[one] + 1 and child not in group:
+                if len(group) == MOVED_LIMIT:
+                    return None
+                group.add(child)
+                ahead.append(child)
+    return group
 
 
 def _forward_order(children: list[list[int]]) -> list[int]:
@@ -200,7 +234,7 @@ def _forward_order(children: list[list[int]]) -> list[int]:
 # --- 2. trunks ----------------------------------------------------------------------------------------------
 
 
-def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequence[int]) -> _Net:
+def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequence[int]) -> Net:
     """The edges cut into pieces between neighbouring ranks; long ones share their places."""
     long_out, long_in = [0] * count, [0] * count
     spans = [ranks[child] - ranks[parent] for parent, child in zip(source, target, strict=False)]
@@ -208,7 +242,7 @@ def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequen
         if span > 1:
             long_out[parent] += 1
             long_in[child] += 1
-    net = _Net(
+    net = Net(
         list(ranks),
         [[] for _ in range(max(ranks, default=-1) + 1)],
         [[] for _ in range(count)],
@@ -222,6 +256,8 @@ def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequen
     for mark, rank in enumerate(ranks):
         net.layers[rank].append(mark)
     trunks: dict[tuple[bool, int, int], int] = {}
+    crossed = [span - 1 for span in spans if span > 1]
+    is_own = sum(crossed) <= min(OWN_TRUNKS * len(crossed), OWN_PLACES)
     for edge in sorted(range(len(spans)), key=lambda edge: (spans[edge], edge)):
         if spans[edge] < 1:
             continue
@@ -231,7 +267,7 @@ def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequen
             continue
         before = parent
         for rank in range(ranks[parent] + 1, ranks[child]):
-            key = (is_from_source, parent if is_from_source else child, rank)
+            key = (is_from_source, edge if is_own else parent if is_from_source else child, rank)
             if key not in trunks:
                 trunks[key] = _add_place(net, rank)
             _add_piece(net, before, trunks[key])
@@ -244,7 +280,7 @@ def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequen
     return net
 
 
-def _add_place(net: _Net, rank: int) -> int:
+def _add_place(net: Net, rank: int) -> int:
     vertex = len(net.ranks)
     net.ranks.append(rank)
     net.layers[rank].append(vertex)
@@ -253,7 +289,7 @@ def _add_place(net: _Net, rank: int) -> int:
     return vertex
 
 
-def _add_piece(net: _Net, upper: int, lower: int) -> None:
+def _add_piece(net: Net, upper: int, lower: int) -> None:
     if (upper, lower) not in net.weight:
         net.weight[upper, lower] = 0
         net.down[upper].append(lower)
@@ -261,7 +297,7 @@ def _add_piece(net: _Net, upper: int, lower: int) -> None:
     net.weight[upper, lower] += 1
 
 
-def _components(net: _Net) -> list[list[list[int]]]:
+def _components(net: Net) -> list[list[list[int]]]:
     """The layers of each component, single marks last, else in the order of their lowest marks."""
     owner = [-1] * len(net.ranks)
     sizes: list[int] = []
@@ -285,200 +321,10 @@ def _components(net: _Net) -> list[list[list[int]]]:
     return [parts[number] for number in sorted(range(len(sizes)), key=lambda number: (sizes[number] == 1, number))]
 
 
-# --- 3. order -----------------------------------------------------------------------------------------------
-
-
-def _order(net: _Net, component: list[list[int]], breathe: Breathe) -> list[list[int]]:
-    """The layers of a component in an order with few crossings."""
-    size = sum(map(len, component))
-    pieces = sum(len(net.down[vertex]) for layer in component for vertex in layer)
-    if pieces < 2 or max(map(len, component)) < 2:
-        return component
-    position = [0] * len(net.ranks)
-    best: list[list[int]] = component
-    fewest = -1
-    rounds = max(2, min(24, WORK_LIMIT // (size + 2 * pieces + 1)))
-    starts = (_depth_first(net, component), _depth_first(net, component, is_from_below=True))
-    for start in starts:
-        layers = start
-        _number(layers, position)
-        idle = 0
-        for number in range(rounds):
-            breathe()
-            layers = _sweep(net, layers, position, number)
-            if number % 2 or size < 150:
-                _transpose(net, layers, position, breathe)
-            breathe()
-            crossings = _count_crossings(net, layers, position)
-            idle += 1
-            if fewest < 0 or crossings < fewest:
-                fewest, best, idle = crossings, [list(layer) for layer in layers], 0
-            if not fewest:
-                return best
-            if idle > 3:
-                break
-    _number(best, position)
-    for _ in range(4):
-        if not _transpose(net, best, position, breathe):
-            break
-    return best
-
-
-def _number(layers: Iterable[list[int]], position: list[int]) -> None:
-    for layer in layers:
-        for spot, vertex in enumerate(layer):
-            position[vertex] = spot
-
-
-def _depth_first(net: _Net, component: list[list[int]], is_from_below: bool = False) -> list[list[int]]:
-    """A first order: vertices as a depth-first walk meets them, neighbours of lower index first."""
-    ahead_of = net.up if is_from_below else net.down
-    layers: list[list[int]] = [[] for _ in component]
-    seen: set[int] = set()
-    for layer in reversed(component) if is_from_below else component:
-        for root in layer:
-            if root in seen:
-                continue
-            seen.add(root)
-            path = [root]
-            while path:
-                vertex = path.pop()
-                layers[net.ranks[vertex]].append(vertex)
-                for other in reversed(ahead_of[vertex]):
-                    if other not in seen:
-                        seen.add(other)
-                        path.append(other)
-    return layers
-
-
-def _sweep(net: _Net, layers: list[list[int]], position: list[int], number: int) -> list[list[int]]:
-    """One pass over the ranks, down in even rounds and up in odd ones: each rank sorted by its neighbours' mean."""
-    is_down = number % 2 == 0
-    turns_ties = number % 4 >= 2
-    neighbours, weights = (net.up, net.up_weight) if is_down else (net.down, net.down_weight)
-    swept = list(layers)
-    ranks = range(1, len(layers)) if is_down else range(len(layers) - 2, -1, -1)
-    for rank in ranks:
-        layer = swept[rank]
-        if len(layer) < 2:
-            continue
-        keys: dict[int, float] = {}
-        for vertex in layer:
-            near = neighbours[vertex]
-            if len(near) == 1:
-                keys[vertex] = position[near[0]]
-            elif near:
-                heavy = weights[vertex]
-                keys[vertex] = sum([position[other] * one for other, one in zip(near, heavy, strict=False)]) / sum(
-                    heavy
-                )
-        layer = _sorted_around(layer, keys, turns_ties)
-        for spot, vertex in enumerate(layer):
-            position[vertex] = spot
-        swept[rank] = layer
-    return swept
-
-
-def _sorted_around(layer: list[int], keys: dict[int, float], turns_ties: bool) -> list[int]:
-    """Sorted by key; a vertex without one keeps its place."""
-    moving = [vertex for vertex in layer if vertex in keys]
-    if turns_ties:
-        moving.reverse()
-    moving.sort(key=keys.__getitem__)
-    if len(moving) == len(layer):
-        return moving
-    rest = iter(moving)
-    return [next(rest) if vertex in keys else vertex for vertex in layer]
-
-
-def _count_crossings(net: _Net, layers: list[list[int]], position: list[int]) -> int:
-    """Crossings of pieces, each counted by the edges on it.
-
-    ``ends`` holds the ends met so far, sorted, once for each edge: inserting into a short list is faster than a tree.
-    """
-    total = 0
-    down, down_weight = net.down, net.down_weight
-    for layer in layers[:-1]:
-        ends: list[int] = []
-        for upper in layer:
-            below = down[upper]
-            if not below:
-                continue
-            pieces = [(position[lower], heavy) for lower, heavy in zip(below, down_weight[upper], strict=False)]
-            pieces.sort()
-            count = len(ends)
-            cuts = [bisect_right(ends, spot) for spot, _ in pieces]
-            for (_, heavy), cut in zip(pieces, cuts, strict=False):
-                total += heavy * (count - cut)
-            for (spot, heavy), cut in zip(reversed(pieces), reversed(cuts), strict=False):
-                if heavy == 1:
-                    ends.insert(cut, spot)
-                else:
-                    ends[cut:cut] = [spot] * heavy
-    return total
-
-
-def _transpose(net: _Net, layers: list[list[int]], position: list[int], breathe: Breathe) -> bool:
-    """Swap neighbours in a rank where that takes crossings away, in one pass down; True if any was."""
-    swapped = False
-    for rank, layer in enumerate(layers):
-        if len(layer) < 2:
-            continue
-        if not rank % 4:
-            breathe()
-        above = [_ends(near, heavy, position) for near, heavy in ((net.up[v], net.up_weight[v]) for v in layer)]
-        below = [_ends(near, heavy, position) for near, heavy in ((net.down[v], net.down_weight[v]) for v in layer)]
-        spots: Iterable[int] = range(len(layer) - 1)
-        for _ in range(4):
-            moved: set[int] = set()
-            for spot in spots:
-                if _gain(above[spot], above[spot + 1]) + _gain(below[spot], below[spot + 1]) > 0:
-                    layer[spot], layer[spot + 1] = layer[spot + 1], layer[spot]
-                    above[spot], above[spot + 1] = above[spot + 1], above[spot]
-                    below[spot], below[spot + 1] = below[spot + 1], below[spot]
-                    moved.update((spot - 1, spot + 1))
-            if not moved:
-                break
-            swapped = True
-            spots = sorted(spot for spot in moved if 0 <= spot < len(layer) - 1)
-        for spot, vertex in enumerate(layer):
-            position[vertex] = spot
-    return swapped
-
-
-_Ends = list[tuple[int, int]]
-
-
-def _ends(near: list[int], weights: list[int], position: list[int]) -> _Ends:
-    if len(near) == 1:
-        return [(position[near[0]], weights[0])]
-    return sorted([(position[other], heavy) for other, heavy in zip(near, weights, strict=False)])
-
-
-def _gain(first: _Ends, second: _Ends) -> int:
-    """Crossings saved by swapping two neighbours with these sorted ends in the next rank."""
-    if not first or not second:
-        return 0
-    if len(first) == 1 and len(second) == 1:
-        spot, heavy = first[0]
-        other, weight = second[0]
-        return heavy * weight if spot > other else -heavy * weight if spot < other else 0
-    if first[-1][0] <= second[0][0]:
-        return -1 if first[0][0] < second[-1][0] else 0
-    gain = 0
-    for spot, heavy in first:
-        for other, weight in second:
-            if spot > other:
-                gain += heavy * weight
-            elif spot < other:
-                gain -= heavy * weight
-    return gain
-
-
 # --- 4. slots -----------------------------------------------------------------------------------------------
 
 
-def _slots(net: _Net, layers: list[list[int]], slots: list[float], breathe: Breathe) -> None:
+def _slots(net: Net, layers: list[list[int]], slots: list[float], breathe: Breathe) -> None:
     """Positions across for one component: near the neighbours' mean, pulled straight along trunks.
 
     Each rank in turn takes the positions nearest to what its neighbours ask for that keep the least distances (an
@@ -503,7 +349,7 @@ def _slots(net: _Net, layers: list[list[int]], slots: list[float], breathe: Brea
                 _settle_rank(net, layers[rank], gaps[rank], slots, looks_up, looks_down)
 
 
-def _gaps(net: _Net, layer: list[int]) -> list[float]:
+def _gaps(net: Net, layer: list[int]) -> list[float]:
     marks = net.mark_count
     gaps = []
     for first, second in itertools.pairwise(layer):
@@ -513,7 +359,7 @@ def _gaps(net: _Net, layer: list[int]) -> list[float]:
 
 
 def _settle_rank(
-    net: _Net, layer: list[int], gaps: list[float], slots: list[float], looks_up: bool, looks_down: bool
+    net: Net, layer: list[int], gaps: list[float], slots: list[float], looks_up: bool, looks_down: bool
 ) -> None:
     """Least squares with least distances: blocks of vertices that touch move as one to their weighted mean."""
     marks = net.mark_count
@@ -556,7 +402,7 @@ def _settle_rank(
             spot += 1
 
 
-def _stack(net: _Net, layers: list[list[int]], slots: list[float], floor: list[float]) -> None:
+def _stack(net: Net, layers: list[list[int]], slots: list[float], floor: list[float]) -> None:
     """Set a component below those before it; ``floor`` is the first free slot of each rank."""
     used = [rank for rank, layer in enumerate(layers) if layer]
     top = min(slots[layers[rank][0]] for rank in used)
@@ -571,7 +417,7 @@ def _stack(net: _Net, layers: list[list[int]], slots: list[float], floor: list[f
         floor[rank] = end + CARD_GAP + (0.0 if is_single else COMPONENT_GAP)
 
 
-def _snap(net: _Net, columns: list[list[int]], slots: list[float]) -> None:
+def _snap(net: Net, columns: list[list[int]], slots: list[float]) -> None:
     """Slots as multiples of the grid with all distances kept, the topmost at 0."""
     top = min((slots[layer[0]] for layer in columns if layer), default=0.0)
     for layer in columns:
