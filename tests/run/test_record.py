@@ -168,9 +168,7 @@ def test_a_server_that_says_come_back_later_gets_the_whole_record_later(
 ) -> None:
     """And the trouble is said once, not once for each graph."""
     is_busy = [True]
-    server.rules.append(
-        lambda one: as_json({"message": "later"}, 503) if is_busy[0] and one.method == "PUT" else None
-    )
+    server.rules.append(lambda one: as_json({"message": "later"}, 503) if is_busy[0] and one.method == "PUT" else None)
     caplog.set_level(logging.WARNING)
     for _ in range(3):
         with DAG(mode=Mode.LOCAL, record=True) as dag:

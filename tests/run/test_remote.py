@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Iterator
@@ -145,6 +146,32 @@ def test_without_a_log_the_graph_runs_on(server: LoopbackServer) -> None:
     assert node.result() == 1
     assert dag.server_graph_uuid is None
     assert "task_graph_uuid" not in posted(server)[0]
+
+
+def test_a_log_that_is_to_come_later_holds_the_nodes_up_for_seconds_only(server: LoopbackServer) -> None:
+    """A service that says "come back in a minute" to the log, and takes functions, must not stop the graph."""
+    server.rules.append(lambda one: Answer(503, headers={"Retry-After": "60"}) if one.path.endswith("/log") else None)
+    dag = DAG()
+    node = dag.submit(lambda: 1)
+
+    with pytest.warns(UserWarning, match="without a log on the server"):
+        dag.initial_setup()
+    dag.compute()
+
+    assert node.result(20) == 1
+
+
+def test_the_first_server_node_of_a_process_logs_which_server_it_uses(
+    server: LoopbackServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever wonders where a function ran finds it there; and only once."""
+    caplog.set_level(logging.INFO, logger="tiledag_widget.wire")
+    for _ in range(2):
+        with DAG() as dag:
+            dag.submit(lambda: 1)
+
+    said = [record.getMessage() for record in caplog.records if "server nodes run on" in record.getMessage()]
+    assert said == [f"server nodes run on the task-graph server at {server.url} (the environment)"]
 
 
 def test_a_function_that_raises_there_fails_its_node_with_type_and_traceback(server: LoopbackServer) -> None:
