@@ -109,14 +109,14 @@ def dask(parents: list[list[int]]) -> float:
     from distributed import Client, LocalCluster, wait
 
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
-    with LocalCluster(**options) as cluster, Client(cluster) as client:
+    with LocalCluster(**options) as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
 
         def once(graph: list[list[int]]) -> float:
             begun = time.perf_counter()
             futures: list[Any] = []
             for above in graph:
                 futures.append(client.submit(nothing, *(futures[parent] for parent in above), pure=False))
-            wait(futures)
+            wait(futures)  # type: ignore[no-untyped-call]
             return time.perf_counter() - begun
 
         once(parents_of(200, 50))

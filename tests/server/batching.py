@@ -55,11 +55,11 @@ class BatchBody:
         )
         arguments = [{"value": _value(one)} for one in args]
         arguments += [{"name": key, "value": _value(one)} for key, one in (kwargs or {}).items()]
-        work = {
+        work: dict[str, Any] = {
             **code,
             "arguments": arguments,
             "result_format": result_format,
-            "environment": {"language": "python", "language_version": VERSION, **(environment or {})},
+            "environment": dict({"language": "python", "language_version": VERSION}, **(environment or {})),
         }
         parents = [one.id for one in (*args, *(kwargs or {}).values(), *after) if isinstance(one, BatchNode)]
         return self.add({"udf_node": work}, name, [*parents, *([over.id] if over else [])], over, **options)

@@ -308,7 +308,7 @@ def test_stop_ends_a_node_that_waits_for_its_next_attempt(server: Server, tmp_pa
 @pytest.mark.parametrize("level", ["graph", "node", "timeout"])
 def test_what_takes_too_long_is_ended(server: Server, level: str) -> None:
     """The deadline of the graph, that of a node and the timeout of one call: each ends the node, which fails."""
-    options = {"deadline": 1} if level == "node" else {}
+    options: dict[str, Any] = {"deadline": 1} if level == "node" else {}
     environment = {"timeout": 0.7} if level == "timeout" else {}
     body = BatchBody(options={"deadline": 1} if level == "graph" else {})
     slow = body.udf(lambda: time.sleep(60), name="slow", environment=environment, **options)

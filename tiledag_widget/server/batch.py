@@ -65,13 +65,14 @@ class Batch:
         user: str,
         memory_limits: Mapping[str, int],
         clock: Callable[[], float] | None = None,
+        new_id: Callable[[], str] | None = None,
     ) -> None:
         self._store = store
         self._executor = executor
         self._user = user
         self._memory_limits = memory_limits
         self._clock = clock or _steady_clock()
-        self._around = _Around(store)
+        self._around = _Around(store, new_id or _random_id)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._runs: dict[str, Run] = {}
         self._turns: deque[str] = deque()
@@ -237,17 +238,21 @@ class Batch:
             messages = [self._next_message()]
             while not self._inbox.empty() and len(messages) < MESSAGES_AT_ONCE:
                 messages.append(self._inbox.get())
-            for message in messages:
-                if message is None:
-                    return
-                try:
-                    message()
-                except Exception:
-                    _log.exception("a message to the batch scheduler failed")
-            self._tick()
-            self._collect()
-            self._write()
-            self._hand_out()
+            if None in messages:
+                return
+            self.turn([message for message in messages if message is not None])
+
+    def turn(self, messages: Sequence[Callable[[], None]]) -> None:
+        """One turn of the thread: takes in messages, does what it is time for, writes, hands out work."""
+        for message in messages:
+            try:
+                message()
+            except Exception:
+                _log.exception("a message to the batch scheduler failed")
+        self._tick()
+        self._collect()
+        self._write()
+        self._hand_out()
 
     def _next_message(self) -> Callable[[], None] | None:
         moments = [timer for run in self._runs.values() if (timer := run.next_timer()) is not None]
@@ -547,8 +552,9 @@ _REPLY_TEXTS = ("message", "mime", "error_type", "traceback")
 class _Around:
     """What runs ask of this server; used by its batch thread alone."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, new_id: Callable[[], str]) -> None:
         self._store = store
+        self.new_id = new_id
 
     def folder_of(self, task: str) -> Path:
         return self._store.folder_of(task)
@@ -582,5 +588,6 @@ class _Around:
             raise CannotPrepare("What was opened is no list.")
         return found
 
-    def new_id(self) -> str:
-        return str(uuid.UUID(bytes=os.urandom(16), version=4))
+
+def _random_id() -> str:
+    return str(uuid.UUID(bytes=os.urandom(16), version=4))
