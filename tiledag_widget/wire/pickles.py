@@ -294,8 +294,19 @@ def dumps_wire(obj: object) -> bytes:
 
 
 def loads_wire(data: Buffer) -> Any:
-    """The object in a pickle of the contract, from our writer or from TileDB's client. Runs code that it names."""
-    return _WireUnpickler(io.BytesIO(data)).load()
+    """The object in a pickle of the contract, from our writer or from TileDB's client. Runs code that it names.
+
+    Raises:
+        NotPicklable: that code wanted to end this process.
+    """
+    try:
+        return _WireUnpickler(io.BytesIO(data)).load()
+    except Exception:
+        raise
+    except BaseException as error:  # SystemExit in a value's __reduce__ must not end who only reads a result
+        if _may_be_a_real_interrupt(error):
+            raise
+        raise NotPicklable(f"The value could not be unpickled: {_short(error)}.", "value") from error
 
 
 def dumps_for_server(node_name: str, where: str, obj: object) -> bytes:
