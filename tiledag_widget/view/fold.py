@@ -268,8 +268,11 @@ def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, 
         if len(members) >= (STAGE_FROM if key % kinds in stages else FOLD_FROM):
             large.add(key)
     signatures = _signatures(structure, ranks, kinds, buckets, large, breathe) if len(buckets) > 1 else {}
-    for done, (key, members) in enumerate(buckets.items()):
-        if not done % CHUNK:
+    work = 0
+    for key, members in buckets.items():
+        work += 1 + len(members)
+        if work > CHUNK:
+            work = 0
             breathe()
         if key not in large:
             for node in members:
@@ -431,6 +434,7 @@ def _limit_layers(
         if not group % CHUNK:
             breathe()
         layers.setdefault(rank, []).append(group)
+    breathe()
     limit = _layer_limit([len(layer) for layer in layers.values()])
     breathe()
     if all(len(layer) <= limit for layer in layers.values()):
@@ -661,9 +665,13 @@ def _joins(
                 seen.add((rank, group, mark))
             elif takes_any[mark]:
                 seen.add((rank, ANY_GROUP, mark))
+    breathe()
     found: dict[tuple[int, int], list[int]] = {}
-    for rank, group, mark in sorted(seen):
+    for done, (rank, group, mark) in enumerate(sorted(seen)):
+        if not done % CHUNK:
+            breathe()
         found.setdefault((rank, group), []).append(mark)
+    breathe()
     return {key: tuple(marks) for key, marks in found.items()}
 
 
