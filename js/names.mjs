@@ -129,7 +129,7 @@ function strings(file, found) {
   ts.forEachChild(file, visit);
 }
 
-/** Names of objects that go where a name counts: into a record, into `unknown`, or out of `unknown`. */
+/** Names that count: of records, of objects that go into a record or into `unknown`, or come out of `unknown`. */
 function escaping(file, checker, found) {
   const seen = new Set();
   const take = (type, depth = 0) => {
@@ -161,6 +161,11 @@ function escaping(file, checker, found) {
       if (isOpen(from)) take(checker.getTypeAtLocation(node));
       else if (isOpen(checker.getTypeAtLocation(node))) take(from);
     }
+    // `element.dataset.tiny`, `record.name`: any name may be looked up there.
+    if (ts.isPropertyAccessExpression(node) && isOpen(checker.getTypeAtLocation(node.expression)))
+      found.add(node.name.text);
+    if (ts.isObjectBindingPattern(node) && isOpen(checker.getTypeAtLocation(node)))
+      for (const { propertyName, name } of node.elements) found.add((propertyName ?? name).text);
     if (ts.isObjectLiteralExpression(node) && isOpen(checker.getContextualType(node))) {
       take(checker.getTypeAtLocation(node));
       for (const each of node.properties) {
