@@ -289,12 +289,18 @@ class Store:
 
     def write_later(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
         """Runs `work` in the writer's transaction; the future is done when that is on disk."""
+        self._refuse_fork()
         future: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise StoreError("The server is ending.")
             self._requests.put((work, future))
         return future
+
+    def _refuse_fork(self) -> None:
+        """Two processes on one connection corrupt the file, and the writer thread is not here."""
+        if os.getpid() != self._pid:
+            raise StoreError("These records belong to the process that opened them; this one was forked from it.")
 
     def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Like `write_later`, and waits for it.
@@ -359,6 +365,7 @@ class Store:
 
     @contextmanager
     def _reader(self) -> Iterator[sqlite3.Connection]:
+        self._refuse_fork()
         with self._lock:
             if self._closed:
                 raise StoreError("The server is ending.")
