@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import dag as dag
     from .account import login
+    from .browse import browse_logs
     from .core.states import Mode, Status
     from .dag import DAG, MIN_BATCH_RESOURCES, Node, running
     from .errors import (
@@ -55,6 +56,7 @@ _HOMES = {
     "TiledagError": "errors",
     "WorkerDied": "errors",
     "login": "account",
+    "browse_logs": "browse",
     "list_logs": "logs",
     "server_logs": "logs",
     "progress": "run.progress",
@@ -78,6 +80,7 @@ __all__ = [
     "StoppedError",
     "TiledagError",
     "WorkerDied",
+    "browse_logs",
     "dag",
     "list_logs",
     "login",

@@ -41,7 +41,7 @@ def list_logs(
     """
     from .wire import client
 
-    _flush_records()
+    flush_records()
     return client.current().logs(namespace, created_by, search, start_time, end_time, page, per_page)
 
 
@@ -59,7 +59,7 @@ def server_logs(dag_or_id: Any, namespace: str | None = None) -> TaskGraphLog | 
     """
     of_graph = hasattr(dag_or_id, "server_graph_uuid")
     if of_graph:
-        _flush_records()
+        flush_records()
     identity = dag_or_id.server_graph_uuid if of_graph else getattr(dag_or_id, "uuid", dag_or_id)
     if identity is None:
         return None
@@ -75,7 +75,7 @@ def server_logs(dag_or_id: Any, namespace: str | None = None) -> TaskGraphLog | 
     return server.log(whose, identity)
 
 
-def _flush_records() -> None:
+def flush_records() -> None:
     """Have graphs of this process that have ended put on record first: somebody looks for them."""
     record = sys.modules.get(f"{__package__}.run.record")
     if record is not None:

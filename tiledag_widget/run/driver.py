@@ -675,6 +675,11 @@ def running_drivers() -> list[Driver]:
     return [driver for driver in list(_running.values()) if not driver.machine.is_ended]
 
 
+def known_observers() -> list[Observer]:
+    """Whom the graphs of this process report to, as far as somebody holds them."""
+    return [driver._observer for driver in list(_all)]
+
+
 class _InterruptGate:
     """Holds interrupts back on the main thread but where ``inside`` is set, and hands them on at the end.
 

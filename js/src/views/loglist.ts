@@ -68,6 +68,8 @@ export class LogList {
   private isRegex = false;
   private findTimer: ReturnType<typeof setTimeout> | undefined;
   private findRound = 0;
+  /** Presses that come before the answer to the one before them. */
+  private steps: Promise<void> = Promise.resolve();
   private foundAt = 0;
   private said = 0;
   private scrolledTo = -1;
@@ -521,7 +523,9 @@ export class LogList {
   }
 
   private step(by: number): void {
-    void this.find(by, this.found && this.found.row >= 0 ? this.found.row : Math.floor(this.top));
+    this.steps = this.steps.then(() =>
+      this.find(by, this.found && this.found.row >= 0 ? this.found.row : Math.floor(this.top)),
+    );
   }
 
   private async find(step: number, start: number, isQuiet = false): Promise<void> {

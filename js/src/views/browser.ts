@@ -1,0 +1,254 @@
+// Runs on record: a list with search, filters and pages. A run that is opened takes the list's place, with a way back.
+import { duration, plain, say, timeOfDay, utc } from "../model/words.ts";
+import { readTheme, STATUS_NAMES, watchTheme } from "../render/theme.ts";
+import { type Button, button, element, fill, glyph, on, rove, set, setText } from "./dom.ts";
+
+interface Row {
+  readonly uuid: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly created_by: string;
+  readonly status: number;
+  readonly word: string;
+  readonly started: number | null;
+  readonly ended: number | null;
+  readonly counts: Readonly<Record<string, number>>;
+  readonly is_here: boolean;
+}
+
+interface Found {
+  readonly rows: readonly Row[];
+  readonly page: number;
+  readonly per_page: number;
+  readonly total: number;
+}
+
+/** What the list needs of whoever holds the model. */
+export interface RunsHost {
+  /** Rejects with words for people. */
+  ask(kind: "runs_list" | "runs_open" | "runs_close", about: Record<string, unknown>): Promise<{ found?: unknown }>;
+  /** Show the opened run in this element until `signal` fires. */
+  show(el: HTMLElement, signal: AbortSignal): void;
+}
+
+const STATUSES = ["", "running", "succeeded", "failed", "cancelled"] as const;
+const HOURS = [0, 1, 24, 168, 720] as const;
+const TYPING_MS = 250;
+const LOOK_MS = 5000;
+
+export class Browser {
+  readonly root = element("div.tiledag.td-runs", {
+    "data-lm-suppress-shortcuts": "true",
+    role: "region",
+    tabindex: -1,
+    "aria-label": say("runs.title"),
+  });
+  private readonly host: RunsHost;
+  private readonly signal: AbortSignal;
+  private readonly outer: HTMLElement;
+  private readonly search = element("input.td-input.td-search", {
+    type: "search",
+    spellcheck: "false",
+    placeholder: say("runs.search"),
+    "aria-label": say("runs.search"),
+  });
+  private readonly user = element("input.td-input.td-user", {
+    type: "search",
+    spellcheck: "false",
+    placeholder: say("runs.user"),
+    "aria-label": say("runs.user_title"),
+  });
+  private readonly body = element("tbody");
+  private readonly said = element("span.td-quiet", { role: "status" });
+  private readonly newer: Button;
+  private readonly older: Button;
+  private readonly statusButton: Button;
+  private readonly hoursButton: Button;
+  private status = 0;
+  private hours = 0;
+  private page = 1;
+  private round = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private opened: AbortController | null = null;
+
+  constructor(outer: HTMLElement, host: RunsHost, signal: AbortSignal) {
+    this.outer = outer;
+    this.host = host;
+    this.signal = signal;
+    const turned = (turn: () => void): (() => void) => {
+      return () => {
+        turn();
+        this.page = 1;
+        this.look(0);
+      };
+    };
+    this.statusButton = button(
+      "",
+      turned(() => (this.status = (this.status + 1) % STATUSES.length)),
+      signal,
+      { title: say("runs.status_title") },
+    );
+    this.hoursButton = button(
+      "",
+      turned(() => (this.hours = (this.hours + 1) % HOURS.length)),
+      signal,
+      { title: say("runs.hours_title") },
+    );
+    const turnPage = (by: number) => (): void => {
+      this.page += by;
+      this.look(0);
+    };
+    this.newer = button(say("runs.previous"), turnPage(-1), signal, {
+      icon: "right",
+      isIconOnly: true,
+      className: "is-newer",
+    });
+    this.older = button(say("runs.next"), turnPage(1), signal, { icon: "right", isIconOnly: true });
+    const refresh = button(say("runs.refresh"), () => this.look(0), signal, { icon: "retry", isIconOnly: true });
+    const heads = (["status", "name", "user", "started", "took", "nodes"] as const).map((name) =>
+      element("th", { scope: "col" }, say(`runs.head_${name}`)),
+    );
+    const tools = element(
+      "div.td-tools",
+      { role: "toolbar", "aria-label": say("runs.title") },
+      this.search,
+      this.statusButton.root,
+      this.hoursButton.root,
+      this.user,
+      element("span.td-space"),
+      refresh.root,
+    );
+    const table = element(
+      "div.td-runslist",
+      {},
+      element("table", {}, element("thead", {}, element("tr", {}, ...heads)), this.body),
+    );
+    const foot = element("div.td-actions", {}, this.said, element("span.td-space"), this.newer.root, this.older.root);
+    fill(this.root, element("div.td-summary", {}, element("span.td-name", {}, say("runs.title"))), tools, table, foot);
+    outer.append(this.root);
+    readTheme(this.root);
+    watchTheme(this.root, () => readTheme(this.root), signal);
+    for (const name of ["keydown", "keyup", "keypress"])
+      on(this.root, name, signal, (event) => event.stopPropagation());
+    for (const field of [this.search, this.user])
+      on(field, "input", signal, () => {
+        this.page = 1;
+        this.look(TYPING_MS);
+      });
+    rove([tools], signal);
+    rove([this.body], signal);
+    rove([foot], signal);
+    signal.addEventListener("abort", () => this.end(), { once: true });
+    this.look(0);
+  }
+
+  private end(): void {
+    clearTimeout(this.timer);
+    this.opened?.abort();
+    this.root.remove();
+  }
+
+  private look(wait: number): void {
+    const status = STATUSES[this.status] ?? "";
+    const hours = HOURS[this.hours] ?? 0;
+    this.statusButton.setLabel(say(`runs.status_${status}` as "runs.status_"));
+    this.hoursButton.setLabel(say(`runs.hours_${hours}` as "runs.hours_0"));
+    clearTimeout(this.timer);
+    this.timer = setTimeout(async () => {
+      const round = ++this.round;
+      const about = { search: this.search.value, created_by: this.user.value, status, hours, page: this.page };
+      if (!this.body.firstChild) setText(this.said, say("runs.loading"));
+      try {
+        const { found } = await this.host.ask("runs_list", about);
+        if (round === this.round) this.show(found as Found);
+      } catch (error) {
+        if (round === this.round) setText(this.said, error instanceof Error ? error.message : "");
+      }
+    }, wait);
+  }
+
+  private show(found: Found): void {
+    const { rows, page, per_page, total } = found;
+    const first = (page - 1) * per_page + 1;
+    const isAll = !this.search.value && !this.user.value && !this.status && !this.hours;
+    setText(
+      this.said,
+      total > 0
+        ? say("runs.page", { first, last: first + rows.length - 1, n: total })
+        : say(isAll ? "runs.empty" : "runs.none"),
+    );
+    this.newer.setBlocked(page > 1 ? "" : " ");
+    this.older.setBlocked(page * per_page < total ? "" : " ");
+    fill(this.body, ...rows.map((row) => this.rowOf(row)));
+    // A run that goes on is looked at again.
+    if (rows.some((row) => row.ended === null && row.status < 3) && this.root.checkVisibility()) this.look(LOOK_MS);
+  }
+
+  private rowOf(row: Row): HTMLElement {
+    const name = plain(row.name);
+    const open = button(name, () => void this.open(row), this.signal, {
+      title: say("runs.open", { name }),
+      className: "td-runname",
+    });
+    const nodes = Object.values(row.counts).reduce((sum, each) => sum + each, 0);
+    const made = element(
+      "tr",
+      {},
+      element(
+        "td",
+        {},
+        element(`span.td-runstatus.is-${STATUS_NAMES[row.status] ?? ""}` as "span", {}, glyph(row.status), row.word),
+      ),
+      element("td", {}, open.root, row.is_here ? element("span.td-quiet", {}, say("runs.here")) : null),
+      element("td", {}, plain(row.created_by)),
+      element(
+        "td",
+        {},
+        row.started === null ? "" : element("time", { title: utc(row.started) }, timeOfDay(row.started)),
+      ),
+      element("td", {}, row.started === null || row.ended === null ? "" : duration(row.ended - row.started)),
+      element("td", {}, nodes > 0 ? String(nodes) : ""),
+    );
+    on(made, "click", this.signal, (event) => {
+      if (event.target instanceof Element && !event.target.closest("button")) void this.open(row);
+    });
+    return made;
+  }
+
+  private async open(row: Row): Promise<void> {
+    setText(this.said, say("runs.opening", { name: plain(row.name) }));
+    try {
+      await this.host.ask("runs_open", { uuid: row.uuid, namespace: row.namespace });
+    } catch (error) {
+      setText(this.said, error instanceof Error ? error.message : "");
+      return;
+    }
+    if (this.signal.aborted) return;
+    this.opened?.abort();
+    const life = new AbortController();
+    this.opened = life;
+    const signal = AbortSignal.any([life.signal, this.signal]);
+    const back = button(say("runs.back"), () => this.back(), signal, { icon: "right", className: "is-newer" });
+    const bar = element("div.tiledag.td-runsback", {}, back.root);
+    const place = element("div");
+    this.outer.append(bar, place);
+    readTheme(bar);
+    this.root.hidden = true;
+    this.host.show(place, signal);
+    back.root.focus();
+    signal.addEventListener("abort", () => {
+      bar.remove();
+      place.remove();
+    });
+  }
+
+  private back(): void {
+    this.opened?.abort();
+    this.opened = null;
+    void this.host.ask("runs_close", {}).catch(() => undefined);
+    this.root.hidden = false;
+    this.look(0);
+    set(this.root, { "data-back": true });
+    this.search.focus();
+  }
+}
