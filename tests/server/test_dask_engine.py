@@ -40,7 +40,7 @@ class Cluster:
 
     def start_scheduler(self, port: int) -> None:
         self.address = f"tcp://127.0.0.1:{port}"
-        options = ["--host", "127.0.0.1", "--port", str(port), "--no-dashboard", "--no-show"]
+        options = ["--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
         self.scheduler = self._start("scheduler", *options)
         wait_until(lambda: can_connect(port))
 

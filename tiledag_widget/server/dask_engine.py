@@ -237,7 +237,7 @@ class DaskExecutor:
         if one.worker is None:
             one.future.cancel()
         elif self._client is not None:
-            self._client.run(_kill_there, one.work.task, workers=[one.worker], on_error="ignore", wait=False)
+            self._client.run(_kill_there, one.work.task, workers=[one.worker], on_error="ignore")
 
     def _hear(self, event: Any) -> None:
         """A worker says that it has begun a task. On dask's thread."""
