@@ -283,10 +283,14 @@ export function density(store: Store, nodes: ArrayLike<number>, axis: Axis, atte
   const width = Math.max(1, Math.ceil(axis.width));
   const change = new Float32Array(width + 1);
   const bad = new Int32Array(width + 1);
+  const { k, from: zero } = axis;
+  const isPlain = axis.breaks.length === 0;
   const add = (status: number, started: number, ended: number): void => {
     if (Number.isNaN(started)) return;
-    const from = axis.x(started);
-    const to = axis.x(Number.isNaN(ended) ? now : ended);
+    // Without a break, which is nearly always, a line of its own: this is done for every node in every frame.
+    const over = ended >= 0 ? ended : now;
+    const from = isPlain ? (started - zero) * k : axis.x(started);
+    const to = isPlain ? (over - zero) * k : axis.x(over);
     if (to < 0 || from > width) return;
     const first = Math.max(0, Math.min(width - 1, Math.floor(from)));
     const last = Math.max(first + 1, Math.min(width, Math.ceil(to)));
@@ -298,6 +302,7 @@ export function density(store: Store, nodes: ArrayLike<number>, axis: Axis, atte
     bad[end] = (bad[end] ?? 0) - 1;
   };
   const hasPast = store.past.size > 0;
+  const { status, started, ended } = store;
   for (let at = 0; at < nodes.length; at++) {
     const node = nodes[at] ?? 0;
     if (hasPast && store.past.has(node)) {
@@ -305,7 +310,7 @@ export function density(store: Store, nodes: ArrayLike<number>, axis: Axis, atte
         if (attempt === 0 || each.attempt === attempt) add(each.status, each.started, each.ended);
       }
     } else if (attempt === 0 || store.attempt[node] === attempt) {
-      add(store.status[node] ?? 0, store.started[node] ?? Number.NaN, store.ended[node] ?? Number.NaN);
+      add(status[node] ?? 0, started[node] ?? Number.NaN, ended[node] ?? Number.NaN);
     }
   }
   const found: Density = { running: new Float32Array(width), failed: new Uint8Array(width), most: 0 };

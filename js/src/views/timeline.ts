@@ -48,6 +48,7 @@ const TOOLTIP_MS = 350;
 const MOST_BARS = 2000;
 /** A large run is put in order anew this often at most. */
 const ORDER_MS = 250;
+const STRIP_MS = 500;
 
 interface Kept {
   order: Order;
@@ -309,6 +310,7 @@ class TimelinePane implements Pane {
       return;
     }
     this.areRowsStale = false;
+    this.isFootStale = true;
     this.orderedAt = now;
     const id = this.rows.ids[this.focused];
     this.rows = rowsOf(this.store, this.order, this.open, this.context.focus.state.mask);
@@ -492,8 +494,15 @@ class TimelinePane implements Pane {
     this.foot.style.width = `${this.width}px`;
     begin(this.footBrush.context as CanvasRenderingContext2D, ratio);
     const axis = this.footAxis();
-    const all = this.everyNode();
-    const found = density(this.store, all, axis, 0, this.store.runTime());
+    const now = performance.now();
+    const isOld = this.strip?.width !== axis.width || (this.isRunning() && now - this.stripAt > STRIP_MS);
+    if (isOld || this.isFootStale) {
+      this.stripAt = now;
+      this.strip = { width: axis.width, found: density(this.store, this.everyNode(), axis, 0, this.store.runTime()) };
+      this.isFootStale = false;
+    }
+    const found = this.strip?.found;
+    if (!found) return;
     const at = (seconds: number): number => ((seconds - 0) / (axis.width > 0 ? this.whole() * 1.02 : 1)) * axis.width;
     drawBrush(this.footBrush, found, axis, FOOT, at(this.from), at(this.to));
   }
@@ -503,6 +512,10 @@ class TimelinePane implements Pane {
   }
 
   private nodes = new Uint32Array(0);
+  /** The strip below, which panning leaves as it is. */
+  private strip: { width: number; found: ReturnType<typeof density> } | null = null;
+  private stripAt = 0;
+  private isFootStale = true;
 
   private everyNode(): Uint32Array {
     if (this.nodes.length !== this.store.total)
