@@ -16,8 +16,10 @@ Longer than most files here, since each part of it needs the same handful of col
 
 from __future__ import annotations
 
+import functools
 import heapq
 import json
+import os
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -184,6 +186,7 @@ class Run:
         self._gone: set[str] = set()
         """Tasks at work whose end does not matter any more."""
         self._done: dict[Unit, tuple[str, str]] = {}
+        self._files: dict[str, str] = {}
         self._tries: dict[tuple[int, int, str], _Tries] = {}
         self._ready: deque[_Attempt] = deque()
         self._timers: list[tuple[float, int, str, Any]] = []
@@ -898,7 +901,10 @@ class Run:
 
     def _file_of(self, unit: Unit) -> tuple[str, str]:
         task, mime = self._done[unit]
-        return str(self._around.folder_of(task) / "result"), mime
+        file = self._files.get(task)
+        if file is None:  # made once: each child asks for it, and paths are slow to make
+            file = self._files[task] = f"{self._around.folder_of(task)}{os.sep}result"
+        return file, mime
 
 
 def _attempted(end: TaskEnd, retries: int, since_first: float) -> Attempted:
@@ -914,6 +920,7 @@ def _attempted(end: TaskEnd, retries: int, since_first: float) -> Attempted:
     )
 
 
+@functools.lru_cache(maxsize=16)
 def _text(moment: float) -> str:
     text = datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="microseconds")
     return text.replace("+00:00", "Z")
