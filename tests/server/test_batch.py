@@ -412,3 +412,39 @@ def test_registered_functions_and_results_of_other_runs_are_arguments(server: Se
     assert run.statuses(log)["missing"] == "FAILED"
     found = next(one for one in log["nodes"] if one["client_node_uuid"] == missing.id)
     assert found["status_message"] == "There is no registered UDF 'me/nothing' on this server."
+
+
+@pytest.mark.slow
+def test_a_server_that_nobody_uses_stays_until_its_runs_have_ended(tmp_path: Path) -> None:
+    """The notebook was closed on the strength of it."""
+    mark = tmp_path / "mark"
+    place = str(mark)
+
+    def work() -> None:
+        import time as clock
+
+        clock.sleep(3)
+        open(place, "w").close()
+
+    body = BatchBody("left alone")
+    body.udf(work)
+    with running_server(tmp_path / "data", "--workers", "2", "--idle", "0.5") as server:
+        submit(server, body)
+        assert server.process is not None
+
+        server.process.wait(30)
+
+        assert mark.exists(), "the server ended before its run"
+
+
+def test_a_task_of_a_run_is_stopped_by_its_id(server: Server) -> None:
+    """The page's button stops what it shows, of whatever kind the run is."""
+    body = BatchBody("by task")
+    slow = body.udf(lambda: time.sleep(60), name="slow")
+    run = submit(server, body)
+    log = run.wait_for(lambda log: run.statuses(log)["slow"] == "RUNNING")
+    task = log["nodes"][0]["executions"][-1]["id"]
+
+    assert server.ask("POST", f"/tiledag/v1/tasks/{task}/stop").status == 204
+
+    assert run.attempts(run.wait(), slow) == ["CANCELLED"]
