@@ -227,3 +227,51 @@ def test_a_second_server_of_a_folder_names_the_first(server: Server) -> None:
         assert (second.url, second.pid) == (server.url, server.pid)
         assert second.process is not None
         assert second.process.wait(30) == 0
+
+
+def test_off_loopback_it_speaks_tls_under_the_names_it_was_given(tmp_path: Path) -> None:
+    """A token that crosses a network in the clear is everybody's."""
+    import ssl
+    import subprocess
+    import urllib.error
+    import urllib.request
+
+    cert, secret = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost -addext".split()
+    command += ["subjectAltName=DNS:localhost", "-keyout", str(secret), "-out", str(cert)]
+    if subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("no openssl here to make a certificate")
+    options = ("--host", "0.0.0.0", "--tls-cert", str(cert), "--tls-key", str(secret), "--allow-host", "localhost")
+    trusting = ssl.create_default_context(cafile=str(cert))
+
+    def status(url: str, token: str, context: ssl.SSLContext) -> int:
+        request = urllib.request.Request(f"{url}/v1/user", headers={"X-TILEDB-REST-API-KEY": token})
+        try:
+            with urllib.request.urlopen(request, context=context, timeout=30) as reply:
+                return int(reply.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    with running_server(tmp_path / "data", *options) as server:
+        assert server.url.startswith("https://localhost:")
+        assert status(server.url, server.token, trusting) == 200
+        assert status(server.url, "wrong", trusting) == 401
+        with pytest.raises(urllib.error.URLError, match="certificate"):
+            status(server.url, server.token, ssl.create_default_context())
+        with pytest.raises(OSError, match=r"."):
+            urllib.request.urlopen(server.url.replace("https", "http"), timeout=30)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--host", "0.0.0.0"),
+        ("--host", "0.0.0.0", "--tls-cert", "c", "--tls-key", "k"),
+        ("--host", "0.0.0.0", "--allow-host", "x"),
+        ("--tls-cert", "c"),
+    ],
+)
+def test_half_of_what_tls_needs_is_refused(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Each of the three alone would leave a hole."""
+    with pytest.raises(AssertionError, match="--tls-"), running_server(tmp_path / "data", *options):
+        pass

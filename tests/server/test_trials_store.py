@@ -25,7 +25,7 @@ from tiledag_widget.server.log_shapes import light_log
 from tiledag_widget.server.store import LogNode, Store, StoreError
 
 DATABASES = Path(__file__).with_name("databases")
-FIELDS: dict[str, Any] = {"namespace": "me", "username": "me", "type": "UDF", "node": None, "request": None, "details": {}}
+FIELDS: dict[str, Any] = {
     "namespace": "me",
     "username": "me",
     "type": "GENERIC_UDF",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any
 
-from ..wire import models
+from ..wire import batch_models, models
 
 __all__ = ["document"]
 
@@ -30,13 +30,16 @@ def document(routes: Sequence[tuple[str, tuple[str, ...], Callable[..., Any]]], 
             },
         }
         names = [part[1:-1] for part in pattern if part.startswith("{")]
-        if names:
-            operation["parameters"] = [
-                {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
-            ]
+        parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names]
+        parameters += [
+            {"name": name, "in": "query", "schema": schema}
+            for name, schema in _QUERIES.get(handler.__name__, {}).items()
+        ]
+        if parameters:
+            operation["parameters"] = parameters
         body = _BODIES.get(handler.__name__)
         if body is not None:
-            content = {"application/json": {"schema": _reference(body)}}
+            content = {"application/json": {"schema": _reference(body) if isinstance(body, str) else body}}
             operation["requestBody"] = {"required": True, "content": content}
         paths.setdefault("/" + "/".join(pattern), {})[method.lower()] = operation
     key = {"type": "apiKey", "in": "header", "name": "X-TILEDB-REST-API-KEY"}
@@ -52,18 +55,77 @@ def document(routes: Sequence[tuple[str, tuple[str, ...], Callable[..., Any]]], 
     }
 
 
-_BODIES = {
+_TEXT = {"type": "string"}
+_FILLED = {"type": "string", "minLength": 1}
+_NUMBER = {"type": "integer", "minimum": 1, "maximum": 1000}
+_PAGE = {"page": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1}, "per_page": _NUMBER}
+_SECONDS = {"type": "number", "minimum": 0, "maximum": 10**10}
+
+
+def _object(required: Sequence[str] = (), **properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, **({"required": list(required)} if required else {})}
+
+
+_BODIES: dict[str, str | dict[str, Any]] = {
     "post_generic_udf": "UdfCall",
     "post_array_udf": "UdfCall",
     "post_udf_on_array": "UdfCall",
     "post_sql": "SqlCall",
+    "post_graph": "BatchGraph",
+    "patch_graph": "BatchGraph",
     "post_log": "TaskGraphLog",
     "patch_log": "LogUpdate",
     "post_report": "ClientNodeReport",
     "post_udf": "UdfInfoUpdate",
     "patch_udf": "UdfInfoUpdate",
+    "post_udf_copy": _object(namespace=_TEXT, name=_TEXT, output_uri=_TEXT),
+    "patch_udf_share": _object(
+        ["namespace"], namespace=_FILLED, actions={"type": "array", "items": {"enum": ["fetch_udf", "share_udf"]}}
+    ),
     "post_registered_graph": "RegisteredTaskGraph",
     "patch_registered_graph": "RegisteredTaskGraph",
+    "patch_registered_graph_share": _object(
+        ["namespace"],
+        namespace=_FILLED,
+        actions={"type": "array", "items": {"enum": ["fetch_task_graph", "share_task_graph"]}},
+    ),
+    "post_register": _object(["uri"], uri=_FILLED, name=_TEXT),
+    "post_array": _object(["name", "uri"], namespace=_TEXT, name=_FILLED, uri=_FILLED),
+    "post_lease": _object(["client"], client={"type": "string", "minLength": 1, "maxLength": 200}),
+    "post_prune": _object(days={"type": "number", "minimum": 0, "exclusiveMaximum": 36500}),
+}
+
+_QUERIES: dict[str, dict[str, dict[str, Any]]] = {
+    "get_tasks": {
+        **_PAGE,
+        "namespace": _TEXT,
+        "created_by": _TEXT,
+        "array": _TEXT,
+        "start": _SECONDS,
+        "end": _SECONDS,
+        "type": _TEXT,
+        "exclude_type": _TEXT,
+        "status": _TEXT,
+        "search": _TEXT,
+        "orderby": {"enum": ["start_time", "name"]},
+    },
+    "get_logs": {
+        **_PAGE,
+        "namespace": _TEXT,
+        "created_by": _TEXT,
+        "status": _TEXT,
+        "search": _TEXT,
+        "start_time": {"type": "string", "format": "date-time"},
+        "end_time": {"type": "string", "format": "date-time"},
+    },
+    "get_owned": {**_PAGE, "namespace": _TEXT, "search": _TEXT},
+    "get_public": {**_PAGE, "namespace": _TEXT, "search": _TEXT},
+    "get_shared": _PAGE,
+    "get_events": {
+        "after": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
+        "wait": {"type": "number", "minimum": 0, "maximum": 30},
+    },
+    "get_output": {"after": {"type": "integer", "minimum": 0, "maximum": 2**53 - 1}, "levels": _TEXT},
 }
 
 
@@ -81,6 +143,12 @@ _REPLIES = {
     "get_session": _reply("200", "Token"),
     "get_task": _reply("200", "ArrayTask"),
     "get_tasks": _reply("200", "ArrayTaskData"),
+    "post_graph": _reply("201", "BatchGraph"),
+    "get_graph": _reply("200", "BatchGraph"),
+    "post_submit": _reply("202", "TaskGraphLog"),
+    "post_retry": _reply("202", "TaskGraphLog"),
+    "post_resubmit": _reply("202", "TaskGraphLog"),
+    "get_events": _reply("200", "RunEvents"),
     "post_log": _reply("201", "TaskGraphLog"),
     "get_log": _reply("200", "TaskGraphLog"),
     "get_logs": _reply("200", "TaskGraphLogsData"),
@@ -92,9 +160,9 @@ _REPLIES = {
 def _classes() -> dict[str, Any]:
     return {
         name: cls
-        for name, cls in vars(models).items()
+        for name, cls in {**vars(models), **vars(batch_models)}.items()
         if isinstance(cls, type)
-        and cls.__module__ == models.__name__
+        and cls.__module__ in (models.__name__, batch_models.__name__)
         and not name.startswith("_")
         and (dataclasses.is_dataclass(cls) or issubclass(cls, Enum))
     }
