@@ -124,8 +124,7 @@ def plan_of(graph: BatchGraph, memory_limits: Mapping[str, int]) -> Plan:
         InvalidBody: Something in it does not fit; the message begins with its path.
     """
     bodies = graph.nodes or ()
-    if graph.name is not None and len(graph.name) > NAME_LIMIT:
-        raise InvalidBody(f"name is longer than {NAME_LIMIT} characters", "name")
+    _check_name(graph.name, "name")
     if graph.parallelism is not None and graph.parallelism < 1:
         raise InvalidBody(f"parallelism is {graph.parallelism}; expected at least 1", "parallelism")
     rule = rule_of(graph.retry_strategy, "retry_strategy")
@@ -219,8 +218,7 @@ def _node(
     if len(kinds) != 1:
         raise InvalidBody(f"{where} must have exactly one of {', '.join(KINDS)}, got {kinds or 'none'}", where)
     name = body.name or body.client_node_id
-    if len(name) > NAME_LIMIT:
-        raise InvalidBody(f"{where}.name is longer than {NAME_LIMIT} characters", f"{where}.name")
+    _check_name(name, f"{where}.name")
     timeout, memory = DEFAULT_TIMEOUT_S, memory_limits["standard"]
     form = "python_pickle"
     if body.udf_node is not None:
@@ -256,6 +254,15 @@ def _node(
         stored,
         kinds[0] != "udf_node" or "udf_array_details" in json.dumps(_references_of(body)),
     )
+
+
+def _check_name(name: str | None, where: str) -> None:
+    if name is not None and len(name) > NAME_LIMIT:
+        raise InvalidBody(f"{where} is longer than {NAME_LIMIT} characters", where)
+    try:
+        (name or "").encode()
+    except UnicodeEncodeError:
+        raise InvalidBody(f"{where} holds half of a character", where) from None
 
 
 def _check_udf(udf: UdfNode, memory_limits: Mapping[str, int], where: str) -> tuple[float, int]:
