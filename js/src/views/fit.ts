@@ -6,6 +6,8 @@ import { type Box, boundsOf, fitScale, type Places } from "../render/place.ts";
 import { type Camera, fitCamera, hasStrips, leastZoom } from "../render/scene.ts";
 
 export const FRAME_MARGIN = 24;
+/** The zoom buttons and the minimap stand over the lower edge. */
+const BELOW = 48;
 const MOST_FRONT = 300;
 
 export interface View {
@@ -94,15 +96,15 @@ export function cameraFor(
   box: Box,
   k: number,
 ): Camera {
-  const shift = (from: number, size: number, start: number, room: number): number => {
+  const shift = (from: number, size: number, start: number, room: number, after = FRAME_MARGIN): number => {
     const low = (from - start) * k - FRAME_MARGIN;
-    const high = (from + size - start) * k + FRAME_MARGIN - room;
+    const high = (from + size - start) * k + after - room;
     return low < 0 ? low / k : high > 0 ? Math.min(high, low) / k : 0;
   };
   if (k !== camera.k)
     return { k, x: box.x + box.width / 2 - width / 2 / k, y: box.y + box.height / 2 - height / 2 / k };
   const x = camera.x + shift(box.x, box.width, camera.x, width);
-  return { k, x, y: camera.y + shift(box.y, box.height, camera.y, height) };
+  return { k, x, y: camera.y + shift(box.y, box.height, camera.y, height, BELOW) };
 }
 
 /** The camera on the way from one to another: what is in the middle stays there. */
