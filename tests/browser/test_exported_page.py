@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, Request, expect
 
 from tests.strategies import HOSTILE_NAMES
 from tests.view.fake_source import FakeSource
@@ -24,21 +24,22 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
     wrong: list[str] = []
     target = tmp_path / "run.html"
 
+    def note(request: Request) -> None:
+        if not request.url.startswith(("data:", "blob:", target.as_uri())):
+            wrong.append(f"request: {request.url[:200]}")
+
+    def refuse(dialog: Dialog) -> None:
+        wrong.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
     def opened(source: FakeSource) -> Page:
         target.write_text(made(source, "html"), encoding="utf-8")
         page = context.new_page()
         page.add_init_script(TOLD)
         page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
         page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
-        page.on("dialog", lambda dialog: (wrong.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.on(
-            "request",
-            lambda request: (
-                wrong.append(f"request: {request.url[:200]}")
-                if not request.url.startswith(("data:", "blob:", target.as_uri()))
-                else None
-            ),
-        )
+        page.on("dialog", refuse)
+        page.on("request", note)
         page.goto(target.as_uri())
         expect(page.locator(".tiledag")).to_be_visible()
         return page

@@ -25,7 +25,8 @@ from tiledag_widget.core.snapshot import (
     structure_columns,
 )
 from tiledag_widget.core.states import AddNode, Cancel, Event, Retry, Status, Stop
-from tiledag_widget.core.tape import Tape, record
+from tiledag_widget.core.tape import Tape
+from tiledag_widget.core.tape import record as tape_of
 from tiledag_widget.run.output import Output
 from tiledag_widget.view.opening import Arranged
 
@@ -83,7 +84,7 @@ class FakeSource:
 
     def tape(self) -> Tape:
         with self.lock:
-            return record(self.machine.history)
+            return tape_of(self.machine.history)
 
     @property
     def lines(self) -> Output:

@@ -204,6 +204,28 @@ def test_questions_are_answered() -> None:
     assert far["error"].startswith("IndexError")
 
 
+def test_a_tape_and_an_export_come_as_columns_that_the_reply_names() -> None:
+    """A replay or a file would never arrive: no message has room for it."""
+    room = Room()
+    sent: list[tuple[str, bytes]] = []
+
+    def send_column(column: str, data: bytes) -> int:
+        sent.append((column, data))
+        return len(sent)
+
+    room.feed.send_column = send_column  # type: ignore[attr-defined]
+    room.desk.take(request("tape", identity="a"))
+    room.desk.take(request("export_mermaid", identity="b"))
+
+    tape, mermaid = room.feed.wait_for(2)
+
+    assert tape["body"] == {"number": 1, "name": ""}
+    assert mermaid["body"]["number"] == 2
+    assert mermaid["body"]["name"].endswith(".mmd")
+    assert [column for column, _ in sent] == ["tape", "file"]
+    assert sent[1][1].startswith(b"flowchart")
+
+
 def test_a_repr_that_takes_for_ever_does_not_stop_other_answers() -> None:
     room = Room()
     go_on = threading.Event()
