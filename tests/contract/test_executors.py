@@ -1,8 +1,10 @@
-"""One suite for every executor: inline, threads, worker processes, and pools of ``concurrent.futures``."""
+"""One suite for every executor: inline, threads, worker processes, pools of ``concurrent.futures``, a dask cluster."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import multiprocessing
 import os
 import threading
@@ -23,7 +25,11 @@ from ..helpers import no_idle_threads as no_idle_threads
 
 LASTING = pytest.mark.leaks("the pool serves all tests of this module; its fixture ends it")
 IN_PROCESS = ["inline", "threads", "thread pool"]
-IN_OTHERS = [pytest.param("processes", marks=LASTING), pytest.param("process pool", marks=LASTING)]
+IN_OTHERS = [
+    pytest.param("processes", marks=LASTING),
+    pytest.param("process pool", marks=LASTING),
+    pytest.param("dask", marks=[LASTING, pytest.mark.slow]),
+]
 ALL = [*IN_PROCESS, *IN_OTHERS]
 
 
@@ -34,16 +40,40 @@ def pools() -> Iterator[dict[str, Any]]:
 
     class Pools(dict[str, Any]):
         def __missing__(self, name: str) -> Any:
+            if name == "dask":
+                self[name] = cluster.enter_context(dask_executor())
+                return self[name]
             context = multiprocessing.get_context("spawn")
             self[name] = ProcessPoolExecutor(2, mp_context=context) if name == "process pool" else None
             return self[name]
 
     pools = Pools(made)
-    yield pools
-    for pool in pools.values():
-        if isinstance(pool, Executor):
-            pool.shutdown()
+    with contextlib.ExitStack() as cluster:
+        yield pools
+        for pool in pools.values():
+            if isinstance(pool, Executor):
+                pool.shutdown()
     tiledag_widget.shutdown()
+
+
+@contextlib.contextmanager
+def dask_executor() -> Iterator[Executor]:
+    """The executor of a cluster of two worker processes, which runs nothing twice by itself."""
+    distributed: Any = pytest.importorskip("distributed")
+    import dask
+
+    settings = {"distributed.scheduler.work-stealing": False, "distributed.scheduler.allowed-failures": 0}
+    with dask.config.set(settings):
+        cluster = distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        )
+        with cluster, distributed.Client(cluster, set_as_default=False) as client:
+            yield client.get_executor(retries=0)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import threading
+import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -164,8 +165,9 @@ class Futures:
 
     def run(self, call: Call) -> Any:
         carried = _Carried(call)
+        parcel = self._parcel_of(carried)
         try:
-            future = self._executor.submit(carried)
+            future = self._executor.submit(parcel)
         except RuntimeError as error:
             raise RuntimeError(
                 f"Node '{call.name}': {type(self._executor).__name__} takes no more work: {error}. "
@@ -181,6 +183,22 @@ class Futures:
                 raise
             raise explained from error
         return outcome.value()
+
+    def _parcel_of(self, carried: _Carried) -> Callable[[], Any]:
+        """What the executor is given."""
+        return carried
+
+
+class Dask(Futures):
+    """Functions run on a dask cluster, by ``Client.get_executor()``."""
+
+    def _parcel_of(self, carried: _Carried) -> Callable[[], Any]:
+        # Packed here and once: dask packs late, sometimes twice, and hides what went wrong. And never equal to another
+        # one: dask takes equal calls for one, whose result it has already.
+        make, arguments = carried.__reduce__()
+        parcel: _Packed = make(*arguments)
+        parcel.nonce = uuid.uuid4().hex
+        return parcel
 
 
 class _Outcome:
@@ -244,6 +262,8 @@ class _Carried:
             return self._failure
         if isinstance(error, concurrent.futures.BrokenExecutor):
             return WorkerDied(f"Node '{self._call.name}': the executor broke: {error}")
+        if type(error).__name__ == "KilledWorker":  # dask's; by name, for dask is not always there
+            return WorkerDied(f"Node '{self._call.name}': its dask worker died: {error}")
         if isinstance(error, concurrent.futures.CancelledError):
             return RuntimeError(f"Node '{self._call.name}': its future was cancelled by somebody else")
         return error
@@ -251,6 +271,8 @@ class _Carried:
 
 class _Packed:
     """The callable as the other process sees it."""
+
+    nonce = ""
 
     def __init__(self, name: str, parcel: list[bytes]) -> None:
         self._name, self._parcel = name, parcel
@@ -311,7 +333,7 @@ def choose(executor: Any, use_processes: bool) -> Executor:
             )
         return kinds[executor]()  # type: ignore[no-any-return]
     if isinstance(executor, concurrent.futures.Executor):
-        return Futures(executor)
+        return (Dask if type(executor).__module__.startswith("distributed.") else Futures)(executor)
     raise TypeError(
         f"executor must be a concurrent.futures.Executor or one of 'threads', 'processes', 'inline'; "
         f"got {type(executor).__name__}"
