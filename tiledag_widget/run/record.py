@@ -37,7 +37,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..core.snapshot import Window, window
-from ..core.states import CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, RUNNING, Mode, Status
+from ..core.states import CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, RUNNING, Status
 from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, safe_text
 from ..settings import BadSettings, data_folder, server_settings
 from ..wire.records import MOST_NODES_A_CALL, UNSENT, RunExecution, RunNode, RunOwner, RunRecord
@@ -51,7 +51,10 @@ _log = logging.getLogger("tiledag_widget.run")
 
 GRACE_S: Final = 1.0
 """From the end of a graph to the first attempt at a server: a script that ends there starts none."""
+LATEST_S: Final = 15.0
 LIVE_AFTER_S: Final = 5.0
+TOGETHER_S: Final = 0.05
+"""Graphs that end within so many seconds are looked at together: waking for each would cost them more than the look."""
 LIVE_EVERY_S: Final = 2.0
 REST: Final = 4.0
 """While graphs run, the thread rests for so many times the time it has just used."""
@@ -92,7 +95,7 @@ class Graph(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Run:
-    """One graph on its way to the record. Changed by the recorder's thread alone, but for `has_ended`."""
+    """One graph on its way to the record. Changed by the recorder's thread alone, but for `ends`."""
 
     graph: Graph | None
     """Held while it runs."""
@@ -104,6 +107,8 @@ class _Run:
     target: str | None
     """Address of a configured server; None: the embedded one."""
     due: float
+    latest: float = 0.0
+    """Until when what has ended makes way for what runs."""
     is_asked_for: bool = False
     """By ``record=True``; else nobody is told that there is no record."""
     revision: int = 0
@@ -111,9 +116,29 @@ class _Run:
     """Its structure is on the way or sent."""
     is_owned: bool = False
     """The server was told which process this is."""
+    looks: list[_Look] = field(default_factory=list)
+    """Taken, and not made into records yet."""
     waiting: list[RunRecord] = field(default_factory=list)
     tries: int = 0
-    has_ended: bool = False
+    ends: int = 0
+    """How often it has ended; a retry makes it end once more."""
+    looked_at: int = 0
+    """How many of these ends were looked at."""
+
+    @property
+    def has_ended(self) -> bool:
+        return self.ends > 0
+
+    def make_records(self) -> None:
+        """Of all that was looked at."""
+        while self.looks:
+            self.waiting += _records(self.looks.pop(0))
+
+
+def _size(run: _Run) -> int:
+    """Nodes that wait to be sent."""
+    waiting = sum(len(record.nodes or ()) for record in list(run.waiting))
+    return waiting + sum(len(look.nodes) for look in list(run.looks))
 
 
 class Recorder:
@@ -151,16 +176,19 @@ class Recorder:
             self._tell("size", "graphs of more than %d nodes are not recorded", MOST_NODES)
             return
         due = _now() + LIVE_AFTER_S
-        self._watch(graph, _Run(graph, weakref.ref(graph), uuid.uuid4(), False, None, target, due, bool(wanted)))
+        self._watch(
+            graph, _Run(graph, weakref.ref(graph), uuid.uuid4(), False, None, target, due, is_asked_for=bool(wanted))
+        )
 
     def follow(self, graph: Graph, client: Client, log_id: uuid.UUID) -> None:
         """Keep the record of a graph with server nodes, which has begun, on a server of ours."""
         if graph._driver.on_end is not None:
             return  # its server has ended, and it has found another one with the same records
-        run = _Run(graph, weakref.ref(graph), log_id, True, client, client.url, _now())
+        target = None if client.is_embedded else client.url
+        run = _Run(graph, weakref.ref(graph), log_id, True, client, target, _now())
         self._watch(graph, run)
         if graph._driver.machine.is_ended:
-            self._news.put(run)
+            self._ended(run)
 
     def _watch(self, graph: Graph, run: _Run) -> None:
         with self._guard:
@@ -170,6 +198,8 @@ class Recorder:
 
     def _ended(self, run: _Run) -> None:
         """Called inside the step that ends the graph, whose lock is held: must not wait for anything."""
+        run.ends += 1
+        self._runs[run] = None  # in one step, and before it is news: `flush` must find it in one of the two
         self._news.put(run)
         if not self._is_working:
             self._start()
@@ -220,7 +250,7 @@ class Recorder:
         if self._can_serve:
             return
         with self._guard:
-            runs = [run for run in self._runs if run.target is None]
+            runs = [run for run in list(self._runs) if run.target is None and not run.is_mixed]
         for run in runs:
             if run.is_asked_for:
                 self._tell("extra", "runs are not recorded: that needs `pip install 'tiledag-widget[server]'`")
@@ -229,7 +259,7 @@ class Recorder:
     def _pause(self) -> float:
         """Seconds until something is due."""
         with self._guard:
-            dues = [run.due for run in self._runs]
+            dues = [run.due for run in list(self._runs)]
             if self._hurry:
                 return 0.0
         return max(0.0, min(dues, default=0.0) - _now())
@@ -239,13 +269,14 @@ class Recorder:
             run = self._news.get(timeout=patience) if patience > 0 else self._news.get_nowait()
         except queue.Empty:
             return
+        if run is not None and run.client is None and not self._hurry and not self._is_closing:
+            time.sleep(min(TOGETHER_S, GRACE_S))
         while True:
             if run is not None:
-                run.has_ended = True
                 # With a server at hand there is nothing to spare anybody.
                 run.due = _now() + (0.0 if run.client is not None else GRACE_S)
-                with self._guard:
-                    self._runs[run] = None
+                run.latest = _now() + LATEST_S
+                self._make_way()
             try:
                 run = self._news.get_nowait()
             except queue.Empty:
@@ -258,6 +289,8 @@ class Recorder:
             if run.has_ended:
                 self._take_final(run)
         self._drop_what_is_too_much()
+        if running_drivers() and not hurry:
+            self._make_way()
         for run in runs:
             if self._is_closing:
                 return
@@ -272,6 +305,12 @@ class Recorder:
         with self._guard:
             self._hurry = self._hurry and not hurry
 
+    def _make_way(self) -> None:
+        """While graphs run, those that have ended wait a little longer: they are in no hurry, and in the way."""
+        for run in list(self._runs):
+            if run.has_ended and run.client is None:
+                run.due = max(run.due, min(_now() + GRACE_S, run.latest))
+
     def _rest(self, seconds: float) -> None:
         if seconds > 0.001:
             time.sleep(min(seconds, 1.0))
@@ -280,9 +319,9 @@ class Recorder:
 
     def _take_final(self, run: _Run) -> None:
         """The end of a run, once; after that the graph is not needed any more."""
-        graph = run.ref()
-        if graph is None or (run.graph is None and run.revision == graph._driver.machine.revision):
+        if run.looked_at == run.ends:
             return
+        run.looked_at = run.ends  # before the look: what ends meanwhile is looked at again
         self._take_changes(run)
         run.graph = None
 
@@ -290,23 +329,24 @@ class Recorder:
         graph = run.ref()
         if graph is None:
             return
-        run.revision, records = _records(graph, run.revision, run.is_known)
+        run.revision, look = _look(graph, run.revision, run.is_known)
         run.is_known = True
-        run.waiting += records
+        run.looks.append(look)
 
     def _drop_what_is_too_much(self) -> None:
         with self._guard:
             runs = list(self._runs)
-        total = sum(len(record.nodes or ()) for run in runs for record in run.waiting)
+        total = sum(map(_size, runs))
         for run in runs:
             if total <= MOST_WAITING:
                 return
             if run.has_ended:
-                total -= sum(len(record.nodes or ()) for record in run.waiting)
+                total -= _size(run)
                 self._forget(run)
                 self._tell("many", "too many runs wait to be recorded; the oldest are left out")
 
     def _forget(self, run: _Run) -> None:
+        run.looks.clear()
         run.waiting.clear()
         with self._guard:
             self._runs.pop(run, None)
@@ -314,6 +354,7 @@ class Recorder:
     # --- to the server --------------------------------------------------------------------------------------
 
     def _send(self, run: _Run) -> None:
+        run.make_records()
         if run.waiting and not run.is_owned and not run.has_ended:
             run.is_owned = True
             run.waiting[0] = replace(run.waiting[0], owner=_owner())  # whatever happens from now on, somebody knows
@@ -334,10 +375,10 @@ class Recorder:
         else:
             self._is_failing = False
             run.tries = 0
-            if run.has_ended:
+            if run.has_ended and run.looked_at == run.ends:
                 self._forget(run)
             else:
-                run.due = _now() + LIVE_EVERY_S
+                run.due = _now() + (0.0 if run.has_ended else LIVE_EVERY_S)
 
     def _put_off(self, run: _Run, error: BaseException) -> None:
         self._tell("server", "runs cannot be recorded now, and go on without: %s", safe_text(error))
@@ -352,6 +393,8 @@ class Recorder:
     def _deliver(self, run: _Run) -> None:
         from ..wire import client as wire_client
 
+        if run.client is None and run.is_mixed and run.target is None and not _is_any_running():
+            raise ServerUnreachable("its server has ended, and there is no other one yet")
         client = run.client if run.client is not None else wire_client.current(hold=False)
         if not run.is_mixed and run.target is not None and client.url != run.target.rstrip("/"):
             raise ServerUnreachable(f"another server than {run.target} is configured by now")
@@ -384,13 +427,16 @@ class Recorder:
         return self._is_failing or not self._owes()
 
     def _owes(self) -> bool:
-        return not self._news.empty() or any(run.has_ended or run.waiting or not run.is_known for run in self._runs)
+        runs = list(self._runs)
+        return not self._news.empty() or any(
+            run.has_ended or run.looks or run.waiting or not run.is_known for run in runs
+        )
 
     def statistics(self) -> dict[str, int]:
         """Numbers for tests and bug reports."""
         with self._guard:
             runs = list(self._runs)
-        return {"runs": len(runs), "nodes": sum(len(one.nodes or ()) for run in runs for one in list(run.waiting))}
+        return {"runs": len(runs), "nodes": sum(map(_size, runs))}
 
     def close(self) -> None:
         """End the thread, and leave what is not sent as files for the next server. May be called twice."""
@@ -422,40 +468,105 @@ class Recorder:
 # --- from graphs to records ---------------------------------------------------------------------------------
 
 
-def _records(graph: Graph, since: int, is_known: bool) -> tuple[int, list[RunRecord]]:
-    """What changed after a revision, as records that each are small enough for a call; and the revision now."""
-    from .remote import parents_first  # late: it would cost each graph that starts first in a process 60 ms
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What changed in a graph up to a revision, without the graph: cheap to take, and it holds no result."""
 
+    name: str | None
+    namespace: str | None
+    is_known: bool
+    """Its structure went before."""
+    is_ended: bool
+    status: Status
+    started: float
+    ended: float
+    changed: Window
+    nodes: dict[int, tuple[uuid.UUID, str, bool, bool]]
+    """Id, name, whether it runs here, and whether the server knows of its attempts, by index."""
+    parents: Sequence[Sequence[int]]
+    errors: dict[tuple[int, int], tuple[str, str, str | None]]
+    """Message, class and traceback by node and attempt."""
+    output: Any
+
+
+def _look(graph: Graph, since: int, is_known: bool) -> tuple[int, _Look]:
     driver = graph._driver
     with driver.lock:
         machine = driver.machine
         revision = machine.revision
         changed = window(machine, since)
-        status = machine.graph_status
+        facts = machine.graph_status, machine.started_at, machine.ended_at
         is_ended = machine.is_ended
-        times = machine.started_at, machine.ended_at
         nodes = list(graph._nodes)
-        parents = [tuple(own) for own in machine.graph.parents[: len(nodes)]] if not is_known else []
-    outputs = _outputs(graph, changed)
-    changes = {index: _node(nodes[index], changed, place, outputs) for place, index in enumerate(changed.nodes)}
-    if is_known:
+    parents = [] if is_known else machine.graph.parents[: len(nodes)]
+    wanted = changed.nodes if is_known else range(len(nodes))
+    described = {index: _fact(nodes[index]) for index in wanted}
+    errors = {
+        (index, attempt): _words_of(error)
+        for index in changed.nodes
+        if nodes[index]._past_errors
+        for attempt, error in list(nodes[index]._past_errors.items())
+    }
+    status, started, ended = facts
+    look = _Look(
+        graph.name,
+        graph._namespace,
+        is_known,
+        is_ended,
+        status,
+        started,
+        ended,
+        changed,
+        described,
+        parents,
+        errors,
+        driver.output,
+    )
+    return revision, look
+
+
+def _fact(node: Any) -> tuple[uuid.UUID, str, bool, bool]:
+    if not node._is_remote:
+        return node.id, node.name, True, False
+    # The server knows better of what it runs; but not of a node that failed before it had heard of it.
+    return node.id, node.name, False, node.status is not Status.FAILED or node.task_id() is not None
+
+
+def _words_of(error: BaseException) -> tuple[str, str, str | None]:
+    kind = type(error).__qualname__
+    if type(error).__module__ not in ("builtins", "__main__"):
+        kind = f"{type(error).__module__}.{kind}"
+    text = safe_text(error)
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return message[:TEXT_LIMIT], kind, _traceback_of(error)
+
+
+def _records(look: _Look) -> list[RunRecord]:
+    """A look as records that each are small enough for a call."""
+    from .remote import parents_first  # late: it would cost each graph that starts first in a process 60 ms
+
+    changed = look.changed
+    outputs = _outputs(look.output, changed)
+    changes = {index: _node(look, place, outputs) for place, index in enumerate(changed.nodes)}
+    if look.is_known:
         listed = list(changes.values())
     else:
+        parents = look.parents
         is_in_order = all(parent < index for index, own in enumerate(parents) for parent in own)
         order = range(len(parents)) if is_in_order else parents_first(parents)
-        listed = [_whole(nodes, index, parents[index], changes.get(index)) for index in order]
+        listed = [_whole(look, index, changes.get(index)) for index in order]
     first = RunRecord(
-        None if is_known else _name(graph.name),
-        graph._namespace,
-        None if is_known else _text_of(times[0]),
-        None if is_ended else "running",
-        _text_of(times[0]),
+        None if look.is_known else _name(look.name),
+        look.namespace,
+        None if look.is_known else _text_of(look.started),
+        None if look.is_ended else "running",
+        _text_of(look.started),
     )
     records = [first]
-    records += [RunRecord(namespace=graph._namespace, nodes=piece) for piece in _pieces(listed)]
-    if is_ended and status in _RUN_STATUS:  # after its nodes, never before
-        records.append(RunRecord(status=_RUN_STATUS[status], end_time=_text_of(times[1])))
-    return revision, records
+    records += [RunRecord(namespace=look.namespace, nodes=piece) for piece in _pieces(listed)]
+    if look.is_ended and look.status in _RUN_STATUS:  # after its nodes, never before
+        records.append(RunRecord(status=_RUN_STATUS[look.status], end_time=_text_of(look.ended)))
+    return records
 
 
 def _pieces(nodes: Sequence[RunNode]) -> Iterator[tuple[RunNode, ...]]:
@@ -472,49 +583,39 @@ def _pieces(nodes: Sequence[RunNode]) -> Iterator[tuple[RunNode, ...]]:
         yield tuple(piece)
 
 
-def _whole(nodes: Sequence[Any], index: int, parents: Sequence[int], change: RunNode | None) -> RunNode:
-    node = nodes[index]
+def _whole(look: _Look, index: int, change: RunNode | None) -> RunNode:
+    identity, name, is_here, _ = look.nodes[index]
     return RunNode(
-        str(node.id),
+        str(identity),
         change.status if change is not None else "QUEUED",
-        _name(node.name),
-        tuple([str(nodes[parent].id) for parent in parents]),
-        "client" if node.mode is Mode.LOCAL or not node._is_remote else "server",
+        _name(name),
+        tuple([str(look.nodes[parent][0]) for parent in look.parents[index]]),
+        "client" if is_here else "server",
         change.executions if change is not None else None,
     )
 
 
-def _node(node: Any, changed: Window, place: int, outputs: dict[tuple[int, int], str]) -> RunNode:
+def _node(look: _Look, place: int, outputs: dict[tuple[int, int], str]) -> RunNode:
+    changed = look.changed
     index = changed.nodes[place]
+    identity, name, _, is_known_there = look.nodes[index]
+    status, attempt, began = changed.status[place], changed.attempt[place], changed.started[place]
     attempts = [(one[1], one[2], one[4], one[5]) for one in changed.earlier.get(index, ())]
-    status, attempt = changed.status[place], changed.attempt[place]
-    began = changed.started[place]
     if attempt and (status in (RUNNING, COMPLETED, FAILED) or not math.isnan(began)):
         if not (attempts and attempts[-1][0] == attempt):
             attempts.append((attempt, status, began, changed.ended[place]))
-    if node._is_remote and (status != FAILED or node.task_id() is not None):
-        attempts = []  # the server knows better; unless the node failed before the server had heard of it
-    errors = node._past_errors
     executions = [
-        _execution(number, code, began, ended, errors.get(number), outputs.get((index, number)))
-        for number, code, began, ended in attempts
-        if code in (RUNNING, COMPLETED, FAILED, CANCELLED)
+        _execution(number, code, start, end, look.errors.get((index, number)), outputs.get((index, number)))
+        for number, code, start, end in attempts
+        if code in (RUNNING, COMPLETED, FAILED, CANCELLED) and not is_known_there
     ]
-    return RunNode(str(node.id), _STATUS[status], _name(node.name), executions=tuple(executions) or None)
+    return RunNode(str(identity), _STATUS[status], _name(name), executions=tuple(executions) or None)
 
 
 def _execution(
-    number: int, code: int, began: float, ended: float, error: BaseException | None, output: str | None
+    number: int, code: int, began: float, ended: float, error: tuple[str, str, str | None] | None, output: str | None
 ) -> RunExecution:
-    if error is None or code == COMPLETED:
-        return RunExecution(number, _STATUS[code], _text_of(began), _text_of(ended), logs=output)
-    kind = type(error).__qualname__
-    if type(error).__module__ not in ("builtins", "__main__"):
-        kind = f"{type(error).__module__}.{kind}"
-    text = safe_text(error)
-    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    trace = _traceback_of(error)
-    message = message[:TEXT_LIMIT]
+    message, kind, trace = error if error is not None and code != COMPLETED else (None, None, None)
     return RunExecution(number, _STATUS[code], _text_of(began), _text_of(ended), message, kind, trace, output)
 
 
@@ -527,9 +628,8 @@ def _traceback_of(error: BaseException) -> str | None:
         return None
 
 
-def _outputs(graph: Graph, changed: Window) -> dict[tuple[int, int], str]:
+def _outputs(source: Any, changed: Window) -> dict[tuple[int, int], str]:
     """What the attempts at these nodes have printed, as far as this process has seen it."""
-    source = graph._driver.output
     wanted = set(changed.nodes)
     found: dict[tuple[int, int], list[str]] = {}
     for block in source.blocks(*source.span()):
@@ -572,6 +672,11 @@ def _owner() -> RunOwner | None:
 # --- other ways to the record -------------------------------------------------------------------------------
 
 
+def _is_any_running() -> bool:
+    """Whether there is an embedded server. Who needs one for a function starts it; somebody may have stopped it."""
+    return importlib.import_module("tiledag_widget.server.launch").find() is not None
+
+
 def _report(client: Client, run: _Run) -> None:
     """To a server that is not ours: the contract has statuses only, and no times."""
     from ..wire.models import LogStatus, TaskGraphLog, TaskGraphNodeMetadata, TaskStatus
@@ -608,6 +713,7 @@ def _leave(run: _Run) -> None:
 
     from ..wire.models import to_json
 
+    run.make_records()
     folder = data_folder().expanduser().absolute() / UNSENT
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for number, record in enumerate(run.waiting):

@@ -25,7 +25,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,11 @@ def stop(folder: Path | None = None, *, patience: float = 10.0) -> bool:
         if time.monotonic() > deadline:
             raise ServerUnreachable(f"The server (process {found.pid}) did not end within {patience:g} s.")
         time.sleep(0.02)
+    for process in list(_started):
+        if process.pid == found.pid:  # a child of ours: it lets go of its folder a moment before it is gone
+            with suppress(subprocess.TimeoutExpired, ValueError):
+                process.wait(patience)
+                _started.remove(process)
     return True
 
 
