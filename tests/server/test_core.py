@@ -90,3 +90,16 @@ def test_a_function_gets_the_cells_of_an_array_and_a_query_its_rows(server: Serv
 
     assert cells.value() == [[2, 3], [6, 7]]
     assert rows.json() == [{"s": 10, "x": 2}]
+
+
+def test_a_realtime_run_is_retried_by_its_client_and_the_server_says_so(server: Server) -> None:
+    """The server never had the functions of the nodes that did not start."""
+    log = server.new_log(("5c1a6f1e-0000-4000-8000-000000000002", "server"))
+
+    answers = [server.ask("POST", f"/v1/taskgraphs/me/executions/{log}/{verb}") for verb in ("retry", "resubmit")]
+    stop = server.ask("POST", f"/v1/taskgraphs/me/executions/{log}/stop")
+
+    assert [answer.status for answer in answers] == [409, 409]
+    assert "node.retry()" in answers[0].json()["message"]
+    assert stop.status == 204
+    assert server.ask("GET", f"/v1/taskgraphs/me/logs/{log}").json()["status"] == "cancelled"

@@ -141,6 +141,13 @@ class BatchRoutes:
     def _run_id(self, log: str) -> str:
         if not UUID.fullmatch(log.lower()):
             raise Refused(404, f"There is no batch run {log}.")
+        store = self._services.store
+        if batch_store.run_row(store, log.lower()) is None and store.log(log.lower()) is not None:
+            raise Refused(
+                409,
+                f"The run {log} belongs to its client, which alone has its functions: call node.retry() or "
+                "dag.retry_all() there.",
+            )
         return log.lower()
 
     def log_of(self, log: str) -> models.TaskGraphLog:
