@@ -43,6 +43,20 @@ parts = [dag.submit_local(talk, n, name=f"talk-{n}") for n in range(3)]
 slow = dag.submit_local(wait_for_gate, *parts, name="slow")
 """
 
+FLOOD = """
+from tiledag_widget import DAG
+
+def flood():
+    for n in range(1_000_000):
+        dag._driver.output.add(0, 1, 1, f"line {n} of a million")
+
+dag = DAG(name="flood")
+nodes = [dag.submit_local(flood), *(dag.submit_local(int) for _ in range(3))]
+dag.compute()
+dag.wait()
+dag.visualize()
+"""
+
 
 def logs_of(nb: Page, cell: int = 0) -> Locator:
     """The view with its Logs shown."""
@@ -136,12 +150,7 @@ def test_find_counts_all_lines_and_steps_through_them(open_notebook: OpenNoteboo
 @pytest.mark.slow
 def test_a_million_lines_have_a_beginning_and_an_end_one_key_away(open_notebook: OpenNotebook) -> None:
     """A long run's log would freeze the page, or end where a browser's tallest element ends."""
-    fill = (
-        "def flood():\n    for n in range(1_000_000):\n        dag._driver.output.add(0, 1, 1, f'line {n} of a million')\n"
-        "from tiledag_widget import DAG\ndag = DAG(name='flood')\nnode = dag.submit_local(flood)\ndag.compute()\ndag.wait()\n"
-        "dag.visualize()"
-    )
-    nb = open_notebook([fill])
+    nb = open_notebook([FLOOD])
     nb.run_and_wait(0)
     view = logs_of(nb)
 
