@@ -171,6 +171,7 @@ const STOPS = "button, input, summary, pre[tabindex], .td-panel, [role=separator
  * scrolls or resizes keeps Up and Down for itself, a field Left and Right.
  */
 export function rove(parts: readonly HTMLElement[], signal: AbortSignal): void {
+  /** Where the focus was last: as long as it is there, it is the stop; before that the first one. */
   let current: Element | null = null;
   const all = (): HTMLElement[] =>
     parts
@@ -178,8 +179,8 @@ export function rove(parts: readonly HTMLElement[], signal: AbortSignal): void {
       .filter((each) => each.matches(STOPS) && each.checkVisibility());
   const settle = (): void => {
     const items = all();
-    if (!items.includes(current as HTMLElement)) current = items[0] ?? null;
-    for (const each of items) set(each, { tabindex: each === current ? 0 : -1 });
+    const stop = items.includes(current as HTMLElement) ? current : items[0];
+    for (const each of items) set(each, { tabindex: each === stop ? 0 : -1 });
   };
   const keydown = (event: KeyboardEvent): void => {
     const { key, target } = event;
