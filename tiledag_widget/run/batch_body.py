@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .remote import Work
 
 NAME_LIMIT: Final = 255
-_BACKOFF_TIME: Final = re.compile(r"\d+(\.\d+)?(s|m|h|d)?")
+_BACKOFF_TIME: Final = re.compile(r"\d+(\.\d+)?|(\d+(\.\d+)?(ms|s|m|h|d))+")
 _QUANTITY: Final = re.compile(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
 _RAW: Final = "raw_json"
 
@@ -336,7 +336,7 @@ def _check_backoff(backoff: RetryBackoff, where: str) -> None:
         text: Any = getattr(backoff, name)
         if text is not None and not _BACKOFF_TIME.fullmatch(str(text).strip()):
             raise ValueError(
-                f"{where}.backoff.{name} must be seconds or a number with s, m, h or d behind it, got {text!r}"
+                f"{where}.backoff.{name} must be seconds or a number with ms, s, m, h or d behind it, got {text!r}"
             )
     factor: Any = backoff.factor
     if factor is not None and (isinstance(factor, bool) or not isinstance(factor, (int, float)) or factor <= 0):
