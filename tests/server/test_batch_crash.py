@@ -96,6 +96,7 @@ def survives(tmp_path: Path, size: int, kills: int, seconds: float, seed: int) -
         assert set(again) <= {"COMPLETED", "FAILED"}
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_after_kill_9(tmp_path: Path) -> None:
     """The server dies twice, the graph comes to its end, nothing that was told is taken back."""
     survives(tmp_path, size=60, kills=2, seconds=0.02, seed=1)

@@ -133,6 +133,8 @@ class Retention:
                 "AND id NOT IN (SELECT log FROM batch_run WHERE active)",
                 (cutoff,),
             ).rowcount
+            unused = "id NOT IN (SELECT graph FROM batch_run)"
+            connection.execute(f"DELETE FROM batch_graph WHERE created < ? AND {unused}", (cutoff,))
             return ids, logs
 
         ids, logs = self._store.write(work)
