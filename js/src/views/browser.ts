@@ -180,7 +180,7 @@ export class Browser {
     this.newer.setBlocked(page > 1 ? "" : " ");
     this.older.setBlocked(page * per_page < total ? "" : " ");
     fill(this.body, ...rows.map((row) => this.rowOf(row)));
-    set(this.root, { "data-uncounted": rows.every((row) => Object.keys(row.counts).length === 0) });
+    set(this.root, { "data-uncounted": rows.every((row) => Object.values(row.counts).every((each) => each === 0)) });
     // A run that goes on is looked at again.
     if (rows.some((row) => row.ended === null && row.status < 3) && this.root.checkVisibility()) this.look(LOOK_MS);
   }
