@@ -404,11 +404,15 @@ def test_registered_functions_and_results_of_other_runs_are_arguments(server: Se
     node = body.udf("me/twice", name="twice")
     node.body["udf_node"]["arguments"] = [{"value": {"__tdbudf__": "stored_param", "task_id": before}}]
     missing = body.udf("me/nothing", name="missing")
+    dated = body.udf("me/twice@2999-01-01 10:00", 4, name="dated")
+    early = body.udf("me/twice@1999-01-01", 4, name="early")
 
     run = submit(server, body)
     log = run.wait()
 
     assert run.result(node) == 42
+    assert run.result(dated) == 8
+    assert run.attempts(log, early) == ["FAILED"]
     assert run.statuses(log)["missing"] == "FAILED"
     found = next(one for one in log["nodes"] if one["client_node_uuid"] == missing.id)
     assert found["status_message"] == "There is no registered UDF 'me/nothing' on this server."

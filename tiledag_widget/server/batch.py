@@ -27,6 +27,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -560,8 +561,15 @@ class _Around:
         return self._store.folder_of(task)
 
     def code_of(self, name: str) -> str:
-        namespace, _, rest = name.partition("@")[0].strip().partition("/")
-        row = self._store.row("SELECT body FROM udf WHERE namespace = ? AND name = ?", (namespace, rest))
+        known, _, moment = name.partition("@")
+        namespace, _, rest = known.strip().partition("/")
+        if moment.strip():
+            row = self._store.row(
+                "SELECT body FROM udf_version WHERE namespace = ? AND name = ? AND at <= ? ORDER BY at DESC LIMIT 1",
+                (namespace, rest, _utc_text(name, moment)),
+            )
+        else:
+            row = self._store.row("SELECT body FROM udf WHERE namespace = ? AND name = ?", (namespace, rest))
         code = json.loads(row[0]).get("exec") if row is not None else None
         if not isinstance(code, str):
             raise CannotPrepare(f"There is no registered UDF {name!r} on this server.")
@@ -587,6 +595,16 @@ class _Around:
         if not isinstance(found, list):
             raise CannotPrepare("What was opened is no list.")
         return found
+
+
+def _utc_text(name: str, moment: str) -> str:
+    """The moment in a name with a time, as the records write it."""
+    try:
+        found = datetime.fromisoformat(moment.strip().replace("t", "T"))
+    except ValueError:
+        raise CannotPrepare(f"The name {name!r} has no time after its @, as in namespace/name@2024-05-06.") from None
+    text = found.replace(tzinfo=timezone.utc).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")
 
 
 def _random_id() -> str:
