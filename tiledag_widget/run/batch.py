@@ -173,6 +173,8 @@ class BatchDriver(Driver):
         self._heard = time.time()
         self._changed_at = time.monotonic()
         self._late = 0
+        self._round = 0
+        """How often a retry was asked for here: what the server said before it has nothing to say about the end."""
 
     # --- starting -------------------------------------------------------------------------------------------
 
@@ -302,8 +304,10 @@ class BatchDriver(Driver):
             if not is_partial:
                 wanted = bad
             self._retry_there(client, self._ids(wanted) if is_partial else None)
-            self._is_over = False
-            self._late = 0
+            with self._hearing:
+                self._round += 1
+                self._is_over = False
+                self._late = 0
             self._look_quietly()
             with self._hearing:
                 self._put_back(wanted)
@@ -425,11 +429,12 @@ class BatchDriver(Driver):
         client, log_id = self.client, self.log_id
         assert client is not None
         assert log_id is not None
+        asked_in = self._round
         if self._has_events(client):
             page = client.run_events(log_id, self._after_number, wait)
-            self._hear_events(page)
+            self._hear_events(page, asked_in)
             return 0.0
-        self._hear_log(client.log(self.namespace, log_id))
+        self._hear_log(client.log(self.namespace, log_id), asked_in)
         quiet = time.monotonic() - self._changed_at
         return min(max(FIRST_POLL_S, quiet * QUIET_SHARE), LONGEST_POLL_S)
 
@@ -441,8 +446,9 @@ class BatchDriver(Driver):
             self._look(0)
             return
         while True:
+            asked_in = self._round
             page = client.run_events(self.log_id, self._after_number)
-            self._hear_events(page)
+            self._hear_events(page, asked_in)
             if not page.more:
                 return
 
@@ -463,20 +469,22 @@ class BatchDriver(Driver):
 
     # --- what our own server says ---------------------------------------------------------------------------
 
-    def _hear_events(self, page: RunEvents) -> None:
+    def _hear_events(self, page: RunEvents, asked_in: int) -> None:
         with self._hearing:
+            # 1. a page says that the run is over; 2. somebody has it retried; 3. the page is looked at: it is old.
+            is_done = page.done and not page.more and page.last >= self._after_number and asked_in == self._round
             fresh = [event for event in page.events if event.number > self._after_number]
             self._fetch_errors(fresh)
             with self.lock:
                 for event in fresh:
                     self._hear_event(event)
-                if page.done and not page.more:
+                if is_done:
                     self._is_over = True
                     self._hear_held()
                 self._tell_end()
                 garbage, self._garbage = self._garbage, []
             del garbage
-            if self._is_over and page.done and not page.more and not self.machine.is_ended:
+            if is_done and not self.machine.is_ended:
                 self._end_what_is_left(page.status, None)
         self._heard_something(bool(fresh))
 
@@ -526,12 +534,14 @@ class BatchDriver(Driver):
 
     # --- what any server says -------------------------------------------------------------------------------
 
-    def _hear_log(self, log: TaskGraphLog) -> None:
+    def _hear_log(self, log: TaskGraphLog, asked_in: int) -> None:
         status = status_of_log(log.status)
         is_over = status in _OVER
         nodes = [(self._indices[one.client_node_uuid], one) for one in log.nodes or () if self._is_known(one)]
         before = self.machine.revision
         with self._hearing:
+            if asked_in != self._round:
+                return  # read before a retry: the next one tells how things are
             for index, one in nodes:
                 if status_of_task(one.status) is Status.FAILED and self.machine.status[index] != FAILED:
                     self._fetch_error_of(index, one)
