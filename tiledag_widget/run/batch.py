@@ -299,7 +299,7 @@ class BatchDriver(Driver):
             wanted = [node for node in nodes if node in set(bad)]
             if not wanted:
                 return 0
-            before = self._counts()
+            before, revision = self._counts(), self.machine.revision
             is_partial = set(wanted) != set(bad) and client.is_ours()
             if not is_partial:
                 wanted = bad
@@ -310,7 +310,7 @@ class BatchDriver(Driver):
                 self._late = 0
             self._look_quietly()
             with self._hearing:
-                self._put_back(wanted)
+                self._put_back(wanted, revision)
             after = self._counts()
         self._follow_on()
         return max(0, after[NOT_STARTED] + after[RUNNING] - before[NOT_STARTED] - before[RUNNING])
@@ -334,9 +334,13 @@ class BatchDriver(Driver):
                 "what runs. Retry what failed, or run the graph anew."
             )
 
-    def _put_back(self, nodes: list[int]) -> None:
-        """What the server was asked to run again and has said nothing of yet goes back to Not Started."""
-        left = [node for node in nodes if self.machine.status[node] in (FAILED, CANCELLED)]
+    def _put_back(self, nodes: list[int], revision: int) -> None:
+        """What the server was asked to run again and has said nothing of since goes back to Not Started.
+
+        What it has told of may have run and failed again already.
+        """
+        told = set(self.machine.changes[revision:])
+        left = [node for node in nodes if node not in told and self.machine.status[node] in (FAILED, CANCELLED)]
         if left:
             self._mirror.retried_here(self._request(lambda at: Retry(tuple(left), False, at)))
 
