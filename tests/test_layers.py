@@ -44,7 +44,7 @@ PYTHON_NEVER = [
 ]
 
 # The core reads no clock, no file and no chance: it may import nothing else.
-CORE_MAY_IMPORT = set("__future__ array collections dataclasses enum heapq itertools json math struct typing".split())
+CORE_MAY_IMPORT = set("__future__ array bisect collections dataclasses enum heapq itertools json math struct typing".split())
 
 PICKLES = {"cloudpickle", "dill", "pickle"}
 
