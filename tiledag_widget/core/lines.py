@@ -7,7 +7,6 @@ a search runs over joined text. Not safe from several threads; see `run.output` 
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
@@ -86,7 +85,6 @@ class Lines:
         self._most_lines = most_lines
         self._most_characters = most_characters
         self._sealed: list[Block] = []
-        self._starts: list[int] = []
         self._open: list[Line] = []
         self._open_characters = 0
         self._characters = 0
@@ -95,7 +93,7 @@ class Lines:
     @property
     def first(self) -> int:
         """Number of the oldest line that is kept."""
-        return self._starts[0] if self._starts else self._open_first
+        return self._sealed[0].first if self._sealed else self._open_first
 
     @property
     def end(self) -> int:
@@ -114,7 +112,6 @@ class Lines:
     def _seal(self) -> None:
         block = _block_of(self._open_first, self._open)
         self._sealed.append(block)
-        self._starts.append(block.first)
         self._open_first = block.first + len(block)
         self._characters += self._open_characters
         self._open, self._open_characters, self._shown = [], 0, None
@@ -122,19 +119,19 @@ class Lines:
             self.end - self.first > self._most_lines or self._characters > self._most_characters
         ):
             self._characters -= len(self._sealed.pop(0).text)
-            self._starts.pop(0)
 
     def blocks(self, start: int, stop: int) -> list[Block]:
-        """The blocks that hold any of the lines ``start`` to ``stop``, in order."""
+        """The blocks that hold any of the lines ``start`` to ``stop``, in order. O(blocks after ``start``): mostly few."""
         if stop <= start:
             return []
-        from_block = max(bisect_right(self._starts, start) - 1, 0)
+        at = len(self._sealed)
+        while at and self._sealed[at - 1].first + len(self._sealed[at - 1]) > start:
+            at -= 1
         found: list[Block] = []
-        for block in self._sealed[from_block:]:
+        for block in self._sealed[at:]:
             if block.first >= stop:
                 return found
-            if block.first + len(block) > start:
-                found.append(block)
+            found.append(block)
         if self._open and stop > self._open_first:
             if self._shown is None or len(self._shown) != len(self._open):
                 self._shown = _block_of(self._open_first, self._open)
