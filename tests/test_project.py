@@ -27,7 +27,7 @@ def test_the_wheel_carries_the_front_end(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         sizes = {info.filename: info.file_size for info in archive.infolist()}
 
-    for name in ("static/widget.js", "static/widget.css", "view/palette.json", "view/words.json"):
+    for name in ("static/widget.js", "static/widget.css", "static/more.js", "view/palette.json", "view/words.json"):
         assert sizes[f"tiledag_widget/{name}"] > 0
     assert "tiledag_widget/py.typed" in sizes
     assert not [name for name in sizes if name.startswith(("tests/", "tools/", "js/"))]

@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PRODUCTS = ("widget.js", "widget.css", "page.js", "page.css")
+PRODUCTS = ("widget.js", "widget.css", "more.js", "page.js", "page.css")
 NOT_SOURCES = {"node_modules", "lib", "test", "dist", "__pycache__"}
 READ_BY_BUILD = ("tiledag_widget/view/palette.json", "tiledag_widget/view/words.json")
 OLDEST_NODE = 22

@@ -19,7 +19,7 @@ export type Action = "retry" | "retry_failed" | "retry_from" | "cancel" | "cance
 
 export type Question = "node" | "preview" | "tape" | "export_html" | "export_mermaid" | "export_dot" | "log_lines" | "log_line" | "log_find" | "log_file";
 
-export type Housekeeping = "open" | "resync" | "tidy" | "visible" | "ping" | "withdraw" | "log_follow";
+export type Housekeeping = "open" | "resync" | "tidy" | "visible" | "ping" | "withdraw" | "log_follow" | "code";
 
 /**
  * Columns over the marks: what is drawn together.
@@ -133,6 +133,14 @@ export interface Reply {
 export interface Queued {
   id: string;
   queued: boolean;
+}
+
+/** A part of the front end's second part: number ``part`` (from 0) of ``of``, for the request ``id``. */
+export interface CodePart {
+  type: "code";
+  id: string;
+  part: number;
+  of: number;
 }
 
 /** Body of the reply to ``ping``: the kernel's Unix time, to join the clocks by. */

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from comm.base_comm import BaseComm
 
 from tiledag_widget.core.states import AddNode, Began, Finished, Start
-from tiledag_widget.view import widget as widget_module
+from tiledag_widget.view import code
 from tiledag_widget.view.messages import PROTOCOL
 from tiledag_widget.view.opening import fold_and_layout
 from tiledag_widget.view.publisher import Publisher
@@ -28,6 +29,7 @@ from .fake_source import FakeSource, Page
 
 AT = 1_700_000_000.0
 CODE = "export default { render() {} }"
+MORE = "export default base => ({})"
 
 
 class PageComm(BaseComm):
@@ -68,12 +70,13 @@ def front_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """A stand-in for the built front end, and comms that tests can read."""
     (tmp_path / "widget.js").write_text(CODE, encoding="utf-8")
     (tmp_path / "widget.css").write_text(".tiledag {}", encoding="utf-8")
-    monkeypatch.setattr(widget_module, "STATIC", tmp_path)
+    (tmp_path / "more.js").write_text(MORE, encoding="utf-8")
+    monkeypatch.setattr(code, "STATIC", tmp_path)
     monkeypatch.setattr(comm, "create_comm", PageComm)
     PageComm.made = []
-    widget_module.front_end.cache_clear()
+    code.forget_front_end()
     yield
-    widget_module.front_end.cache_clear()
+    code.forget_front_end()
 
 
 class Stage:
@@ -193,15 +196,15 @@ def test_a_still_view() -> None:
 
 def test_a_front_end_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "widget.js").unlink()
-    widget_module.front_end.cache_clear()
+    code.forget_front_end()
     with pytest.raises(FileNotFoundError, match="make js"):
         GraphWidget(graph())
 
 
 def test_without_anywidget_the_import_says_what_to_do() -> None:
-    code = "import sys; sys.modules['anywidget'] = None; import tiledag_widget.view.widget"
+    script = "import sys; sys.modules['anywidget'] = None; import tiledag_widget.view.widget"
     root = Path(__file__).resolve().parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
     assert "ImportError: The live view needs anywidget" in done.stderr
 
 
@@ -265,4 +268,35 @@ def test_ten_thousand_nodes_cost_few_bytes_after_the_first_picture() -> None:
     assert sum(after) <= 400_000
     assert max(after) <= 256_000
     assert max(sum(start <= at < start + 1 for at in times) for start in times) <= 12
+    stage.widget.close()
+
+
+def test_the_second_part_is_sent_when_asked_for_and_once_for_each_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes whole, in messages that the limits allow, and a request that came both ways is answered once."""
+    text = "".join(map(chr, range(0x4E00, 0x9000))) * 8
+    (tmp_path / "more.js").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(code, "CHUNK_BYTES", 20_000)
+    code.forget_front_end()
+    stage = Stage(graph())
+    assert not stage.comm.contents("code")
+
+    stage.comm.ask(id="1", kind="open")
+    stage.comm.ask(id="c", kind="code", graph=stage.source.graph_id)
+    stage.comm.ask(id="c", kind="code", graph=stage.source.graph_id)
+    wanted = len(code.code_messages("c"))
+    stage.wait_for("code", wanted)
+    stage.comm.ask(id="p", kind="ping")
+    stage.wait_for("reply")
+
+    parts = [
+        (data["content"], buffers)
+        for _, data, buffers in stage.comm.sent
+        if (data or {}).get("method") == "custom" and data["content"]["type"] == "code"
+    ]
+    assert [(each["id"], each["part"], each["of"]) for each, _ in parts] == [("c", n, wanted) for n in range(wanted)]
+    assert wanted > 1
+    assert max(len(buffers[0]) for _, buffers in parts) <= 20_000
+    assert zlib.decompress(b"".join(buffers[0] for _, buffers in parts)).decode() == text
     stage.widget.close()

@@ -253,6 +253,8 @@ class Desk:
             self.log.follow(request["view"], request["log"])
         elif kind == "visible":
             self._feed.set_visible(request["view"], request["visible"])
+        elif kind == "code":
+            self._feed.send_code(request["id"])
         elif kind == "ping":
             self._feed.answer({"type": "reply", "id": request["id"], "body": {"now": self._wall()}, "error": None})
         else:

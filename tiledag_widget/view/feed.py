@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from ..core.snapshot import GraphSource, Patch, RunInfo
 from ..core.states import FAILED
+from .code import code_messages
 from .log_lines import LogDesk, lines_of
 from .messages import (
     CHUNK_BYTES,
@@ -167,6 +168,11 @@ class Feed:
         self._asked.extend(column_messages(column, zlib.compress(data), epoch=0, revision=number))
         self._wake(self)
         return number
+
+    def send_code(self, identity: str) -> None:
+        """Send the second part of the front end, when nothing else waits."""
+        self._asked.extend(code_messages(identity))
+        self._wake(self)
 
     def set_visible(self, view: str, is_visible: bool) -> None:
         """A view came into sight or went out of it; one that never said is visible."""

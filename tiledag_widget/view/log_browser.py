@@ -22,13 +22,14 @@ except ImportError as error:
     ) from error
 
 from ..core.snapshot import GraphSource
+from .code import code_messages, first_part
 from .control import Desk, keep_asked_route, register_control
 from .feed import Feed
 from .messages import PROTOCOL
 from .opening import Openings
 from .publisher import PUBLISHER
 from .runs_table import Found, Query, runs_html, runs_text
-from .widget import LAYOUT_WORKER, front_end, kernel_now, package_version
+from .widget import LAYOUT_WORKER, kernel_now, package_version
 from .worker import PATIENCE_S, Worker
 
 _log = logging.getLogger("tiledag_widget.view")
@@ -75,15 +76,19 @@ class LogBrowser(anywidget.AnyWidget):
         self._query = query
         self._worker = Worker("tiledag-runs", patience=PATIENCE_S)
         self._opened: _Opened | None = None
-        super().__init__(_esm=front_end("widget.js"), _css=front_end("widget.css"))
+        super().__init__(**first_part())
         keep_asked_route(self.comm)
         register_control(kernel_now())
 
     def _handle_custom_msg(self, content: object, buffers: object) -> None:
         """A page's request, on whatever thread the kernel chose."""
-        if isinstance(content, dict) and str(content.get("kind", "")).startswith("runs_"):
+        kind = str(content.get("kind", "")) if isinstance(content, dict) else ""
+        if isinstance(content, dict) and kind.startswith("runs_"):
             asked = dict(content)
             self._worker.submit(lambda: self._answer(asked))
+        elif isinstance(content, dict) and kind == "code" and self._opened is None:
+            for message, buffers in code_messages(str(content.get("id"))):
+                self.send(message, buffers)
         elif self._opened is not None:
             self._opened.desk.take(content)
 

@@ -28,6 +28,9 @@
     ``reply``; ``open``, ``resync`` and ``tidy`` (which arranges the graph as a fresh display would) are answered by a
     picture, ``visible`` and ``withdraw`` by nothing (the action
     that was withdrawn is refused, unless it was already begun).
+``code``
+    Answer to the request ``code``: the second part of the front end. ``content`` is a `CodePart`, buffer 0 a part of
+    its deflated (zlib) UTF-8 text.
 
 **Page to kernel**: a `Request`, sent by the comm and on the control channel (message type
 `CONTROL_TYPE`, ``content`` is the `Request` with ``graph``) at the same time under the same ``id``. The first one that
@@ -183,6 +186,15 @@ class Queued(TypedDict):
     queued: bool
 
 
+class CodePart(TypedDict):
+    """A part of the front end's second part: number ``part`` (from 0) of ``of``, for the request ``id``."""
+
+    type: Literal["code"]
+    id: str
+    part: int
+    of: int
+
+
 class Pong(TypedDict):
     """Body of the reply to ``ping``: the kernel's Unix time, to join the clocks by."""
 
@@ -258,7 +270,7 @@ Question = Literal[
     "log_find",
     "log_file",
 ]
-Housekeeping = Literal["open", "resync", "tidy", "visible", "ping", "withdraw", "log_follow"]
+Housekeeping = Literal["open", "resync", "tidy", "visible", "ping", "withdraw", "log_follow", "code"]
 
 
 class Request(TypedDict, total=False):

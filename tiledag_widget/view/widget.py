@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
-from pathlib import Path
 from typing import Any, Final
 
 try:
@@ -29,6 +28,7 @@ except ImportError as error:
     ) from error
 
 from ..core.snapshot import GraphSource
+from .code import first_part
 from .control import Desk, keep_asked_route, register_control
 from .feed import Feed
 from .messages import PROTOCOL
@@ -39,7 +39,6 @@ from .worker import Worker
 
 _log = logging.getLogger("tiledag_widget.view")
 
-STATIC: Final = Path(__file__).resolve().parent.parent / "static"
 LAYOUT_WORKER: Final = Worker("tiledag-layout")
 
 Forms = Callable[[GraphSource, Arranged], Mapping[str, str]]
@@ -92,7 +91,7 @@ class GraphWidget(anywidget.AnyWidget):
         self._desk = Desk(source, self._feed, log=self._feed.log)
         for name, value in (("graph_id", source.graph_id), ("title", source.title), ("auto_update", auto_update)):
             self.set_trait(name, value)
-        super().__init__(_esm=front_end("widget.js"), _css=front_end("widget.css"))
+        super().__init__(**first_part())
         keep_asked_route(self.comm)
         register_control(kernel_now())
 
@@ -131,19 +130,6 @@ class GraphWidget(anywidget.AnyWidget):
         except Exception:
             _log.exception("the static forms could not be made")
             return {}
-
-
-@cache
-def front_end(name: str) -> str:
-    """Text of a built file of the front end."""
-    path = STATIC / name
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"The front end has not been built: {path} is missing. In a clone run `make js`; an installed package "
-            "brings it, so install it anew."
-        ) from error
 
 
 @cache
