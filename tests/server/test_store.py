@@ -140,7 +140,11 @@ def test_a_damaged_file_is_refused_with_a_way_out(tmp_path: Path) -> None:
 
 def test_only_the_owner_can_read_the_records(store: Store) -> None:
     """Results are nobody else's business."""
-    assert stat.S_IMODE(os.stat(store.folder / "records.sqlite").st_mode) == 0o600
+    add_task(store)
+    files = sorted(store.folder.glob("records.sqlite*"))
+
+    assert [file.name for file in files] == ["records.sqlite", "records.sqlite-shm", "records.sqlite-wal"]
+    assert [stat.S_IMODE(file.stat().st_mode) for file in files] == [0o600] * 3
     assert stat.S_IMODE(os.stat(store.folder).st_mode) == 0o700
 
 

@@ -121,7 +121,7 @@ class Lines:
             self._characters -= len(self._sealed.pop(0).text)
 
     def blocks(self, start: int, stop: int) -> list[Block]:
-        """The blocks that hold any of the lines ``start`` to ``stop``, in order. O(blocks after ``start``): mostly few."""
+        """The blocks that hold any of the lines ``start`` to ``stop``, in order. O(blocks after ``start``)."""
         if stop <= start:
             return []
         at = len(self._sealed)

@@ -17,11 +17,12 @@ import json
 import os
 import queue
 import sqlite3
+import stat
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -232,6 +233,12 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = None
         try:
+            # Before SQLite makes it, and readable by all: its neighbours (-wal, -shm) get the mode of this file.
+            # Only then is it opened here: closing it would take away the locks of another opening in this process.
+            with suppress(FileExistsError):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            if stat.S_IMODE(self._path.stat().st_mode) != 0o600:
+                os.chmod(self._path, 0o600)
             connection = self._connect()
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > len(_MIGRATIONS):
@@ -254,8 +261,11 @@ class Store:
                 connection.close()
             if isinstance(error, sqlite3.DatabaseError):
                 raise StoreError(f"{self._path} cannot be opened: {error}. Move it away to begin anew.") from error
+            if isinstance(error, OSError):
+                raise StoreError(
+                    f"{self._path} cannot be written: {error.strerror}. Put the data folder elsewhere by TILEDAG_DATA_DIR."
+                ) from error
             raise
-        os.chmod(self._path, 0o600)
         return connection
 
     def _end_what_was_running(self, connection: sqlite3.Connection) -> None:
