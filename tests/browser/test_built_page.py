@@ -162,7 +162,7 @@ def test_a_filter_is_mirrored_by_chips_and_met_by_the_list(show: Open) -> None:
     shown = statuses.count()
     expect(page.locator(".td-searchcount")).to_have_text(f"{shown} of 12")
 
-    page.get_by_role("button", name="Remove -report").click()
+    page.get_by_role("button", name="-report").click()
     expect(page.locator(".td-search")).to_have_value("status:failed,parent-failed")
     expect(page.locator(".td-searchcount")).to_have_text(f"{shown + 1} of 12")
     page.get_by_role("button", name="Clear filter").click()

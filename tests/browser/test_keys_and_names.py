@@ -296,7 +296,7 @@ def test_names_and_errors_are_text_wherever_they_stand(open_notebook: OpenNotebo
     assert max(map(len, tooltips)) < 1_500
 
     view.locator(".td-search").fill("<img")
-    expect(view.locator(".td-searchcount")).to_have_text("0/1")
+    expect(view.locator(".td-searchcount")).to_have_text("1 of 9")
     nb.run_and_wait(2)
     static = nb.output(2)
     expect(static.locator("img[src^='data:']")).to_be_visible(timeout=SECONDS_10)

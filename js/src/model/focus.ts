@@ -13,6 +13,8 @@ interface State {
   mask: Uint8Array | null;
   /** How many nodes the mask holds. */
   matched: number;
+  /** The graph leaves out what the filter does not mean, as List and Timeline do; else it draws that paler. */
+  isHiding: boolean;
   /** Node under the pointer in any pane, -1 for none. */
   hovered: number;
   /** Seconds since the run's zero under the pointer, NaN for none. */
@@ -35,6 +37,7 @@ export class Focus {
     filter: "",
     mask: null,
     matched: 0,
+    isHiding: false,
     hovered: -1,
     hoveredTime: Number.NaN,
     attempt: 0,

@@ -1,8 +1,9 @@
 // An open stack: its members as tiles or cards in index order, in a frame on the graph. Geometry, hit test, drawing.
 import { URGENCY } from "../model/derive.ts";
-import type { Store } from "../model/store.ts";
+import { STATUS_COUNT, type Store } from "../model/store.ts";
 import { plain } from "../model/words.ts";
 import { Status } from "../protocol.ts";
+import { DIMMED } from "./edges.ts";
 import { type Brush, drawGlyph, fitText, setFont, styleOf } from "./pen.ts";
 import { type Box, CARD } from "./place.ts";
 import type { Scene, SceneMark } from "./scene.ts";
@@ -69,8 +70,17 @@ export class Board {
   readonly cursor: number;
   private readonly store: Store;
   private readonly details: (node: number) => string;
+  /** Per node 1 for what a filter means; null without one. */
+  private readonly mask: Uint8Array | null;
 
-  constructor(store: Store, mark: number, open: Open, cursor: number, details: (node: number) => string) {
+  constructor(
+    store: Store,
+    mark: number,
+    open: Open,
+    cursor: number,
+    details: (node: number) => string,
+    mask: Uint8Array | null = null,
+  ) {
     const all = store.membersOf(mark);
     this.store = store;
     this.open = open;
@@ -78,6 +88,12 @@ export class Board {
     this.members = open.status === 0 ? all : all.filter((node) => store.status[node] === open.status);
     this.cursor = cursor;
     this.details = details;
+    this.mask = mask;
+  }
+
+  /** Left out by a filter: drawn paler. */
+  isPale(at: number): boolean {
+    return this.mask !== null && this.mask[this.members[at] ?? 0] !== 1;
   }
 
   /** Scrolled no further than to the end. */
@@ -131,7 +147,8 @@ export class Board {
   look(): string {
     const [first, last] = this.range();
     let look = `${this.open.form}${this.open.status},${this.top},${this.cursor}:`;
-    for (let at = first; at < last; at++) look += this.store.status[this.members[at] ?? 0];
+    for (let at = first; at < last; at++)
+      look += (this.store.status[this.members[at] ?? 0] ?? 0) + (this.isPale(at) ? STATUS_COUNT : 0);
     if (this.open.form === "cards") for (let at = first; at < last; at++) look += this.details(this.members[at] ?? 0);
     return look;
   }
@@ -199,15 +216,19 @@ function drawTiles(brush: Brush, scene: Scene, mark: SceneMark, board: Board): v
   const size = (board.shape.cell.width - board.shape.gap) * k;
   const byStatus = new Map<number, number[]>();
   for (let at = first; at < last; at++) {
-    const status = board.statusAt(at);
-    const list = byStatus.get(status);
+    const key = board.statusAt(at) + (board.isPale(at) ? STATUS_COUNT : 0);
+    const list = byStatus.get(key);
     if (list) list.push(at);
-    else byStatus.set(status, [at]);
+    else byStatus.set(key, [at]);
   }
   const side = Math.max(1, Math.round(size));
-  for (const status of [...URGENCY].reverse()) {
-    const own = byStatus.get(status);
+  const usual = context.globalAlpha;
+  const worstLast = [...URGENCY].reverse();
+  for (const key of [...worstLast.map((status) => status + STATUS_COUNT), ...worstLast]) {
+    const own = byStatus.get(key);
     if (!own) continue;
+    const status = key % STATUS_COUNT;
+    context.globalAlpha = key < STATUS_COUNT || mark.emphasis === "dim" ? usual : usual * DIMMED;
     const style = styleOf(theme, status);
     const isOpen = status === Status.NOT_STARTED;
     context.fillStyle = isOpen ? fade(style.mark, 0.16) : style.mark;
@@ -238,6 +259,7 @@ function drawTiles(brush: Brush, scene: Scene, mark: SceneMark, board: Board): v
       );
     }
   }
+  context.globalAlpha = usual;
   if (board.cursor < first || board.cursor >= last) return;
   const box = board.boxOf(board.cursor);
   context.strokeStyle = theme.focus;

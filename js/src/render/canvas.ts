@@ -47,7 +47,8 @@ function drawMember(
 ): void {
   const own = { board: null, isStack: false, hasSlips: false, isCased: false, isSelected: at === board.cursor };
   const words = { status: board.statusAt(at), name: board.nameAt(at), detail: board.detailAt(at), badge: "" };
-  drawMark(brush, scene, { ...mark, ...box, ...own, ...words, isFocused: false }, counts);
+  const emphasis = board.isPale(at) ? "dim" : mark.emphasis;
+  drawMark(brush, scene, { ...mark, ...box, ...own, ...words, emphasis, isFocused: false }, counts);
 }
 
 /** What a mark looks like, in a text: two that are equal are drawn alike, and neither again. */

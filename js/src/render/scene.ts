@@ -91,6 +91,8 @@ export interface SceneInput {
   lit: { up: ReadonlySet<number>; down: ReadonlySet<number> } | null;
   /** Marks that an action under the pointer would touch; null without one. */
   touched: ReadonlySet<number> | null;
+  /** What a filter means: marks with a member of it, and per node 1 for what it means. Null without one. */
+  wanted?: { marks: ReadonlySet<number>; mask: Uint8Array } | null;
   hasEdges: boolean;
   errorOf: (node: number) => string;
   /** Marks and edges (by their numbers) that are drawn with a casing: a path that is pointed out. */
@@ -231,12 +233,13 @@ function boardOf(input: SceneInput, mark: number): Board | null {
   const open = input.opens?.get(mark);
   if (!open) return null;
   const cursor = input.cursor?.mark === mark ? input.cursor.tile : -1;
-  return new Board(input.store, mark, open, cursor, (node) => detailOf(input.store, node, input.errorOf(node)));
+  const mask = input.wanted?.mask ?? null;
+  return new Board(input.store, mark, open, cursor, (node) => detailOf(input.store, node, input.errorOf(node)), mask);
 }
 
 function emphasisOf(input: SceneInput, mark: number): Emphasis {
   if (input.touched) return input.touched.has(mark) ? "lit" : "dim";
-  if (!input.lit) return "normal";
+  if (!input.lit) return input.wanted?.marks.has(mark) === false ? "dim" : "normal";
   return input.lit.up.has(mark) || input.lit.down.has(mark) ? "lit" : "dim";
 }
 
@@ -311,6 +314,7 @@ function sceneEdges(input: SceneInput): SceneEdge[] {
       if (lit.up.has(from) && lit.up.has(to)) style = "up";
       else style = lit.down.has(from) && lit.down.has(to) ? "down" : "dim";
     } else if (input.touched) style = "dim";
+    else if (input.wanted && !(input.wanted.marks.has(from) && input.wanted.marks.has(to))) style = "dim";
     const line = Float64Array.from(places.lines[edge] ?? [], (value, index) =>
       index % 2 === 0 ? (value - camera.x) * camera.k : (value - camera.y) * camera.k,
     );

@@ -17,7 +17,6 @@ import {
   type SceneInput,
   zoomAt,
 } from "../render/scene.ts";
-import { toSvg } from "../render/svg.ts";
 import { prefersStill, type Theme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { Boards } from "./boards.ts";
@@ -26,6 +25,7 @@ import { element, fill, on, set } from "./dom.ts";
 import { between, cameraFor, FRAME_MARGIN, firstCamera, wholeCamera } from "./fit.ts";
 import { Minimap } from "./minimap.ts";
 import { describeMark, describeNode, firstOf, isCard, LONGEST_NAME, Mirror, nameOf } from "./mirror.ts";
+import type { WriteSvg } from "./pane.ts";
 import { edgeMark, neighbour } from "./walk.ts";
 
 const MOST_ZOOM = 2.5;
@@ -63,6 +63,8 @@ export interface GraphEvents {
   opened(mark: number): void;
   moved(): void;
   leave(): void;
+  /** What is to be shown was hidden by the filter. */
+  unhidden?: (() => void) | undefined;
   /** Show the members of a stack in the list. */
   listed?: ((mark: number) => void) | undefined;
   /** The node under the pointer, -1 for none. */
@@ -105,6 +107,9 @@ export class GraphView {
   private hovered = -1;
   private lit: SceneInput["lit"] = null;
   private touched: ReadonlySet<number> | null = null;
+  /** What the filter means, and whether the rest is left out. */
+  private wanted: NonNullable<SceneInput["wanted"]> | null = null;
+  private isHiding = false;
   private cased: NonNullable<SceneInput["cased"]> | null = null;
   private frame = 0;
   /** Edges and every mark are drawn again; else only marks that look different now. */
@@ -275,6 +280,22 @@ export class GraphView {
     this.redraw(true);
   }
 
+  /** What a filter does not mean is drawn paler, or left out; null for no filter. The camera of a hand stays. */
+  setFilter(mask: Uint8Array | null, isHiding: boolean): void {
+    const before = this.isHiding ? this.wanted : null;
+    this.wanted = mask ? { marks: marksOf(this.store, mask), mask } : null;
+    // A filter that means nothing would leave nothing to look at.
+    this.isHiding = isHiding && (this.wanted?.marks.size ?? 0) > 0;
+    const now = this.isHiding ? this.wanted : null;
+    if (!isSameSet(before?.marks ?? null, now?.marks ?? null) && this.places) {
+      this.putInPlace();
+      this.refit();
+      this.showMirror();
+      this.events.moved();
+    }
+    this.redraw(true);
+  }
+
   /** Draw the states of another store of the same picture, a moment of the past; null for how it is. */
   setStore(store: Store | null): void {
     this.store = store ?? this.source.store;
@@ -282,7 +303,7 @@ export class GraphView {
   }
 
   /** The graph as SVG text: as it is seen now, or whole at 100 %. */
-  toSvg(isWhole: boolean): string {
+  toSvg(isWhole: boolean, write: WriteSvg): string {
     if (!this.places) return "";
     const input = { ...this.input(), hasEdges: this.state.hasEdges, focused: -1, lit: null, touched: null };
     const { x, y, width, height } = this.places.bounds;
@@ -290,7 +311,7 @@ export class GraphView {
     const size = { width: width + 2 * FRAME_MARGIN, height: height + 2 * FRAME_MARGIN };
     const scene = buildScene(isWhole ? { ...input, ...whole, ...size } : input);
     const title = plain(this.store.picture?.title ?? "");
-    return toSvg(scene, this.store.markCounts, this.theme, this.places.direction, title);
+    return write(scene, this.store.markCounts, this.theme, this.places.direction, title);
   }
 
   /** Show on the graph what an action would touch; null for none. */
@@ -336,6 +357,13 @@ export class GraphView {
   }
 
   private shownMarks(): ReadonlySet<number> | null {
+    const tied = this.tiedMarks();
+    const meant = this.isHiding && this.wanted ? this.wanted.marks : null;
+    if (!tied || !meant) return tied ?? meant;
+    return new Set([...tied].filter((mark) => meant.has(mark)));
+  }
+
+  private tiedMarks(): ReadonlySet<number> | null {
     const { store, isolated } = this;
     if (isolated < 0) return null;
     const own = store.markOf[isolated] ?? 0;
@@ -349,7 +377,10 @@ export class GraphView {
   }
 
   select(marks: readonly number[], node = -1): void {
-    if (marks.some((mark) => this.isHidden(mark))) this.showAll();
+    if (marks.some((mark) => this.isHidden(mark))) {
+      this.showAll();
+      if (marks.some((mark) => this.isHidden(mark))) this.events.unhidden?.();
+    }
     this.selection.clear();
     for (const mark of marks) this.selection.add(mark);
     const only = marks.length === 1 ? (marks[0] ?? -1) : -1;
@@ -520,6 +551,7 @@ export class GraphView {
       focused: this.isKeyboardFocused() ? this.focused : -1,
       lit: this.lit,
       touched: this.touched,
+      wanted: this.wanted,
       // A status change leaves the layer of the edges as it is.
       hasEdges: this.state.hasEdges && this.isStale,
       errorOf: (node) => this.details.errorOf(node),
@@ -958,4 +990,16 @@ export class GraphView {
   isCanvas(target: EventTarget | null): boolean {
     return target === this.viewport;
   }
+}
+
+/** Marks with at least one node that a mask holds. */
+function marksOf(store: Store, mask: Uint8Array): ReadonlySet<number> {
+  const found = new Set<number>();
+  for (let node = 0; node < mask.length; node++) if (mask[node] === 1) found.add(store.markOf[node] ?? 0);
+  return found;
+}
+
+function isSameSet(a: ReadonlySet<number> | null, b: ReadonlySet<number> | null): boolean {
+  if (!a || !b) return a === b;
+  return a.size === b.size && [...a].every((each) => b.has(each));
 }

@@ -8,7 +8,7 @@ import type { Theme } from "../render/theme.ts";
 import { CriticalLayer } from "./critical.ts";
 import { button, element, on } from "./dom.ts";
 import { type GraphState, GraphView } from "./graph.ts";
-import type { MenuItem, Pane, PaneContext } from "./pane.ts";
+import type { MenuItem, Pane, PaneContext, WriteSvg } from "./pane.ts";
 
 class GraphPane implements Pane {
   readonly name = "graph";
@@ -47,6 +47,7 @@ class GraphPane implements Pane {
           context.go("list");
         },
         hovered: (node) => focus.set({ hovered: node }),
+        unhidden: () => focus.set({ isHiding: false }),
       },
       `${prefix}-mark`,
       signal,
@@ -68,6 +69,7 @@ class GraphPane implements Pane {
     this.critical = new CriticalLayer(source.store, (cased) => this.graph.setCased(cased));
     this.graph.controls.append(this.critical.caption);
     focus.subscribe((changed) => this.focusChanged(changed), signal);
+    this.graph.setFilter(focus.state.mask, focus.state.isHiding);
     on(context.host, "dblclick", signal, (event) => this.graph.doubleClick(event));
   }
 
@@ -95,8 +97,8 @@ class GraphPane implements Pane {
     return true;
   }
 
-  toSvg(isWhole: boolean): string {
-    return this.graph.toSvg(isWhole);
+  toSvg(isWhole: boolean, write: WriteSvg): string {
+    return this.graph.toSvg(isWhole, write);
   }
 
   isBody(target: EventTarget | null): boolean {
@@ -159,8 +161,9 @@ class GraphPane implements Pane {
   }
 
   private focusChanged(changed: ReadonlySet<FocusPart>): void {
-    if (!changed.has("marks") && !changed.has("nodes")) return;
     const { focus } = this.context;
+    if (changed.has("mask") || changed.has("isHiding")) this.graph.setFilter(focus.state.mask, focus.state.isHiding);
+    if (!changed.has("marks") && !changed.has("nodes")) return;
     this.pass(() => this.graph.select(focus.state.marks, focus.node));
   }
 

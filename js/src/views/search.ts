@@ -41,6 +41,9 @@ export class SearchBox {
     this.signal = signal;
     set(this.field, { placeholder: say("tools.search"), "aria-label": say("tools.search") });
     this.root = element("span.td-searchbox", {}, this.field, this.count);
+    focus.subscribe((changed) => {
+      if (changed.has("isHiding")) this.show();
+    }, signal);
     on(this.field, "input", signal, () => this.typed());
     on(this.field, "keydown", signal, (event) => this.key(event));
     for (const part of [this.field, this.chips]) {
@@ -110,16 +113,18 @@ export class SearchBox {
     const n = this.at >= 0 ? say("filter.at", { at: this.at + 1, n: matched }) : null;
     setText(this.count, mask && !isNone ? (n ?? say("filter.count", { n: matched, total: this.store.total })) : "");
     const isOn = this.field.value.trim() !== "";
-    const key = `${this.field.value}|${isOn || this.hasFocus}|${isNone && this.store.total}`;
+    const key = `${this.field.value}|${isOn || this.hasFocus}|${isNone && this.store.total}|${this.focused.state.isHiding}`;
     if (this.chipsKey === key) return;
     this.chipsKey = key;
     this.inner.abort();
     this.inner = new AbortController();
-    const hadFocus = this.chips.contains(document.activeElement);
+    const focused = this.chips.contains(document.activeElement) ? document.activeElement : null;
     if (isOn) this.showTerms(isNone, AbortSignal.any([this.inner.signal, this.signal]));
     else this.showPresets(AbortSignal.any([this.inner.signal, this.signal]));
     set(this.chips, { hidden: !isOn && !this.hasFocus, "data-over": !isOn });
-    if (hadFocus) this.field.focus();
+    // The same button again where there is one, else the field.
+    const again = focused?.matches(".td-hide") ? this.chips.querySelector<HTMLElement>(".td-hide") : null;
+    if (focused) (again ?? this.field).focus();
   }
 
   private showPresets(signal: AbortSignal): void {
@@ -141,7 +146,7 @@ export class SearchBox {
         {
           type: "button",
           title: say("filter.remove", { term: text }),
-          "aria-label": say("filter.remove", { term: text }),
+          "aria-description": say("filter.remove", { term: text }),
         },
         element("span.td-label", {}, text),
         icon("close"),
@@ -156,6 +161,12 @@ export class SearchBox {
       signal,
       { icon: "copy", className: "td-term", title: pythonFor(filter.text, reference) },
     );
+    const { isHiding } = this.focused.state;
+    const hide = button(say("filter.hide"), () => this.focused.set({ isHiding: !isHiding }), signal, {
+      className: "td-term td-hide",
+      title: say("filter.hide_title"),
+    });
+    set(hide.root, { "aria-pressed": String(isHiding) });
     const clear = button(say("filter.clear"), () => this.set(""), signal, { className: "td-term" });
     const { problem } = filter;
     const words = problem
@@ -167,6 +178,7 @@ export class SearchBox {
       this.chips,
       ...(problem ? [] : terms),
       words ? element("span.td-problem", { role: "alert", "data-problem": problem?.code }, words) : null,
+      problem ? null : hide.root,
       problem ? null : copy.root,
       clear.root,
     );
