@@ -263,7 +263,7 @@ class Store:
                 raise StoreError(f"{self._path} cannot be opened: {error}. Move it away to begin anew.") from error
             if isinstance(error, OSError):
                 raise StoreError(
-                    f"{self._path} cannot be written: {error.strerror}. Put the data folder elsewhere by TILEDAG_DATA_DIR."
+                    f"{self._path} cannot be written: {error.strerror}. TILEDAG_DATA_DIR names another folder."
                 ) from error
             raise
         return connection
