@@ -29,6 +29,7 @@ from datetime import datetime, timezone
 from math import isnan, nan
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ..core.lines import WARNING
 from ..core.snapshot import Patch, RunInfo
 from ..core.states import (
     CANCELLED,
@@ -165,6 +166,8 @@ class BatchDriver(Driver):
         self._past_tasks: dict[tuple[int, int], str] = {}
         """Executions of attempts that others followed, by node and attempt."""
         self._indices: dict[str, int] = {}
+        self._said: list[tuple[int, int, str, float]] = []
+        """Lines for the output of nodes: added when no lock is held, since views listen."""
         self._errors: dict[str, BaseException] = {}
         """What attempts raised, by their tasks."""
         self._following = False
@@ -487,7 +490,10 @@ class BatchDriver(Driver):
                     self._hear_held()
                 self._tell_end()
                 garbage, self._garbage = self._garbage, []
+                said, self._said = self._said, []
             del garbage
+            for node, attempt, line, at in said:
+                self.output.add(node, attempt, WARNING, line, at)
             if is_done and not self.machine.is_ended:
                 self._end_what_is_left(page.status, None)
         self._heard_something(bool(fresh))
@@ -506,7 +512,9 @@ class BatchDriver(Driver):
         index = self._indices.get(event.node or "")
         if index is None:
             return
-        if event.kind == "attempt":
+        if event.kind == "attempt" and event.item is not None:
+            self._item_failed(index, event, at)
+        elif event.kind == "attempt":
             outcome = _outcome_in(event)
             self._remember(index, outcome)
             self._take(self._mirror.again(index, event.attempt or 0, at))
@@ -516,6 +524,12 @@ class BatchDriver(Driver):
                 self._held = word
             else:
                 self._take(self._mirror.hear(word))
+
+    def _item_failed(self, index: int, event: RunEvent, at: float) -> None:
+        """An item of a stage will be tried again. It has attempts of its own: the stage runs on in the one it has."""
+        said = (event.message or event.error_type or "it failed").split("\n")
+        said[0] = f"[{event.item}] attempt {event.attempt} is followed by another one: {said[0]}"
+        self._said += [(index, self.machine.attempt[index], line, at) for line in said]
 
     def _hear_held(self) -> None:
         """The word that would have ended the graph, now that another one has come. The locks are held."""
