@@ -155,6 +155,7 @@ class DAG:
             namespace: Whose run it is; where calls of yours are charged if None.
 
         Raises:
+            ValueError: That is no id of a run.
             ServerNeeded: There is no server.
             ServerError: It has no such run.
             ServerUnreachable: It does not answer.
@@ -162,9 +163,10 @@ class DAG:
         from .batch_node import attach
         from .wire import client as wire_client
 
+        run = _run_id(uuid)
         client = wire_client.current()
         namespace = namespace or client.namespace("run_job")
-        log = client.log(namespace, str(getattr(uuid, "uuid", uuid)))
+        log = client.log(namespace, run)
         dag = cls(name=log.name, namespace=namespace, mode=Mode.BATCH)
         attach(dag, client, namespace, log)
         return dag
@@ -848,6 +850,17 @@ def _check_joined(node: Node[Any]) -> None:
     missing = [parent for parent in node._parents if parent._index < 0]
     if missing:
         raise ValueError(f"{node!r} waits for {missing[0]!r}, which is in no graph yet: add that one first")
+
+
+def _run_id(given: Any) -> str:
+    text = str(getattr(given, "uuid", given))
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        raise ValueError(
+            f"DAG.attach: {given!r} is no id of a run. Give dag.server_graph_uuid, which is known from compute() on, or "
+            "the uuid of a log (list_logs)."
+        ) from None
 
 
 def _checked_workers(max_workers: int | None, executor: Any) -> int:

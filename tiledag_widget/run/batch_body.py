@@ -18,6 +18,7 @@ from ..wire.models import (
     NodeOutput,
     ResultFormat,
     RetryBackoff,
+    RetryPolicy,
     RetryStrategy,
     from_json,
     to_json,
@@ -292,6 +293,9 @@ def retry_strategy(given: Any, where: str) -> RetryStrategy | None:
         raise ValueError(f"{where}.limit must be a whole number from 0 on, got {limit!r}")
     if found.backoff is not None:
         _check_backoff(found.backoff, where)
+    policy: Any = found.retry_policy
+    if policy is not None and str(policy) not in list(map(str, RetryPolicy)):
+        raise ValueError(f"{where}.retry_policy is {policy!r}, expected one of: {', '.join(map(str, RetryPolicy))}")
     expression: Any = found.expression
     if expression is not None and not isinstance(expression, str):
         raise TypeError(f"{where}.expression must be a text, got {type(expression).__name__}")

@@ -323,7 +323,7 @@ def dumps_for_server(node_name: str, where: str, obj: object) -> bytes:
         place, reason, way_out = _explain(_Parts.of([(where, obj)]), error)
         raise NotPicklable(
             f"Node {node_name!r}: {place} cannot be sent to the server: {reason}. "
-            f"{way_out}, or run this node here with submit_local.",
+            f"{way_out}, or run this node here with submit_local (not in a BATCH graph).",
             place,
         ) from error
 
