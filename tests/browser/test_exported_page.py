@@ -82,7 +82,7 @@ def test_the_timeline_of_an_exported_run_shows_both_attempts(open_page: Open) ->
     expect(page.locator(".td-timeline")).to_have_attribute("data-rows", "3")
     page.locator(".td-tl-body").focus()
     page.keyboard.press("Home")
-    said = page.locator(".td-timeline .td-mirror li").first
+    said = page.locator(".td-timeline .td-mirror [role=img]").first
     expect(said).to_have_text("load, Completed, waited 1.0 s, attempt 1 ran 1.0 s, attempt 2 ran 0.5 s")
     for order in ("slots", "duration", "nodes"):
         page.locator(f"[data-order={order}]").click()

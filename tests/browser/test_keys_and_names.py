@@ -85,7 +85,7 @@ def test_a_failure_is_found_and_retried_without_a_mouse(open_notebook: OpenNoteb
     title = view.locator(".td-inspector .td-title")
     expect(title).to_have_text("parse-1", timeout=SECONDS_10)
     expect(view.locator(".td-viewport")).to_have_attribute("aria-activedescendant", re.compile(r"-mark-\d+$"))
-    label = view.locator(".td-mirror li", has_text="parse-1, Failed")
+    label = view.locator(".td-mirror [role=img]", has_text="parse-1, Failed")
     expect(label.first).to_be_attached()
     keyboard.press("f")
     expect(title).to_have_text("parse-2")

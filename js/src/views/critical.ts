@@ -9,7 +9,7 @@ type Cased = NonNullable<SceneInput["cased"]>;
 const EVERY_MS = 1000;
 
 export class CriticalLayer {
-  readonly caption = element("div.td-chip.td-critical", { hidden: true, role: "status" });
+  readonly caption = element("div.td-chip.td-critical", { hidden: true });
   private readonly store: Store;
   private readonly show: (cased: Cased | null) => void;
   private doneAt = 0;
@@ -36,6 +36,8 @@ export class CriticalLayer {
       this.show(null);
       return;
     }
+    // Read out when it comes; not each time that it is reckoned anew.
+    set(this.caption, { role: this.store.run?.is_ended ? "status" : null });
     setText(this.caption, criticalWords(path));
     const order = path.nodes.map((node) => this.store.markOf[node] ?? 0);
     const steps = new Set(order.slice(1).map((mark, at) => `${order[at]}>${mark}`));

@@ -54,7 +54,7 @@ export function describeNode(store: Store, details: Details, node: number): stri
 
 /** The focused mark, its neighbours, and the tile under the keyboard. */
 export class Mirror {
-  readonly root = element("ul.td-mirror", { role: "presentation" });
+  readonly root = element("div.td-mirror");
   private readonly viewport: HTMLElement;
   private readonly details: Details;
   private readonly prefix: string;
@@ -80,7 +80,7 @@ export class Mirror {
       if (near.size < MOST_NEAR && target === focused) near.add(source);
     });
     const item = (id: string, text: string): HTMLElement =>
-      element("li", { id: `${this.prefix}-${id}`, role: "img", "aria-label": text }, text);
+      element("div", { id: `${this.prefix}-${id}`, role: "img", "aria-label": text }, text);
     const items = [...near].map((mark) =>
       item(String(mark), `${nameOf(store, mark)}, ${describeMark(store, this.details, mark)}`),
     );

@@ -67,7 +67,7 @@ class TimelinePane implements Pane {
   private readonly body: HTMLElement;
   private readonly tooltip = element("div.td-tooltip", { role: "tooltip", hidden: true });
   private readonly empty = element("div.td-empty", { hidden: true, "data-place": "middle" }, say("timeline.none"));
-  private readonly mirror = element("ul.td-mirror", { role: "presentation" });
+  private readonly mirror = element("div.td-mirror");
   private readonly follow: ReturnType<typeof button>;
   private readonly orders: HTMLButtonElement[];
   private readonly attempts = element("select.td-select", { "aria-label": say("timeline.attempts") });
@@ -820,7 +820,7 @@ class TimelinePane implements Pane {
     const near = [-2, -1, 0, 1, 2].map((step) => this.focused + step).filter((row) => this.rows.ids[row] !== undefined);
     const items = near.map((row) => {
       const text = this.describe(row).join(", ");
-      return element("li", { id: `${prefix}-tl-${row}`, role: "img", "aria-label": text }, text);
+      return element("div", { id: `${prefix}-tl-${row}`, role: "img", "aria-label": text }, text);
     });
     fill(this.mirror, ...items);
     set(this.body, { "aria-activedescendant": items.length > 0 ? `${prefix}-tl-${this.focused}` : null });
