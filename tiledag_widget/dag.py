@@ -858,8 +858,8 @@ def _run_id(given: Any) -> str:
         return str(uuid.UUID(text))
     except ValueError:
         raise ValueError(
-            f"DAG.attach: {given!r} is no id of a run. Give dag.server_graph_uuid, which is known from compute() on, or "
-            "the uuid of a log (list_logs)."
+            f"DAG.attach: {given!r} is no id of a run. Give dag.server_graph_uuid, which is known from compute() on, "
+            "or the uuid of a log (list_logs)."
         ) from None
 
 
