@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from urllib.parse import quote, urlencode
 
 from .errors import TiledagError
 from .server import __main__ as server
 from .server import launch
+from .settings import data_folder
 
 __all__ = ["main"]
 
@@ -37,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the server here until it is stopped")
     server.arguments_of(serve)
-    serve.set_defaults(run=lambda found: server.serve(server.options_from(found)))
+    serve.set_defaults(run=_serve)
 
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument("--data-dir", type=Path, help="folder of the server (default: TILEDAG_DATA_DIR)")
@@ -57,8 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     arrays = commands.add_parser("arrays", help="names of arrays: tiledb://NAMESPACE/NAME")
     actions = arrays.add_subparsers(required=True, metavar="ACTION")
     add = actions.add_parser("add", parents=[where], help="give an array a name")
-    add.add_argument("name", help="NAME or NAMESPACE/NAME")
-    add.add_argument("path", help="a folder, file:// or s3:// address")
+    add.add_argument("name", nargs="?", help="NAME or NAMESPACE/NAME")
+    add.add_argument("path", nargs="?", help="a folder, file:// or s3:// address")
+    add.add_argument("--samples", action="store_true", help="the quickstart arrays of TileDB's tutorials")
     add.set_defaults(run=_add_array)
     actions.add_parser("list", parents=[where], help="list the names").set_defaults(run=_list_arrays)
     remove = actions.add_parser("remove", parents=[where], help="take a name back; the array stays")
@@ -121,12 +123,40 @@ def _name_of(text: str) -> tuple[str | None, str]:
     return (namespace if slash else None), name
 
 
+def _serve(found: argparse.Namespace) -> int:
+    if found.samples and launch.find() is not None:  # it goes on with the options that it was started with
+        _add_samples(sys.stderr)
+    return server.serve(server.options_from(found))
+
+
 def _add_array(found: argparse.Namespace) -> int:
+    if found.samples == bool(found.name) or bool(found.name) != bool(found.path):
+        raise _Refused("Say which array: `tiledag arrays add NAMESPACE/NAME PATH`, or `tiledag arrays add --samples`.")
+    if found.samples:
+        _add_samples(sys.stdout)
+        return 0
     namespace, name = _name_of(found.name)
     place = found.path if "://" in found.path else str(Path(found.path).expanduser().absolute())
-    made = _ask("POST", "/tiledag/v1/arrays", {"namespace": namespace, "name": name, "uri": place})
-    _say(f"tiledb://{made['namespace']}/{made['name']}  {made['uri']}")
+    if "://" not in place and not os.path.isdir(place):
+        raise _Refused(f"There is no array at {place}: no such folder.")
+    _register(namespace, name, place, sys.stdout)
     return 0
+
+
+def _add_samples(stream: TextIO) -> None:
+    """Makes the sample arrays in the data folder, where they are not there yet, and has the server know them."""
+    from .server.arrays import SAMPLES, SAMPLES_OF, make_samples
+
+    launch.ensure(hold=False)
+    folder = data_folder().expanduser().absolute() / "samples"
+    make_samples(str(folder))
+    for name in SAMPLES:
+        _register(SAMPLES_OF, name, str(folder / name), stream)
+
+
+def _register(namespace: str | None, name: str, place: str, stream: TextIO) -> None:
+    made = _ask("POST", "/tiledag/v1/arrays", {"namespace": namespace, "name": name, "uri": place})
+    stream.write(f"tiledb://{made['namespace']}/{made['name']}  {made['uri']}\n")
 
 
 def _list_arrays(found: argparse.Namespace) -> int:

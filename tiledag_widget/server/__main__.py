@@ -32,7 +32,6 @@ _log = logging.getLogger(__name__)
 
 __all__ = ["Options", "arguments_of", "main", "run"]
 
-SAMPLES = ("quickstart_dense", "quickstart_sparse")
 OTHER_STARTS_S = 20.0
 SWEEP_S = 1.0
 SWITCH_S = 0.001
@@ -385,12 +384,12 @@ def _live(
 
 
 def _make_samples(api: Any, scheduler: Any, folder: Path) -> None:
-    from .arrays import make_samples
+    from .arrays import SAMPLES, SAMPLES_OF, make_samples
 
     if not scheduler.prepare(make_samples, str(folder)):
         raise CannotServe("The sample arrays could not be made; the log says why. Is TileDB-Py installed?")
     for name in SAMPLES:
-        api.add_array("TileDB-Inc", name, str(folder / name))
+        api.add_array(SAMPLES_OF, name, str(folder / name))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,11 @@ import tiledb
 
 from ..wire.models import ArrayDetails
 
-__all__ = ["make_samples", "place_of", "read", "slices_of"]
+__all__ = ["SAMPLES", "SAMPLES_OF", "make_samples", "place_of", "read", "slices_of"]
+
+SAMPLES_OF = "TileDB-Inc"
+"""The namespace in which the tutorials name them."""
+SAMPLES = ("quickstart_dense", "quickstart_sparse")
 
 _ORDERS = {"row-major": "C", "col-major": "F", "global-order": "G", "unordered": "U"}
 
@@ -33,10 +37,10 @@ def place_of(uris: Mapping[str, str], uri: str) -> str:
         return name
     found = uris.get(f"{namespace.lower()}/{name}")
     if found is None:
-        raise ValueError(
-            f"unknown array {uri!r}: this server reads registered names. "
-            f"Register it with `tiledag arrays add {namespace}/{name} PATH`, or name its path or s3:// address."
-        )
+        how = f"Register it with `tiledag arrays add {namespace}/{name} PATH`, or name its path or s3:// address."
+        if namespace.lower() == SAMPLES_OF.lower() and name in SAMPLES:
+            how = "It is one of the samples of TileDB's tutorials: `tiledag arrays add --samples` registers them."
+        raise ValueError(f"unknown array {uri!r}: this server reads registered names. {how}")
     return found
 
 
@@ -116,7 +120,7 @@ def make_samples(folder: str) -> None:
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     dimensions = [tiledb.Dim(name=name, domain=(1, 4), tile=4, dtype=np.int32) for name in ("rows", "cols")]
-    for sparse, name in ((False, "quickstart_dense"), (True, "quickstart_sparse")):
+    for sparse, name in zip((False, True), SAMPLES, strict=True):
         place = str(path / name)
         if tiledb.object_type(place) is not None:
             continue

@@ -7,6 +7,7 @@ folder: `result` (the value, or the pickled exception), `output` (what was print
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ from . import batch_worker
 __all__ = ["run_job", "warm_up"]
 
 TEXT_LIMIT = 64 * 1024
+ROOM_BYTES = 1 << 20
 PICKLE_MIME = codec.MIME_OF["python_pickle"]
 
 
@@ -87,8 +89,24 @@ def _pickled(error: BaseException, text: str) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
+    try:
+        with open(path, "wb") as file:
+            if len(data) > ROOM_BYTES:
+                _make_room(file.fileno(), len(data))
+            file.write(data)
+    except OSError as error:
+        path.unlink(missing_ok=True)  # a part of it is of no use, and others need the room
+        raise OSError(error.errno, f"{error.strerror}: the result of {len(data):,} bytes cannot be kept") from error
+
+
+def _make_room(file: int, size: int) -> None:
+    """A disk without room for the result says so now, and is not filled up for others meanwhile."""
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file, 0, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
 
 
 def _cut(text: str) -> str:

@@ -166,7 +166,10 @@ def _arrow_bytes(value: Any) -> bytes:
     if isinstance(value, pyarrow.RecordBatch):
         value = pyarrow.Table.from_batches([value])
     elif not isinstance(value, pyarrow.Table) and _is_dataframe(value):
-        value = pyarrow.Table.from_pandas(value)
+        try:
+            value = pyarrow.Table.from_pandas(value)
+        except (ArithmeticError, TypeError, ValueError) as error:
+            raise TypeError(f"the result cannot be written as arrow: {error}. {_OTHER_FORMATS}") from error
     if not isinstance(value, pyarrow.Table):
         raise TypeError(
             f"result_format 'arrow' needs a pyarrow.Table or a DataFrame, got {type(value).__name__}. {_OTHER_FORMATS}"

@@ -32,6 +32,10 @@ class _Text(str, Enum):
     def __str__(self) -> str:
         return str(self.value)
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise ValueError(f"{cls.__name__} must be one of {', '.join(map(str, cls))}; got {value!r}")
+
 
 class ResultFormat(_Text):
     """How a result is written."""
