@@ -19,6 +19,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 STAMPS := $(VENV)/.stamps
 KERNELS := 7.3.0 6.31.0
+# Long runs of every change; what takes minutes by itself waits for `make test-all`.
+TRIALS := $(filter-out %/test_g_schema.py,$(wildcard tests/trials/test_*.py))
 JOBS ?= 2
 ARGS ?=
 
@@ -86,7 +88,7 @@ unit: js
 	$(PY) -m pytest -n $(JOBS) -m "not slow and not browser" $(ARGS)
 
 trials: js
-	$(PY) -m pytest -n $(JOBS) -m "slow and not browser" tests/core tests/trials tests/test_notebooks.py $(ARGS)
+	$(PY) -m pytest -n $(JOBS) -m "slow and not browser" tests/core $(TRIALS) tests/test_notebooks.py $(ARGS)
 
 slow: js
 	$(PY) -m pytest -m "slow and not browser" $(ARGS)
