@@ -11,6 +11,7 @@ from .errors import ServerError
 from .node import Node
 from .run.batch_body import check_options
 from .run.remote import RemoteResult, Work
+from .run.remote_output import label_of
 from .server_node import ServerNode
 from .wire.models import Decoder, PandasDecoder, TaskGraphLog, TaskGraphNodeMetadata
 
@@ -104,23 +105,35 @@ class BatchNode(ServerNode[T]):
         """What the function printed on our own server, also while it runs; empty on other servers.
 
         Args:
-            attempt: Which attempt, from 1; the latest if None.
+            attempt: Which attempt, from 1; the latest if None. Of a stage, whose items have attempts of their own, the
+                latest of each item is shown either way, every line after the number of its item.
 
         Raises:
             ServerUnreachable: The server does not answer.
         """
         driver = self._batch
-        task, client = driver.task_of(self._index, attempt) if self._index >= 0 else None, driver.client
-        if task is None or client is None or not client.is_ours():
+        client = driver.client
+        if self._index < 0 or client is None or not client.is_ours():
             return ""
-        pieces: list[str] = []
-        position = 0
-        while True:
-            text, after = client.output(task, position)
-            if after <= position:
-                return "".join(pieces)
-            pieces.append(text)
-            position = after
+        if self._expand_node_output is not None and driver.is_batch:
+            return "".join(
+                f"{label_of(item)}{line}\n"
+                for item, task in driver.items_of(self._index)
+                for line in _printed(client, task).splitlines()
+            )
+        task_id = driver.task_of(self._index, attempt)
+        return "" if task_id is None else _printed(client, task_id)
+
+
+def _printed(client: Client, task: str) -> str:
+    pieces: list[str] = []
+    position = 0
+    while True:
+        text, after = client.output(task, position)
+        if after <= position:
+            return "".join(pieces)
+        pieces.append(text)
+        position = after
 
 
 # --- runs that are on record --------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -221,6 +222,47 @@ def test_two_stages_in_a_row_and_an_empty_list() -> None:
     dag.wait(SECONDS)
 
     assert (first.result(), second.result(), never.result(), none.result()) == ([10, 20], [11, 21], [], [])
+
+
+def test_the_items_of_a_stage_are_tried_again_print_and_are_counted(tmp_path: Path) -> None:
+    """A stage with one flaky item would look cancelled, its failure would not be raised, or its prints be lost."""
+    for limit, end in ((2, "Completed"), (0, "Failed")):
+        folder = tmp_path / end
+        folder.mkdir()
+        dag = batch(name=f"items {end}")
+        items = dag.submit(lambda: [0, 1, 2], name="items")
+        stage = dag.submit_udf_stage(
+            lambda item, folder: flaky(f"{folder}/{item}", item) * 10,
+            items,
+            str(folder),
+            expand_node_output=items,
+            name="stage",
+            retry_strategy=RetryStrategy(limit=limit),
+        )
+        dag.compute()
+        unsubscribe = driver_of(dag).output.subscribe(lambda: None)
+        if end == "Failed":
+            with pytest.raises(ValueError, match="try 1"):
+                dag.wait(SECONDS)
+        dag.retry_all()
+        while not dag.done() or dag.status is Status.FAILED:
+            with contextlib.suppress(ValueError):
+                dag.wait(SECONDS)
+            dag.retry_all()
+
+        assert (stage.result(), stage.progress) == ([10, 20, 30], (3, 3))
+        assert stage.output() == "[0] try 1\n[1] try 2\n[2] try 3\n"
+        facts = dag._as_source().node(stage._index)
+        assert [str(one.status) for one in facts.attempts] == ["Completed"] if limit else ["Failed"] * 2 + ["Completed"]
+
+        def lines(dag: DAG = dag) -> list[str]:
+            output = driver_of(dag).output
+            return [line for block in output.blocks(*output.span()) for line in block.texts()]
+
+        wait_until(lambda lines=lines: lines().count("[2] try 2") == 1)  # type: ignore[misc]
+        told = "[2] attempt 2 is followed by another one: ValueError: try 2"
+        assert (told in lines()) == bool(limit)
+        unsubscribe()
 
 
 # --- again --------------------------------------------------------------------------------------------------
@@ -536,7 +578,6 @@ def test_a_server_without_events_is_asked_for_the_log(tmp_path: Path, monkeypatc
         wire_client.close()
 
 
-@pytest.mark.leaks("one socket is seen at the end that is gone after another `shutdown` and a collection")
 def test_a_run_whose_record_is_gone_ends_with_the_reason(tmp_path: Path) -> None:
     """`wait()` would never return."""
     dag = batch(name="refused")

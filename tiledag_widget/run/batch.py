@@ -55,11 +55,11 @@ from .batch_body import BatchGraph, graph_body
 from .driver import Driver, Observer
 from .mirror import Mirror, Word
 from .remote import RemoteResult
-from .remote_output import HeldOutput, Task, indices_of, tasks_of
+from .remote_output import HeldOutput, Task, indices_of, is_over, tasks_of
 from .threads import threads
 
 if TYPE_CHECKING:
-    from ..wire.batch_models import RunEvent, RunEvents
+    from ..wire.batch_models import RunEvent, RunEvents, RunTask
     from ..wire.client import Client
     from ..wire.models import Decoder
 
@@ -514,6 +514,9 @@ class BatchDriver(Driver):
             return
         if event.kind == "attempt" and event.item is not None:
             self._item_failed(index, event, at)
+        elif event.kind == "items" and event.total:
+            task: Any = self.tasks[index]
+            task._progress = (event.finished or 0, event.total)
         elif event.kind == "attempt":
             outcome = _outcome_in(event)
             self._remember(index, outcome)
@@ -702,7 +705,23 @@ class BatchDriver(Driver):
         client, log_id = self.client, self.log_id
         if client is None or log_id is None:
             return []
-        return tasks_of(client.log(self.namespace, log_id), indices_of(self.tasks))
+        if not self._has_events(client):
+            return tasks_of(client.log(self.namespace, log_id), indices_of(self.tasks))
+        return [self._attempt_of(one) for one in client.run_tasks(log_id).tasks if one.node in self._indices]
+
+    def _attempt_of(self, one: RunTask) -> Task:
+        node = self._indices[one.node]
+        # An item counts its own attempts; what it prints belongs to the attempt that its stage is at.
+        attempt = one.attempt if one.item is None else self.machine.attempt[node]
+        return Task(node, attempt, one.task, is_over(one.status), one.item, not one.printed)
+
+    def items_of(self, node: int) -> list[tuple[int, str]]:
+        """The latest attempt at each item of a stage that has begun, by item. Asks the server, which is ours."""
+        assert self.client is not None
+        assert self.log_id is not None
+        wanted = str(self.tasks[node].id)  # type: ignore[attr-defined]
+        tasks = self.client.run_tasks(self.log_id).tasks
+        return sorted({one.item: one.task for one in tasks if one.node == wanted and one.item is not None}.items())
 
     def task_of(self, node: int, attempt: int | None = None) -> str | None:
         """Id of the execution on the server of an attempt, or of the latest one that is known."""

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from ..core.lines import STDOUT
 from ..errors import ServerError, ServerUnreachable
@@ -28,8 +28,38 @@ PATIENCE_S: Final = 10.0
 """How long a graph that runs, and of which nothing is new, is looked at as often; then four times less."""
 _OVER: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED", "ABANDONED", "TIMED_OUT", "OOM"})
 
-Task = tuple[int, int, str, bool]
-"""Node, attempt, id of the task, and whether it is over."""
+
+class Task(NamedTuple):
+    """An attempt that a server has on record.
+
+    Attributes:
+        is_over: Nothing more will be printed.
+        item: Of a stage, which prints one item's lines among those of the others; None: the node as a whole.
+        is_silent: Nothing was printed up to now.
+    """
+
+    node: int
+    attempt: int
+    id: str
+    is_over: bool
+    item: int | None = None
+    is_silent: bool = False
+
+
+class _OfItem:
+    """Stands where a sink has its output: whose line it is stands before it."""
+
+    def __init__(self, output: Output, item: int) -> None:
+        self._output = output
+        self._mark = label_of(item)
+
+    def add(self, node: int, attempt: int, level: int, text: str, at: float | None = None) -> None:
+        self._output.add(node, attempt, level, self._mark + text.replace("\n", f"\n{self._mark}"), at)
+
+
+def label_of(item: int) -> str:
+    """What stands before each line that an item of a stage prints."""
+    return f"[{item}] "
 
 
 class HeldOutput:
@@ -88,23 +118,34 @@ class HeldOutput:
         if client is None or not client.is_ours():
             return False
         is_new = False
-        for node, attempt, task, is_over in self._tasks():
-            if task in self._done:
+        for one in self._tasks():
+            task = one.id
+            if task in self._done or (one.is_silent and not one.is_over):
                 continue
-            sink, position = self._sinks.get(task) or (self._output.sink(node, attempt), 0)
-            while self._output.is_watched:
+            sink, position = self._sinks.get(task) or (self._sink_of(one), 0)
+            while self._output.is_watched and not one.is_silent:
                 text, after = client.output(task, position)
                 if after <= position:
                     break
                 sink.write(STDOUT, text)
                 position, is_new = after, True
-            if is_over:
+            if one.is_over:
                 sink.close()
                 self._done.add(task)
                 self._sinks.pop(task, None)
             else:
                 self._sinks[task] = sink, position
         return is_new
+
+    def _sink_of(self, one: Task) -> Sink:
+        if one.item is None:
+            return self._output.sink(one.node, one.attempt)
+        return Sink(cast("Output", _OfItem(self._output, one.item)), one.node, one.attempt)
+
+
+def is_over(status: object) -> bool:
+    """Whether a task with this status of the API's has ended."""
+    return str(status) in _OVER
 
 
 def tasks_of(log: TaskGraphLog, index_of: Callable[[str], int | None]) -> list[Task]:
@@ -116,7 +157,7 @@ def tasks_of(log: TaskGraphLog, index_of: Callable[[str], int | None]) -> list[T
             continue
         for attempt, execution in enumerate(node.executions or (), 1):
             if execution.id is not None:
-                found.append((index, attempt, str(execution.id), str(execution.status) in _OVER))
+                found.append(Task(index, attempt, str(execution.id), is_over(execution.status)))
     return found
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, Final
 
-from ..wire import models
+from ..wire import batch_models, models
 from ..wire.batch_models import BatchGraph
 from ..wire.models import from_json
 from . import batch_store
@@ -63,6 +63,7 @@ class BatchRoutes:
             ("POST", runs + "/retry", self.post_retry),
             ("POST", runs + "/resubmit", self.post_resubmit),
             ("GET", "/tiledag/v1/runs/{log}/events", self.get_events),
+            ("GET", "/tiledag/v1/runs/{log}/tasks", self.get_run_tasks),
         ]
 
     @property
@@ -183,6 +184,24 @@ class BatchRoutes:
             return self._events(found, after)
 
         return Later(future, lambda _: self._events(found, after), wait, in_vain, blocks=True)
+
+    def get_run_tasks(self, request: Request, log: str) -> Reply:
+        """The attempts of a run that have begun, those at items of stages too, and how much each has printed."""
+        found = self._run_id(log)
+        store = self._services.store
+        if batch_store.run_row(store, found) is None:
+            raise Refused(404, f"There is no batch run {log}.")
+        tasks = [
+            batch_models.RunTask(task, node, attempt, status, item if item >= 0 else None, self._printed(task))
+            for task, node, attempt, status, item in batch_store.begun_of(store, found)
+        ]
+        return json_reply(batch_models.RunTasks(found, tuple(tasks)))
+
+    def _printed(self, task: str) -> int:
+        try:
+            return (self._services.store.folder_of(task) / "output").stat().st_size
+        except OSError:
+            return 0
 
     def _events(self, log: str, after: int) -> Reply:
         status, rows = batch_store.events_after(self._services.store, log, after, EVENTS_AT_ONCE + 1)

@@ -302,6 +302,15 @@ def tasks_of(store: Store, log: str) -> list[TaskRow]:
     return [TaskRow(*row) for row in rows]
 
 
+def begun_of(store: Store, log: str) -> list[Row]:
+    """Task, node, attempt, status and item (-1: the node as a whole) of each attempt that has begun, oldest first."""
+    return store.rows(
+        "SELECT t.id, t.node, b.attempt, t.status, b.item FROM batch_task b JOIN task t ON t.id = b.task "
+        "WHERE b.log = ? AND b.kind IN ('node', 'item') AND t.started IS NOT NULL ORDER BY t.seq",
+        (log,),
+    )
+
+
 def graphs_of_runs(store: Store, logs: Sequence[str]) -> dict[str, str]:
     """Graph of each of these logs that is a batch run's."""
     marks = ", ".join("?" * len(logs))

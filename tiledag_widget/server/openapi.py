@@ -149,6 +149,7 @@ _REPLIES = {
     "post_retry": _reply("202", "TaskGraphLog"),
     "post_resubmit": _reply("202", "TaskGraphLog"),
     "get_events": _reply("200", "RunEvents"),
+    "get_run_tasks": _reply("200", "RunTasks"),
     "post_log": _reply("201", "TaskGraphLog"),
     "get_log": _reply("200", "TaskGraphLog"),
     "get_logs": _reply("200", "TaskGraphLogsData"),

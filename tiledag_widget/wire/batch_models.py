@@ -172,6 +172,30 @@ class RunEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class RunTask:
+    """An attempt that has begun: at a node, or at one item of a stage, which then counts its own attempts.
+
+    Attributes:
+        printed: Bytes of output up to now.
+    """
+
+    task: str
+    node: str
+    attempt: int
+    status: str
+    item: int | None = None
+    printed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunTasks:
+    """The attempts of a run that have begun, oldest first."""
+
+    run: str
+    tasks: tuple[RunTask, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunEvents:
     """Reply to a look at the events of a run.
 

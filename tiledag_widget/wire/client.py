@@ -34,7 +34,7 @@ from .. import settings as configuration
 from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable
 from ..settings import WAYS_OUT, Settings
 from . import codec
-from .batch_models import BatchGraph, RunEvents
+from .batch_models import BatchGraph, RunEvents, RunTasks
 from .models import (
     ArrayTask,
     ArrayTaskData,
@@ -443,6 +443,10 @@ class Client:
         path = f"/tiledag/v1/runs/{_q(log_id)}/events"
         found = self._json("GET", path, query={"after": after, "wait": f"{wait:g}"}, tries=1)
         return from_json(RunEvents, found, "events")
+
+    def run_tasks(self, log_id: uuid.UUID | str) -> RunTasks:
+        """The attempts of a batch run that have begun, those at items of stages too. Our own server only."""
+        return from_json(RunTasks, self._json("GET", f"/tiledag/v1/runs/{_q(log_id)}/tasks"), "tasks")
 
     # --- registered functions and graphs ------------------------------------------------------------------
 
