@@ -7,7 +7,7 @@ a search runs over joined text. Not safe from several threads; see `run.output` 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -85,10 +85,19 @@ class Lines:
         self._most_lines = most_lines
         self._most_characters = most_characters
         self._sealed: list[Block] = []
-        self._open: list[Line] = []
-        self._open_characters = 0
         self._characters = 0
         self._shown: Block | None = None
+        self._open_first = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        """An empty open block."""
+        self._times = array("d")
+        self._nodes = array("I")
+        self._attempts = array("I")
+        self._levels = bytearray()
+        self._texts: list[str] = []
+        self._open_characters = 0
 
     @property
     def first(self) -> int:
@@ -98,27 +107,57 @@ class Lines:
     @property
     def end(self) -> int:
         """Number that the next line will have."""
-        return self._open_first + len(self._open)
-
-    _open_first = 0
+        return self._open_first + len(self._levels)
 
     def append(self, line: Line) -> None:
-        """Add a line; its text holds no line break. O(1), and now and then O(`BLOCK`)."""
-        self._open.append(line)
-        self._open_characters += len(line.text)
-        if len(self._open) >= BLOCK or self._open_characters > MOST_IN_LINE:
+        """Add a line; its text holds no line break."""
+        self.extend([line])
+
+    def extend(self, entries: Sequence[tuple[float, int, int, int, str]]) -> None:
+        """Add lines that come together. As `Line`, but a text with breaks is several lines."""
+        if not entries:
+            return
+        times, nodes, attempts, levels, texts = zip(*entries, strict=True)
+        text = "\n".join(texts)
+        if text.count("\n") < len(texts):
+            self._times.extend(times)
+            self._nodes.extend(nodes)
+            self._attempts.extend(attempts)
+            self._levels.extend(levels)
+            self._add_text(text)
+            return
+        for entry in entries:
+            lines = entry[4].split("\n")
+            for start in range(0, len(lines), BLOCK):
+                some = lines[start : start + BLOCK]
+                self._times.extend([entry[0]] * len(some))
+                self._nodes.extend([entry[1]] * len(some))
+                self._attempts.extend([entry[2]] * len(some))
+                self._levels.extend(bytes([entry[3]]) * len(some))
+                self._add_text("\n".join(some))
+
+    def _add_text(self, text: str) -> None:
+        self._texts.append(text)
+        self._open_characters += len(text)
+        if len(self._levels) >= BLOCK or self._open_characters > MOST_IN_LINE:
             self._seal()
 
     def _seal(self) -> None:
-        block = _block_of(self._open_first, self._open)
+        block = self._block()
         self._sealed.append(block)
         self._open_first = block.first + len(block)
-        self._characters += self._open_characters
-        self._open, self._open_characters, self._shown = [], 0, None
+        self._characters += len(block.text)
+        self._shown = None
+        self._begin()
         while len(self._sealed) > 1 and (
             self.end - self.first > self._most_lines or self._characters > self._most_characters
         ):
             self._characters -= len(self._sealed.pop(0).text)
+
+    def _block(self) -> Block:
+        """What is open, as it is now."""
+        text = "\n".join(self._texts)
+        return Block(self._open_first, self._times[:], self._nodes[:], self._attempts[:], bytes(self._levels), text)
 
     def blocks(self, start: int, stop: int) -> list[Block]:
         """The blocks that hold any of the lines ``start`` to ``stop``, in order. O(blocks after ``start``)."""
@@ -132,20 +171,8 @@ class Lines:
             if block.first >= stop:
                 return found
             found.append(block)
-        if self._open and stop > self._open_first:
-            if self._shown is None or len(self._shown) != len(self._open):
-                self._shown = _block_of(self._open_first, self._open)
+        if self._levels and stop > self._open_first:
+            if self._shown is None or len(self._shown) != len(self._levels):
+                self._shown = self._block()
             found.append(self._shown)
         return found
-
-
-def _block_of(first: int, lines: Iterable[Line]) -> Block:
-    times, nodes, attempts, levels, texts = zip(*lines, strict=True)
-    return Block(
-        first,
-        array("d", times),
-        array("I", nodes),
-        array("I", attempts),
-        bytes(levels),
-        "\n".join(texts),
-    )

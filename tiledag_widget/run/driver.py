@@ -424,6 +424,7 @@ class Driver:
                 function, args, kwargs = task._prepare()
                 value = function(*args, **kwargs)
                 gate.inside = False
+                reporting.holder = None  # what finalizers of its values print is no node's
                 if reporting.sink is not None:  # it has printed
                     close_sink_of_thread()
                 task._accept(value)
@@ -437,6 +438,7 @@ class Driver:
                 del function, args, kwargs, value
             except BaseException as error:
                 gate.inside = False
+                reporting.holder = None
                 if reporting.sink is not None:
                     close_sink_of_thread()
                 task._reject(error)

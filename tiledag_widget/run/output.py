@@ -10,22 +10,24 @@ log records sees the records. The stream itself stays in its place: whoever hold
 nothing for any other thread. A worker process sends all of it through one pipe (`run.worker_main`), where `Sink.feed`
 reads it; one pipe, since of two the order between them would be lost.
 
-What a function prints from threads of its own goes where it went before, and into no log.
+What a function prints from threads of its own goes where it went before, and into no log: a thread does not know who
+started it, and a pool that one node makes serves the next ones too, whose lines would stand under the first.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, Final
 
-from ..core.lines import LEAST_LEVEL, MOST_IN_LINE, STDERR, STDOUT, Block, Line, Lines
+from ..core.lines import LEAST_LEVEL, MOST_IN_LINE, STDERR, STDOUT, Block, Lines
 from .progress import current
 
 _log = logging.getLogger("tiledag_widget.run")
@@ -34,6 +36,10 @@ MARK: Final = b"\x00tiledag:"
 """In a worker's pipe: ``MARK`` code ``\\0`` says what follows until the next one. A code is a level number (``1``
 stdout, ``2`` stderr, else a log record, which is not echoed) or ``e``: shown by a log handler, after its record."""
 ECHO_ONLY: Final = 0
+TOGETHER: Final = 512
+"""So many lines are put in their place at once."""
+LARGE: Final = 10_000
+"""Of a text this long only one waits."""
 
 
 class Output:
@@ -42,6 +48,7 @@ class Output:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self._now = now
         self._lines = Lines()
+        self._incoming: deque[tuple[float, int, int, int, str]] = deque()
         self._lock = threading.Lock()
         self._listeners: tuple[Callable[[], None], ...] = ()
         self.watched: Callable[[], object] | None = None
@@ -52,19 +59,35 @@ class Output:
         return Sink(self, node, attempt)
 
     def add(self, node: int, attempt: int, level: int, text: str, at: float | None = None) -> None:
-        """Add one line."""
-        line = Line(self._now() if at is None else at, node, attempt, level, text)
-        with self._lock:
-            self._lines.append(line)
+        """Add a line, or several with breaks between them. Waits for nobody.
+
+        No lock is taken for a line: adding to a deque needs none, and a function that prints may be at it already when
+        a signal handler or a finalizer prints on the same thread. Whoever finds many waiting puts them in their place,
+        unless another is at that.
+        """
+        incoming = self._incoming
+        incoming.append((self._now() if at is None else at, node, attempt, level, text))
+        if (len(incoming) >= TOGETHER or len(text) > LARGE) and self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
         for listener in self._listeners:
             listener()
 
+    def _settle(self) -> None:
+        """Put in their place what has come. The lock is held."""
+        take = self._incoming.popleft
+        self._lines.extend([take() for _ in range(len(self._incoming))])
+
     def span(self) -> tuple[int, int]:
         with self._lock:
+            self._settle()
             return self._lines.first, self._lines.end
 
     def blocks(self, start: int, stop: int) -> list[Block]:
         with self._lock:
+            self._settle()
             return self._lines.blocks(start, stop)
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
@@ -101,47 +124,58 @@ class Output:
 
 
 class Sink:
-    """Takes the output of one attempt in pieces and adds whole lines."""
+    """Takes the output of one attempt in pieces and adds whole lines. For one thread at a time."""
 
-    __slots__ = ("_carry", "_code", "_lock", "_output", "_parts", "attempt", "node")
+    __slots__ = ("_carry", "_code", "_output", "_parts", "_raw", "attempt", "is_writing", "node")
 
     def __init__(self, output: Output | Collector, node: int = 0, attempt: int = 0) -> None:
         self._output = output
         self.node = node
         self.attempt = attempt
-        self._parts: dict[int, Any] = {}
-        self._lock = threading.Lock()
+        self.is_writing = False
+        """A piece is on its way to where it went before."""
+        self._parts: dict[int, list[str]] = {}
+        self._raw: dict[int, bytes] = {}
         self._carry = b""
         self._code = STDOUT
 
     def write(self, level: int, text: str) -> None:
         """Some text of a stream, with or without line ends."""
-        with self._lock:
-            parts: list[str] = self._parts.setdefault(level, [])
+        # What stands without its end is taken out before it is joined: a signal handler that prints meanwhile finds a
+        # new list, and nothing is lost.
+        end = text.rfind("\n")
+        if end < 0:
+            parts = self._parts.setdefault(level, [])
             parts.append(text)
-            if "\n" not in text:
-                if len(parts) > 1000 or len(text) > MOST_IN_LINE:
-                    self._parts[level] = parts = ["".join(parts)]
-                    self._break_long(level, parts)
-                return
-            *whole, rest = "".join(parts).split("\n")
-            self._parts[level] = [rest] if rest else []
-            for line in whole:
-                self._add(level, line)
+            if len(parts) > 1000 or len(text) > MOST_IN_LINE:
+                whole = "".join(self._parts.pop(level))
+                keep = len(whole) % MOST_IN_LINE
+                self._parts[level] = [whole[len(whole) - keep :]]
+                if keep < len(whole):
+                    self._add(level, whole[: len(whole) - keep])
+            return
+        before = self._parts.pop(level, None)
+        if end + 1 < len(text):
+            self._parts[level] = [text[end + 1 :]]
+        whole = text[:end]
+        if before is not None:
+            before.append(whole)
+            whole = "".join(before)
+        self._add(level, whole)
 
-    def _break_long(self, level: int, parts: list[str]) -> None:
-        while len(parts[0]) > MOST_IN_LINE:
-            self._add(level, parts[0][:MOST_IN_LINE])
-            parts[0] = parts[0][MOST_IN_LINE:]
-
-    def _add(self, level: int, line: str) -> None:
-        if "\r" in line:  # as a terminal shows it: what a progress bar overwrote is gone
-            line = line.removesuffix("\r")
-            line = line[line.rfind("\r") + 1 :]
-        while len(line) > MOST_IN_LINE:
-            self._output.add(self.node, self.attempt, level, line[:MOST_IN_LINE])
-            line = line[MOST_IN_LINE:]
-        self._output.add(self.node, self.attempt, level, line)
+    def _add(self, level: int, text: str) -> None:
+        """Whole lines, without the end of the last."""
+        if "\r" in text:  # as a terminal shows it: what a progress bar overwrote is gone
+            text = "\n".join([_shown(line) for line in text.split("\n")])
+        if len(text) > MOST_IN_LINE:
+            text = "\n".join(
+                [
+                    line[start : start + MOST_IN_LINE]
+                    for line in text.split("\n")
+                    for start in range(0, len(line) or 1, MOST_IN_LINE)
+                ]
+            )
+        self._output.add(self.node, self.attempt, level, text)
 
     def add(self, level: int, line: str, at: float) -> None:
         """A whole line that came at another time than now."""
@@ -150,50 +184,50 @@ class Sink:
 
     def record(self, level: int, text: str) -> None:
         """A log record: its lines are whole."""
-        for line in text.split("\n"):
-            self._add(min(max(level, LEAST_LEVEL), 255), line)
+        self._add(min(max(level, LEAST_LEVEL), 255), text)
 
     def close(self) -> None:
         """The attempt is over: what stands without a line end is a line, too."""
-        with self._lock:
-            rests, self._parts, self._carry = self._parts, {}, b""
-            for level, rest in rests.items():
-                line = b"".join(rest).decode("utf-8", "replace") if rest and type(rest[0]) is bytes else "".join(rest)
-                if line:
-                    self._add(level, line)
+        rests, self._parts = self._parts, {}
+        raw, self._raw, self._carry = self._raw, {}, b""
+        for level, rest in rests.items():
+            line = "".join(rest)
+            if line:
+                self._add(level, line)
+        for level, data in raw.items():
+            self._add(level, data.decode("utf-8", "replace"))
 
     # --- a worker's pipe --------------------------------------------------------------------------------
 
     def feed(self, data: bytes, stream: int = STDOUT) -> None:
         """Bytes from a worker's pipe. ``stream`` is what bytes count as that come before any mark."""
-        with self._lock:
-            if stream != STDOUT and self._code == STDOUT:
-                self._code = stream
-            data = self._carry + data
-            start = 0
-            while True:
-                at = data.find(b"\x00", start)
-                if at < 0:
-                    break
-                if not data.startswith(MARK, at):
-                    if MARK.startswith(data[at : at + len(MARK)]):
-                        break  # it may be the beginning of one
-                    self._take(data[start : at + 1])
-                    start = at + 1
-                    continue
-                end = data.find(b"\x00", at + len(MARK), at + len(MARK) + 5)
-                if end < 0 and len(data) < at + len(MARK) + 5:
-                    break
-                self._take(data[start:at])
-                code = data[at + len(MARK) : end]
-                self._code = int(code) if code.isdigit() else ECHO_ONLY
-                start = end + 1
+        if stream != STDOUT and self._code == STDOUT:
+            self._code = stream
+        data = self._carry + data
+        start = 0
+        while True:
+            at = data.find(b"\x00", start)
             if at < 0:
-                self._take(data[start:])
-                self._carry = b""
-            else:
-                self._take(data[start:at])
-                self._carry = data[at:]
+                break
+            if not data.startswith(MARK, at):
+                if MARK.startswith(data[at : at + len(MARK)]):
+                    break  # it may be the beginning of one
+                self._take(data[start : at + 1])
+                start = at + 1
+                continue
+            end = data.find(b"\x00", at + len(MARK), at + len(MARK) + 5)
+            if end < 0 and len(data) < at + len(MARK) + 5:
+                break
+            self._take(data[start:at])
+            code = data[at + len(MARK) : end]
+            self._code = int(code) if code.isdigit() else ECHO_ONLY
+            start = end + 1
+        if at < 0:
+            self._take(data[start:])
+            self._carry = b""
+        else:
+            self._take(data[start:at])
+            self._carry = data[at:]
 
     def _take(self, data: bytes) -> None:
         if not data:
@@ -203,17 +237,20 @@ class Sink:
             echo(data, level == STDOUT)
         if level == ECHO_ONLY:
             return
-        parts: list[bytes] = self._parts.setdefault(level, [])
-        parts.append(data)
-        if b"\n" not in data:
-            if sum(map(len, parts)) > MOST_IN_LINE:
-                self._parts[level] = []
-                self._add(level, b"".join(parts).decode("utf-8", "replace"))
-            return
-        *whole, rest = b"".join(parts).split(b"\n")
-        self._parts[level] = [rest] if rest else []
-        for line in whole:
-            self._add(level, line.decode("utf-8", "replace"))
+        data = self._raw.pop(level, b"") + data
+        end = data.rfind(b"\n")
+        if end + 1 < len(data):
+            self._raw[level] = data[end + 1 :]
+        if end >= 0:
+            self._add(level, data[:end].decode("utf-8", "replace"))
+        elif len(data) > MOST_IN_LINE:
+            del self._raw[level]
+            self._add(level, data.decode("utf-8", "replace"))
+
+
+def _shown(line: str) -> str:
+    line = line.removesuffix("\r")
+    return line[line.rfind("\r") + 1 :]
 
 
 def echo(data: bytes, is_stdout: bool) -> None:
@@ -239,9 +276,9 @@ class Collector:
         return Sink(self)
 
     def add(self, node: int, attempt: int, level: int, text: str) -> None:
-        if len(self.lines) < self.MOST:
-            self.lines.append((time.time(), level, text))
-        elif len(self.lines) == self.MOST:
+        now = time.time()
+        self.lines.extend([(now, level, line) for line in text.split("\n")[: max(self.MOST - len(self.lines), 0)]])
+        if len(self.lines) == self.MOST:
             said = f"(more than {self.MOST:,} lines: the rest was not sent back from the executor's process)"
             self.lines.append((time.time(), STDERR, said))
 
@@ -265,57 +302,90 @@ _EMIT: Final = logging.StreamHandler.emit.__code__
 
 
 class _Led:
-    """``write`` of a stream, past the log of the node that the thread is at."""
+    """``write`` of one stream that takes no other class, past the log of the node that the thread is at."""
 
-    __slots__ = ("inner", "level")
+    __slots__ = ("_write",)
     _tiledag = True
 
-    def __init__(self, level: int, inner: Callable[..., Any]) -> None:
-        self.level = level
-        self.inner = inner
+    def __init__(self, level: int, inner: Callable[[str], Any]) -> None:
+        self._write = _led_past(level, lambda self, text: inner(text))
 
-    def __call__(self, text: str, *args: Any) -> Any:
-        if current.holder is None or current.is_writing:
-            return self.inner(text, *args)
-        _catch(self.level, text, sys._getframe(1).f_code is _EMIT)
-        current.is_writing = True  # who has put himself in front of `write` calls the one before him: it is us again
+    def __call__(self, text: str) -> Any:
+        return self._write(self, text)
+
+
+def _led_past(level: int, inner: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """``write`` as a method. The hot path of every piece that anything prints: `print` writes each argument, each space
+    and the end of the line one by one."""
+    frame, here, is_handler = sys._getframe, current, _EMIT
+
+    def write(self: Any, text: str) -> Any:
+        sink = here.sink
+        if sink is None:
+            if here.holder is None:
+                return inner(self, text)
+            try:
+                sink = sink_of_thread()
+            except Exception:
+                return inner(self, text)
+        if sink.is_writing:  # who has put himself in front of `write` calls the one before him: it is us again
+            return inner(self, text)
+        caller = frame(1)
+        if type(self) is _Led:
+            caller = caller.f_back or caller
+        if caller.f_code is not is_handler:  # a handler of `logging` writes what is there
+            try:
+                sink.write(level, text)
+            except Exception:
+                _log.debug("a line was lost", exc_info=True)
+        sink.is_writing = True
         try:
-            return self.inner(text, *args)
+            return inner(self, text)
         finally:
-            current.is_writing = False
+            sink.is_writing = False
+
+    write._tiledag = True  # type: ignore[attr-defined]
+    return write
 
 
 def _lead_past(stream: Any, level: int) -> None:
     """Lead ``write`` of a stream past here, for good.
 
-    The stream gets a class of its own in which ``write`` is a property. A function put into the instance would not
+    The stream gets a class of its own with a ``write`` of ours. A function put into the instance would not
     last: IPython puts its own there for the time of a cell, and then what it found, so that ours, put there by a cell
     that starts a graph, would be gone with that cell while the graph runs on. Streams written in C take no other
     class; for them the function has to do.
     """
-    kind = type(stream)
+    kind: Any = type(stream)
+    plain = kind.write
 
-    def get(self: Any) -> _Led:
-        return _Led(level, vars(self).get("_tiledag_write") or functools.partial(kind.write, self))
+    def inner(self: Any, text: str) -> Any:
+        own = self.__dict__.get("_tiledag_write")
+        return plain(self, text) if own is None else own(text)
 
-    def put(self: Any, write: Any) -> None:
-        if isinstance(write, _Led):
-            write = write.inner
-        if isinstance(write, functools.partial) and write.func is kind.write:
-            vars(self).pop("_tiledag_write", None)
+    led = _led_past(level, inner)
+
+    # Assignments are led aside rather than made a property: that would cost a call for each piece that is printed.
+    def put(self: Any, name: str, value: Any) -> None:
+        if name != "write":
+            kind.__setattr__(self, name, value)
+        elif value in (MethodType(led, self), plain.__get__(self, kind)):
+            self.__dict__.pop("_tiledag_write", None)
         else:
-            vars(self)["_tiledag_write"] = write
+            self.__dict__["_tiledag_write"] = value
 
-    def drop(self: Any) -> None:
-        vars(self).pop("_tiledag_write", None)
+    def drop(self: Any, name: str) -> None:
+        kind.__delattr__(self, "_tiledag_write" if name == "write" else name)
 
+    members: dict[str, Any] = {"write": led, "__setattr__": put, "__delattr__": drop}
+    members |= {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    own_kind = type(kind.__name__, (kind,), members)
     try:
         own = vars(stream).pop("write", None)
     except TypeError:
         own = None
-    members = {"write": property(get, put, drop), "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     try:
-        stream.__class__ = type(kind.__name__, (kind,), members)
+        stream.__class__ = own_kind
         if own is not None:
             stream.write = own
         return
@@ -323,19 +393,9 @@ def _lead_past(stream: Any, level: int) -> None:
         pass
     try:
         reference = weakref.ref(stream)  # the stream holds the function: a strong one would be a circle
-        stream.write = _Led(level, own or (lambda text: kind.write(reference(), text)))
+        stream.write = _Led(level, own or (lambda text: plain(reference(), text)))
     except (TypeError, AttributeError):
         _log.debug("%r takes no other write(): what nodes print there is not in their logs", stream)
-
-
-def _catch(level: int, text: Any, is_of_handler: bool) -> None:
-    """``is_of_handler``: a handler of `logging` writes a record, which is in the log already."""
-    if is_of_handler or not isinstance(text, str):
-        return
-    try:
-        sink_of_thread().write(level, text)
-    except Exception:
-        _log.debug("a line was lost", exc_info=True)
 
 
 def sink_of_thread() -> Sink:
