@@ -43,28 +43,43 @@ function flat(words, prefix = "") {
   );
 }
 
-/** The texts that the page may say, and a short name for each that is not put together when it is said. */
-export function neededWords(texts = sources()) {
-  const code = texts.join("\n");
-  const begun = [...code.matchAll(/`([a-z_]+\.[a-z_.]*)\$\{/g)].map((found) => found[1]);
-  const words = {};
-  const names = new Map();
-  for (const [key, text] of flat(JSON.parse(readFileSync(WORDS, "utf8")))) {
-    if (begun.some((start) => key.startsWith(start))) words[key] = text;
-    else if (code.includes(`"${key}"`)) {
-      const name = names.size.toString(36);
-      names.set(key, name);
-      words[name] = text;
-    }
-  }
-  return { words, names };
+/** Starts of keys that are put together when they are said. */
+function begunIn(code) {
+  return [...code.matchAll(/`([a-z_]+\.[a-z_.]*)\$\{/g)].map((found) => found[1]);
 }
 
-/** Plugin for esbuild: see above. */
-export const shrinking = {
+/** A short name for each text of the catalogue whose key is never put together. */
+function shortKeys() {
+  const code = sources().join("\n");
+  const begun = begunIn(code);
+  const names = new Map();
+  for (const [key] of flat(JSON.parse(readFileSync(WORDS, "utf8")))) {
+    if (!begun.some((start) => key.startsWith(start)) && code.includes(`"${key}"`))
+      names.set(key, names.size.toString(36));
+  }
+  return names;
+}
+
+/** The texts that these modules of `src` may say, by the names that they have in the bundle. */
+export function neededWords(modules) {
+  const code = [...modules]
+    .filter((path) => path.endsWith(".ts"))
+    .map((path) => readFileSync(join(SRC, path), "utf8"))
+    .join("\n");
+  const begun = begunIn(code);
+  const names = shortKeys();
+  const words = {};
+  for (const [key, text] of flat(JSON.parse(readFileSync(WORDS, "utf8")))) {
+    if (begun.some((start) => key.startsWith(start)) || code.includes(`"${key}"`)) words[names.get(key) ?? key] = text;
+  }
+  return words;
+}
+
+/** Plugin for esbuild, see above; `words` are the texts that the bundle holds. */
+export const shrinking = (words) => ({
   name: "shrinking",
   setup(build) {
-    const { words, names } = neededWords();
+    const names = shortKeys();
     const { texts, names: own } = prepared();
     build.initialOptions.mangleProps = new RegExp(`^(?:_p_.*|${own.join("|")})$`);
     build.onLoad({ filter: /words\.json$/ }, () => ({ contents: JSON.stringify(words), loader: "json" }));
@@ -84,7 +99,7 @@ export const shrinking = {
       return { contents: text, loader: "ts" };
     });
   },
-};
+});
 
 const variables = new Map();
 
@@ -94,11 +109,11 @@ export function shortVariable(name) {
   return variables.get(name);
 }
 
-/** Minified styles, every rule of them under `.tiledag`, as one nested block. */
-export function nested(css) {
+/** Rules of minified styles, every one of them under `.tiledag`, as one nested block. */
+export function nested(rules) {
   const inside = [];
   const outside = [];
-  for (const rule of rulesOf(css)) {
+  for (const rule of rules) {
     if (rule.head.startsWith("@keyframes")) outside.push(`${rule.head}{${rule.body}}`);
     else if (rule.head.startsWith("@")) inside.push(`${rule.head}{${rulesOf(rule.body).map(nest).join("")}}`);
     else inside.push(nest(rule));
@@ -117,7 +132,7 @@ function nest({ head, body }) {
 }
 
 /** Top-level rules of minified CSS. */
-function rulesOf(css) {
+export function rulesOf(css) {
   const rules = [];
   for (let at = 0; at < css.length; ) {
     const open = css.indexOf("{", at);
@@ -131,7 +146,7 @@ function rulesOf(css) {
   return rules;
 }
 
-function split(text, sign) {
+export function split(text, sign) {
   const parts = [""];
   let depth = 0;
   for (const each of text) {

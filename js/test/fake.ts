@@ -147,6 +147,9 @@ export class FakeKernel implements CommModel {
   foldFrom = 8;
   traits: Record<string, unknown> = { graph_id: "graph-1", auto_update: true };
   isAnswering = true;
+  /** Text of the second part of the bundle, and how long it takes to send it. */
+  more = (globalThis as { more?: string }).more ?? "";
+  moreAfterMs = Number(new URLSearchParams(globalThis.location?.search ?? "").get("slow") ?? 0);
   revision = 1;
   epoch = 1;
   canStop = false;
@@ -205,6 +208,7 @@ export class FakeKernel implements CommModel {
 
   async answer(request: Request): Promise<void> {
     if (request.kind === "open" || request.kind === "resync") await this.sendPicture();
+    else if (request.kind === "code") await this.sendCode(request.id ?? "");
     else if (request.kind === "node")
       this.message({ type: "reply", id: request.id, body: this.detail(request.nodes?.[0] ?? 0), error: null });
     else if (request.kind === "preview") {
@@ -217,6 +221,15 @@ export class FakeKernel implements CommModel {
     } else if (request.kind !== "visible" && request.kind !== "ping") {
       this.message({ type: "ack", id: request.id, ...this.acted(request) });
     }
+  }
+
+  /** What was built, if the page holds it, in parts out of order. */
+  async sendCode(id: string): Promise<void> {
+    const data = await deflate(new TextEncoder().encode(this.more));
+    const half = data.byteLength >> 1;
+    await new Promise((done) => setTimeout(done, this.moreAfterMs));
+    this.message({ type: "code", id, part: 1, of: 2 }, [data.slice(half)]);
+    this.message({ type: "code", id, part: 0, of: 2 }, [data.slice(0, half)]);
   }
 
   counts(): number[] {

@@ -24,7 +24,7 @@ const isBuilt = process.argv.includes("--built");
 const built = {
   name: "built",
   setup(build) {
-    build.onResolve({ filter: /entry_widget\.ts$/ }, () => ({ path: join(STATIC, "widget.js") }));
+    build.onResolve({ filter: /widget_here\.ts$/ }, () => ({ path: join(STATIC, "widget.js") }));
   },
 };
 
@@ -39,6 +39,7 @@ const { outputFiles } = await build({
   plugins: isBuilt ? [built] : [],
 });
 const css = isBuilt ? readFileSync(join(STATIC, "widget.css"), "utf8") : await styles();
+const quoted = (text) => JSON.stringify(text).replaceAll("</", "<\\/").replaceAll("<!--", "<\\u0021--");
 const page = `<!doctype html><html><head><meta charset="utf-8"><title>harness</title><style>${LAB}</style><style>${css}</style></head>
-<body><div id="host" class="jp-OutputArea-output"></div><script type="module">${outputFiles[0].text.replaceAll("</script", "<\\/script")}</script></body></html>`;
+<body><script>window.more = ${isBuilt ? quoted(readFileSync(join(STATIC, "more.js"), "utf8")) : "undefined"}</script><div id="host" class="jp-OutputArea-output"></div><script type="module">${outputFiles[0].text.replaceAll("</script", "<\\/script")}</script></body></html>`;
 writeFileSync(join(OUT, "index.html"), page);

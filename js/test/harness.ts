@@ -1,5 +1,5 @@
 // A page with the view on a fake kernel, for pictures: `?n=60&state=mixed&theme=dark`.
-import widget from "../src/entry_widget.ts";
+import makeWidget from "./widget_here.ts";
 import { NO_SLOT, Status } from "../src/protocol.ts";
 import { FakeKernel, type FakeNode } from "./fake.ts";
 
@@ -129,7 +129,7 @@ kernel.acted = () =>
     : { ok: true, message: "3 nodes run again", count: 3 };
 if (query.get("busy")) kernel.isAnswering = true;
 document.body.dataset.jpThemeLight = String(query.get("theme") !== "dark");
-const made = widget();
+const made = makeWidget();
 const life = new AbortController();
 made.initialize({ model: kernel, signal: life.signal });
 const host = document.querySelector<HTMLElement>("#host");

@@ -220,3 +220,10 @@ export function ranFor(store: Store, node: number): number {
   if (!Number.isNaN(over)) return Math.max(0, over - began);
   return store.status[node] === Status.RUNNING ? Math.max(0, store.runTime() - began) : Number.NaN;
 }
+
+/** Failed nodes in the order in which `f` walks them. */
+export function failuresInOrder(store: Store): number[] {
+  const marks = store.picture?.marks;
+  const rank = (node: number): number => marks?.rank[store.markOf[node] ?? 0] ?? 0;
+  return withStatus(store, Status.FAILED).sort((a, b) => rank(a) - rank(b) || a - b);
+}

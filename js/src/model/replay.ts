@@ -1,11 +1,12 @@
-// The run played again: the tape of its changes, the columns of any moment, and a store that shows one.
+// The run played again: the tape of its changes, and the columns of any moment for a `Lens` to show.
 //
 // **Guarantees.** The moment after the last change has the columns of the live store. A moment is reached by applying
 // changes, never by a rule: what may follow what is the kernel's to know. Seeking costs at most the changes between two
 // keyframes.
 import { type NodeRecord, NO_SLOT, type Run, Status } from "../protocol.ts";
+import type { Columns, Moment } from "./lens.ts";
 import { order } from "./order.ts";
-import { type Changes, STATUS_COUNT, Store } from "./store.ts";
+import { STATUS_COUNT, type Store } from "./store.ts";
 
 /** Columns of equal length, one entry a change, as `core/tape.py` writes them. */
 export interface Tape {
@@ -96,25 +97,6 @@ export function attemptsOf(store: Store, node: number): NodeRecord[] {
       ended: store.ended[node] ?? Number.NaN,
     },
   ];
-}
-
-interface Columns {
-  status: Uint8Array;
-  attempt: Uint8Array;
-  slot: Uint16Array;
-  started: Float32Array;
-  ended: Float32Array;
-}
-
-/** What a store has of a moment. */
-export interface Moment extends Columns {
-  time: number;
-  /** Of the whole run. */
-  end: number;
-  counts: Uint32Array;
-  markCounts: Uint32Array;
-  past: Map<number, NodeRecord[]>;
-  run: Run;
 }
 
 export class Replay {
@@ -330,63 +312,4 @@ function copy(columns: Columns): Columns {
     started: columns.started.slice(),
     ended: columns.ended.slice(),
   };
-}
-
-/**
- * The store of one view: that of the source, or a moment of the past in its place. Other views of the source see
- * nothing of it.
- */
-export class Lens extends Store {
-  moment: Moment | null = null;
-  private readonly base: Store;
-
-  constructor(base: Store, signal: AbortSignal) {
-    super((run) => run());
-    this.base = base;
-    Object.assign(this, { asides: base.asides });
-    this.follow();
-    base.subscribe((changes) => this.baseChanged(changes), signal);
-  }
-
-  /** A moment in place of the present; null for the present. */
-  show(moment: Moment | null): void {
-    this.moment = moment;
-    this.follow();
-    this.changed({ statuses: true, run: true });
-  }
-
-  override now(): number {
-    const { moment } = this;
-    return moment?.run.started != null ? moment.run.started + moment.time : this.base.now();
-  }
-
-  override horizon(): number {
-    return this.moment ? this.moment.end : super.horizon();
-  }
-
-  private baseChanged(changes: Changes): void {
-    if (changes.structure) this.moment = null;
-    this.follow();
-    this.changed(changes);
-  }
-
-  private follow(): void {
-    const { base } = this;
-    const { picture, revision, total, markCount, markOf, members, names, parents, children, clockOffset } = base;
-    Object.assign(this, {
-      picture,
-      revision,
-      total,
-      markCount,
-      markOf,
-      members,
-      names,
-      parents,
-      children,
-      clockOffset,
-    });
-    const { status, attempt, slot, started, ended, counts, markCounts, past, run } = this.moment ?? base;
-    const shownAt = this.moment?.time ?? Number.NaN;
-    Object.assign(this, { status, attempt, slot, started, ended, counts, markCounts, past, run, shownAt });
-  }
 }

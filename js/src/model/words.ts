@@ -20,6 +20,11 @@ export function say(key: WordKey, values: WordValues = {}): string {
   });
 }
 
+/** Texts that come later. */
+export function learn(words: Readonly<Record<string, string>>): void {
+  Object.assign(catalogue, words);
+}
+
 /** The bundle holds the catalogue flat (`shrink.mjs`), the sources as it is written. */
 function textOf(key: string): string {
   const all: Record<string, unknown> = catalogue;

@@ -10,6 +10,7 @@ import {
   type Action,
   type Beat,
   BUSY_S,
+  type CodePart,
   type ColumnChunk,
   CONTROL_REPLY,
   CONTROL_TYPE,
@@ -23,6 +24,7 @@ import {
   type Reply,
   type Request,
 } from "../protocol.ts";
+import type { Carrier } from "./code.ts";
 import type { Connection, ConnectionState, Pending, Source } from "./source.ts";
 
 /** What is needed of anywidget's model. */
@@ -53,7 +55,7 @@ interface Asked {
   reject(error: Error): void;
 }
 
-type Incoming = Picture | ColumnChunk | PatchHead | Beat | Ack | Reply | LogPush;
+type Incoming = CodePart | Picture | ColumnChunk | PatchHead | Beat | Ack | Reply | LogPush;
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
@@ -76,6 +78,7 @@ export class CommSource implements Source {
   private readonly waiters = new Map<string, (pending: Pending) => void>();
   private readonly visible = new Map<string, boolean>();
   private readonly followers = new Map<string, { log: LogAsk; hear: (lines: LogLines) => void }>();
+  private readonly coders = new Set<(part: CodePart, buffers: readonly DataView[]) => void>();
   private readonly seenKernels = new WeakSet<object>();
   private openedAt = 0;
   private wait = FIRST_WAIT_MS;
@@ -178,6 +181,19 @@ export class CommSource implements Source {
     signal.addEventListener("abort", end, { once: true });
   }
 
+  /** What the second part of the bundle is fetched by. */
+  carrier(): Carrier {
+    return {
+      send: (request) => this.sendBoth(request),
+      listen: (hear, signal) => {
+        this.coders.add(hear);
+        signal.addEventListener("abort", () => this.coders.delete(hear), { once: true });
+      },
+      watch: (gone, signal) => this.subscribe(() => this.connection.state === "detached" && gone(), signal),
+      canAsk: () => this.connection.state !== "detached",
+    };
+  }
+
   setVisible(view: string, isVisible: boolean): void {
     if (this.visible.get(view) === isVisible) return;
     this.visible.set(view, isVisible);
@@ -223,6 +239,9 @@ export class CommSource implements Source {
         return;
       case "reply":
         this.receiveReply(content);
+        return;
+      case "code":
+        for (const hear of [...this.coders]) hear(content, buffers);
         return;
       case "log":
         for (const [view, lines] of Object.entries(content.views)) this.followers.get(view)?.hear(lines);
@@ -493,7 +512,7 @@ export function makeId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function toView(buffer: DataView | ArrayBuffer | ArrayBufferView): DataView {
+export function toView(buffer: DataView | ArrayBuffer | ArrayBufferView): DataView {
   if (buffer instanceof ArrayBuffer) return new DataView(buffer);
   return new DataView(buffer.buffer as ArrayBuffer, buffer.byteOffset, buffer.byteLength);
 }

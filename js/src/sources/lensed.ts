@@ -1,5 +1,5 @@
 // The source of one view: all of another source, and a store of the view's own that can show a past moment.
-import { Lens } from "../model/replay.ts";
+import { Lens } from "../model/lens.ts";
 import type { Source } from "./source.ts";
 
 export function lensed(source: Source, signal: AbortSignal): Source {

@@ -1,5 +1,5 @@
 // One node, one stack or several: what it is, what happened, what can be done.
-import { blockerOf, ranFor, URGENCY, withStatus } from "../model/derive.ts";
+import { blockerOf, ranFor, URGENCY } from "../model/derive.ts";
 import { matches } from "../model/filter.ts";
 import type { Focus } from "../model/focus.ts";
 import { spans } from "../model/loglines.ts";
@@ -72,6 +72,7 @@ export class Inspector {
     events: InspectorEvents,
     prefix: string,
     signal: AbortSignal,
+    root: HTMLElement,
   ) {
     this.source = source;
     this.focus = focus;
@@ -80,14 +81,8 @@ export class Inspector {
     this.events = events;
     this.prefix = prefix;
     this.signal = signal;
-    this.root = element(
-      "aside.td-inspector",
-      { "aria-label": say("aria.inspector"), hidden: true },
-      this.head,
-      this.actions,
-      this.tabs,
-      this.panel,
-    );
+    this.root = root;
+    fill(root, this.head, this.actions, this.tabs, this.panel);
     on(this.tabs, "keydown", signal, (event) => this.tabKey(event));
     focus.subscribe((changed) => {
       if (!changed.has("attempt")) return;
@@ -916,11 +911,4 @@ export function nodesOf(store: Store, marks: Iterable<number>, node: number): nu
   const found: number[] = [];
   for (const mark of marks) found.push(...store.membersOf(mark));
   return found;
-}
-
-/** Failed nodes in the order in which `f` walks them. */
-export function failuresInOrder(store: Store): number[] {
-  const marks = store.picture?.marks;
-  const rank = (node: number): number => marks?.rank[store.markOf[node] ?? 0] ?? 0;
-  return withStatus(store, Status.FAILED).sort((a, b) => rank(a) - rank(b) || a - b);
 }

@@ -3,12 +3,16 @@
 import type { Focus } from "../model/focus.ts";
 import type { Changes } from "../model/store.ts";
 import type { Action } from "../protocol.ts";
+import type { toSvg } from "../render/svg.ts";
 import type { Theme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import type { ActionContext } from "./actions.ts";
 import type { Details } from "./details.ts";
 
 export type PaneName = "graph" | "timeline" | "list" | "logs";
+
+/** Writes a scene down; it comes with the second part of the bundle. */
+export type WriteSvg = typeof toSvg;
 
 export interface MenuItem {
   readonly label: string;
@@ -52,7 +56,7 @@ export interface Pane {
   /** Height that it would like at a width, 0 for no wish. */
   heightFor?(width: number): number;
   /** What is seen as SVG text, or all of it; for what has a picture. */
-  toSvg?(isWhole: boolean): string;
+  toSvg?(isWhole: boolean, write: WriteSvg): string;
   /** What a reload brings back: plain JSON, small. */
   keep?(): unknown;
   restore?(kept: unknown): void;

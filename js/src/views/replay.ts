@@ -1,6 +1,7 @@
 // The scrubber: plays the run again, in all panes of this view at once. Live views of the same graph see nothing of it.
 import type { Focus } from "../model/focus.ts";
-import { Lens, Replay, readTape, tapeOfAttempts } from "../model/replay.ts";
+import { Lens } from "../model/lens.ts";
+import { Replay, readTape, tapeOfAttempts } from "../model/replay.ts";
 import { count, duration, say } from "../model/words.ts";
 import type { Source } from "../sources/source.ts";
 import { type Button, button, element, fill, on, set, setText } from "./dom.ts";

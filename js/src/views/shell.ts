@@ -1,6 +1,6 @@
 // One view of a graph: it hosts the panes, says what the whole graph is about, and owns size, focus, keys and what is
 // remembered. What is drawn stands in the panes, in `summary`, `inspector` and `actions`.
-import { blockerOf } from "../model/derive.ts";
+import { blockerOf, failuresInOrder } from "../model/derive.ts";
 import { Focus, type FocusPart } from "../model/focus.ts";
 import type { Changes, Store } from "../model/store.ts";
 import { duration, plain, say, timeOfDay } from "../model/words.ts";
@@ -9,16 +9,20 @@ import { readTheme, watchTheme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { ActionButton, type ActionContext } from "./actions.ts";
 import type { Details } from "./details.ts";
-import { ExportBox } from "./export.ts";
-import { ReplayBar } from "./replay.ts";
+import type { ExportBox } from "./export.ts";
 import { type Button, button, copyText, element, fill, on, rove, set, setText } from "./dom.ts";
-import { failuresInOrder, Inspector, type Tab } from "./inspector.ts";
-import { KeyMap } from "./keymap.ts";
+import { makeGraphPane } from "./graph_pane.ts";
+import type { Tab } from "./inspector.ts";
+import { InspectorSlot } from "./inspector_slot.ts";
+import type { KeyMap } from "./keymap.ts";
 import { Menu } from "./menu.ts";
 import type { MenuItem, Pane, PaneContext, PaneName } from "./pane.ts";
+import type { Later } from "./more.ts";
 import { PANES } from "./panes.ts";
+import type { ReplayBar } from "./replay.ts";
 import { SearchBox } from "./search.ts";
 import { Summary } from "./summary.ts";
+import { Waiting, WaitingPane } from "./waiting.ts";
 
 const HEIGHTS = { tiny: 160, small: 360, large: 480, least: 200, most: 900 } as const;
 /** Summary, tools and actions. */
@@ -32,6 +36,8 @@ const COLUMN = { usual: 320, least: 240, most: 520 } as const;
 const TICK_MS = 1000;
 const SLEEP_MS = 5000;
 const SAVE_MS = 400;
+/** After the first picture the second part of the bundle is fetched, so that it is there when it is wanted. */
+const FETCH_MS = 2000;
 const MOST_KEPT = 50;
 const CRITICAL = "path:critical";
 const NOTHING: Changes = { structure: false, statuses: false, names: false, edges: false, run: false };
@@ -44,6 +50,7 @@ interface Kept {
   marks: readonly number[];
   nodes: readonly number[];
   filter: string;
+  isHiding: boolean;
   tab: Tab | null;
   height: number;
   column: number;
@@ -56,11 +63,19 @@ const FRESH: Kept = {
   marks: [],
   nodes: [],
   filter: "",
+  isHiding: false,
   tab: null,
   height: 0,
   column: COLUMN.usual,
   isCollapsed: false,
 };
+
+/** What comes with the second part of the bundle and is not a pane. */
+interface Extras {
+  readonly keyMap: KeyMap;
+  readonly replay: ReplayBar;
+  readonly exporter: ExportBox;
+}
 
 interface Drag {
   y: number;
@@ -77,7 +92,8 @@ export class Shell {
   private readonly id: string;
   private readonly signal: AbortSignal;
   private readonly focus: Focus;
-  private readonly inspector: Inspector;
+  private readonly later: Later;
+  private readonly inspector: InspectorSlot;
   private readonly actionContext: ActionContext;
   private readonly panes = new Map<PaneName, Pane>();
   private pane: Pane | null = null;
@@ -94,10 +110,11 @@ export class Shell {
   private readonly summary: Summary;
   private readonly search: SearchBox;
   private readonly menu: Menu;
-  private readonly keyMap: KeyMap;
   private readonly full: Button;
-  private readonly replay: ReplayBar;
-  private readonly exporter: ExportBox;
+  private extras: Extras | null = null;
+  /** To be done when they are there. */
+  private wish: ((extras: Extras) => void) | null = null;
+  private pictureAt = 0;
 
   private readonly stripe = element("div.td-stripe", { hidden: true, role: "status" });
   private readonly tabs = element("div.td-panetabs", { role: "tablist", "aria-label": say("tools.panes") });
@@ -107,12 +124,15 @@ export class Shell {
   private readonly connection = element("span.td-connection");
   private readonly body = element("div.td-body");
   private readonly handle = element("div.td-handle");
+  private readonly forReplay = element("div.td-slot");
+  private readonly waiting = element("div.td-keys.td-waitbox", { hidden: true });
   private readonly splitter = element("div.td-splitter", { hidden: true });
   private readonly tools = element("div.td-tools", { role: "toolbar" });
   private readonly actions = element("div.td-actions", { role: "toolbar" });
 
-  constructor(host: HTMLElement, source: Source, details: Details, id: string, signal: AbortSignal) {
+  constructor(host: HTMLElement, source: Source, details: Details, id: string, signal: AbortSignal, later: Later) {
     this.source = source;
+    this.later = later;
     this.store = source.store;
     this.details = details;
     this.id = id;
@@ -129,7 +149,8 @@ export class Shell {
       source,
       highlight: (action, nodes) => this.pane?.highlight?.(action, nodes),
     };
-    this.inspector = new Inspector(
+    this.inspector = new InspectorSlot(
+      later,
       source,
       this.focus,
       details,
@@ -149,24 +170,21 @@ export class Shell {
       source,
       () => this.collapse(!this.state.isCollapsed),
       () => this.nextFailure(1),
+      () => {
+        this.go("list");
+        this.pane?.focus();
+      },
       signal,
     );
+    const said = (sentence: string): void => this.summary.announcer.tell(sentence);
     this.search = new SearchBox(
       this.store,
       this.focus,
       details,
-      { reveal: (node) => this.reveal(node), left: () => this.pane?.focus() },
+      { reveal: (node) => this.reveal(node), left: () => this.pane?.focus(), said },
       signal,
     );
     this.menu = new Menu(() => this.menuItems(), this.root.ownerDocument, signal);
-    this.keyMap = new KeyMap(() => this.pane?.focus(), signal);
-    const does = { reveal: (node: number) => this.reveal(node), changed: () => this.resized() };
-    this.replay = new ReplayBar(source, this.focus, does, signal);
-    this.exporter = new ExportBox(
-      source,
-      { toSvg: (isWhole) => this.toSvg(isWhole), closed: () => this.pane?.focus() },
-      signal,
-    );
     this.full = button(say("tools.fullscreen"), () => this.toggleFull(), signal, { icon: "full", isIconOnly: true });
     this.confirmed = (["retry_failed", "cancel_graph", "stop"] as const).map(
       (kind) => new ActionButton(kind, this.actionContext, () => [], signal),
@@ -175,6 +193,8 @@ export class Shell {
     this.listen();
     this.focus.subscribe((changed) => this.focusChanged(changed), signal);
     signal.addEventListener("abort", () => this.end(), { once: true });
+    later.subscribe(() => this.arrived(), signal);
+    this.arrived();
     this.wake();
   }
 
@@ -215,17 +235,17 @@ export class Shell {
     set(this.splitter, { role: "separator", "aria-hidden": "true" });
     fill(
       this.body,
-      element("div.td-left-side", {}, this.tools, this.search.chips, this.room, this.replay.root),
+      element("div.td-left-side", {}, this.tools, this.search.chips, this.room, this.forReplay),
       this.splitter,
       this.inspector.root,
       this.menu.root,
-      this.keyMap.root,
-      this.exporter.root,
+      this.waiting,
     );
-    fill(this.root, this.summary.root, this.stripe, this.body, this.actions, this.handle, this.summary.announcer);
+    this.waiting.append(new Waiting(this.later, signal).root);
+    fill(this.root, this.summary.root, this.stripe, this.body, this.actions, this.handle, this.summary.announcer.root);
     // With the pane's body these are the five stops of the Tab key.
     rove([this.summary.root], signal);
-    rove([this.tools, this.search.chips, this.room, this.replay.root], signal);
+    rove([this.tools, this.search.chips, this.room, this.forReplay], signal);
     rove([this.inspector.root], signal);
     rove([this.actions, this.handle], signal);
   }
@@ -349,7 +369,8 @@ export class Shell {
     if (known) return known;
     const entry = PANES.find((each) => each.name === name);
     if (!entry) throw new Error(`there is no pane ${name}`);
-    const pane = entry.make(this.paneContext());
+    const make = name === "graph" ? makeGraphPane : this.later.now?.panes[name];
+    const pane: Pane = make?.(this.paneContext()) ?? new WaitingPane(name, this.later, this.signal);
     const id = `td-${this.id}-pane-${name}`;
     set(pane.root, { id, role: "tabpanel", "aria-label": say(entry.label) });
     set(this.tabs.querySelector(`[data-pane=${name}]`) as Element, { "aria-controls": id });
@@ -372,13 +393,62 @@ export class Shell {
       prefix: `td-${this.id}`,
       signal: this.signal,
       reveal: (node) => this.reveal(node),
-      inspect: () =>
-        this.inspector.root.querySelector<HTMLElement>("[role=tab],button")?.focus({ preventScroll: true }),
+      inspect: () => this.inspector.focus(),
       go: (name) => this.go(name),
       setFilter: (text) => this.search.set(text),
       keepLater: () => this.save(),
       leave: () => this.leave(),
     };
+  }
+
+  // --- what comes later ----------------------------------------------------------------------------------------
+
+  /** The second part of the bundle is there, or did not come. */
+  private arrived(): void {
+    const { now } = this.later;
+    if (!now || this.extras) return;
+    const { source, focus, signal } = this;
+    const back = (): void => this.pane?.focus();
+    const does = { reveal: (node: number) => this.reveal(node), changed: () => this.resized() };
+    const keyMap = new now.KeyMap(back, signal);
+    const replay = new now.ReplayBar(source, focus, does, signal);
+    const toSvg = (isWhole: boolean): string => this.toSvg(isWhole);
+    const exporter = new now.ExportBox(source, { toSvg, closed: back }, signal);
+    this.extras = { keyMap, replay, exporter };
+    this.forReplay.append(replay.root);
+    this.body.append(keyMap.root, exporter.root);
+    this.inspector.arrived();
+    this.replaceWaiting();
+    this.waiting.hidden = true;
+    this.wish?.(this.extras);
+    this.wish = null;
+  }
+
+  private replaceWaiting(): void {
+    const { pane } = this;
+    for (const [name, each] of this.panes) {
+      if (!(each instanceof WaitingPane)) continue;
+      if (each !== pane) each.root.remove();
+      this.panes.delete(name);
+    }
+    if (!(pane instanceof WaitingPane)) return;
+    const hadFocus = pane.root.contains(document.activeElement);
+    this.pane = null;
+    this.isPaneShown = false;
+    this.choose();
+    pane.root.remove();
+    if (hadFocus) (this.pane as Pane | null)?.focus();
+  }
+
+  /** Do it now, or when the second part is there; until then it is said what is waited for. */
+  private withExtras(run: (extras: Extras) => void): void {
+    if (this.extras) {
+      run(this.extras);
+      return;
+    }
+    this.wish = run;
+    this.waiting.hidden = false;
+    this.later.want();
   }
 
   private showPane(isShown: boolean): void {
@@ -467,6 +537,10 @@ export class Shell {
       return;
     }
     this.outSince = 0;
+    if (this.store.picture && this.source.connection.state !== "detached") {
+      this.pictureAt ||= Date.now();
+      if (Date.now() - this.pictureAt >= FETCH_MS && this.isSeen() && !this.later.trouble) this.later.want();
+    }
     if (!this.isSeen()) {
       this.isStale = true;
       return;
@@ -550,8 +624,9 @@ export class Shell {
   // --- selection -----------------------------------------------------------------------------------------------
 
   private focusChanged(changed: ReadonlySet<FocusPart>): void {
-    if (changed.has("filter")) {
+    if (changed.has("filter") || changed.has("isHiding")) {
       this.state.filter = this.focus.state.filter;
+      this.state.isHiding = this.focus.state.isHiding;
       this.save();
     }
     if (!changed.has("marks") && !changed.has("nodes")) return;
@@ -603,7 +678,14 @@ export class Shell {
       "data-inspecting": String(isInspecting),
     });
     if (width > 0) this.choose();
-    this.root.style.setProperty("--td-height", isFull ? "100%" : `${this.height()}px`);
+    const height = Math.round(this.height());
+    this.root.style.setProperty("--td-height", isFull ? "100%" : `${height}px`);
+    set(this.handle, {
+      "aria-valuemin": HEIGHTS.least,
+      "aria-valuemax": HEIGHTS.most,
+      "aria-valuenow": Math.max(HEIGHTS.least, Math.min(HEIGHTS.most, height)),
+      "aria-valuetext": say("aria.pixels", { n: height }),
+    });
     this.root.style.setProperty("--td-column", `${this.state.column}px`);
     this.splitter.hidden = !isInspecting || !this.isWide();
     if (this.store.picture) this.summary.showBar();
@@ -660,24 +742,32 @@ export class Shell {
   }
 
   private menuItems(): readonly MenuItem[] {
-    const keys = { label: say("tools.keys"), isOn: null, isNew: true, chosen: () => this.keyMap.open(true) };
-    const { replay } = this;
+    const keys = { label: say("tools.keys"), isOn: null, isNew: true, chosen: () => this.openKeys() };
     const own: MenuItem[] = [
       {
         label: say("replay.title"),
-        isOn: replay.isOpen,
+        isOn: this.extras?.replay.isOpen ?? false,
         isNew: true,
-        chosen: () => (replay.isOpen ? replay.close() : void replay.open()),
+        chosen: () => this.withExtras(({ replay }) => (replay.isOpen ? replay.close() : void replay.open())),
       },
-      { label: `${say("export.title")}…`, isOn: null, chosen: () => this.exporter.open(true) },
+      {
+        label: `${say("export.title")}…`,
+        isOn: null,
+        chosen: () => this.withExtras(({ exporter }) => exporter.open(true)),
+      },
     ];
     return [...(this.pane?.menu?.() ?? []), ...(this.store.run?.started == null ? own.slice(1) : own), keys];
+  }
+
+  private openKeys(): void {
+    this.withExtras(({ keyMap }) => keyMap.open(true));
   }
 
   /** Of the shown pane; of the graph where that has no picture. */
   private toSvg(isWhole: boolean): string {
     const shown = this.pane?.toSvg ? this.pane : this.panes.get("graph");
-    return shown?.toSvg?.(isWhole) ?? "";
+    const write = this.later.now?.toSvg;
+    return (write && shown?.toSvg?.(isWhole, write)) ?? "";
   }
 
   // --- keys ----------------------------------------------------------------------------------------------------
@@ -740,7 +830,7 @@ export class Shell {
         this.search.focus();
         break;
       case "?":
-        this.keyMap.open(true);
+        this.openKeys();
         break;
       default:
         return false;
@@ -771,12 +861,19 @@ export class Shell {
 
   /** Closes what is open, then clears the selection, then leaves to the cell. */
   private escape(): void {
-    if (this.keyMap.isOpen) this.keyMap.open(false);
-    else if (this.exporter.isOpen) this.exporter.open(false);
+    if (!this.waiting.hidden) this.endWish();
+    else if (this.extras?.keyMap.isOpen) this.extras.keyMap.open(false);
+    else if (this.extras?.exporter.isOpen) this.extras.exporter.open(false);
     else if (this.focus.state.marks.length > 0) {
       this.focus.selectMarks([]);
       this.pane?.focus();
     } else if (!this.pane?.escape?.() && !this.search.clear()) this.leave();
+  }
+
+  private endWish(): void {
+    this.wish = null;
+    this.waiting.hidden = true;
+    this.pane?.focus();
   }
 
   private leave(): void {
@@ -799,7 +896,8 @@ export class Shell {
     if (this.isRestored) return;
     this.isRestored = true;
     this.state = { ...FRESH, ...this.readKept() };
-    const { marks, nodes, tab, filter, panes } = this.state;
+    const { marks, nodes, tab, filter, isHiding, panes } = this.state;
+    this.focus.set({ isHiding });
     for (const [name, pane] of this.panes) if (panes[name] !== undefined) pane.restore?.(panes[name]);
     if (filter) this.search.set(filter);
     const isKnown = marks.every((mark) => mark < this.store.markCount);

@@ -1,0 +1,21 @@
+// The second part of the bundle: what a view needs when somebody looks closer.
+import { toSvg } from "./render/svg.ts";
+import { Browser } from "./views/browser.ts";
+import { ExportBox } from "./views/export.ts";
+import { Inspector } from "./views/inspector.ts";
+import { KeyMap } from "./views/keymap.ts";
+import { makeListPane } from "./views/list.ts";
+import { makeLogsPane } from "./views/logs.ts";
+import type { More } from "./views/more.ts";
+import { ReplayBar } from "./views/replay.ts";
+import { makeTimelinePane } from "./views/timeline.ts";
+
+export const more: More = {
+  panes: { timeline: makeTimelinePane, list: makeListPane, logs: makeLogsPane },
+  Inspector,
+  ReplayBar,
+  ExportBox,
+  KeyMap,
+  Browser,
+  toSvg,
+};

@@ -1,0 +1,81 @@
+// What one view sees: the store of its source, or a moment of the past in its place.
+import type { NodeRecord, Run } from "../protocol.ts";
+import { type Changes, Store } from "./store.ts";
+
+export interface Columns {
+  status: Uint8Array;
+  attempt: Uint8Array;
+  slot: Uint16Array;
+  started: Float32Array;
+  ended: Float32Array;
+}
+
+/** What a store has of a moment. */
+export interface Moment extends Columns {
+  time: number;
+  /** Of the whole run. */
+  end: number;
+  counts: Uint32Array;
+  markCounts: Uint32Array;
+  past: Map<number, NodeRecord[]>;
+  run: Run;
+}
+
+/**
+ * The store of one view: that of the source, or a moment of the past in its place. Other views of the source see
+ * nothing of it.
+ */
+export class Lens extends Store {
+  moment: Moment | null = null;
+  private readonly base: Store;
+
+  constructor(base: Store, signal: AbortSignal) {
+    super((run) => run());
+    this.base = base;
+    Object.assign(this, { asides: base.asides });
+    this.follow();
+    base.subscribe((changes) => this.baseChanged(changes), signal);
+  }
+
+  /** A moment in place of the present; null for the present. */
+  show(moment: Moment | null): void {
+    this.moment = moment;
+    this.follow();
+    this.changed({ statuses: true, run: true });
+  }
+
+  override now(): number {
+    const { moment } = this;
+    return moment?.run.started != null ? moment.run.started + moment.time : this.base.now();
+  }
+
+  override horizon(): number {
+    return this.moment ? this.moment.end : super.horizon();
+  }
+
+  private baseChanged(changes: Changes): void {
+    if (changes.structure) this.moment = null;
+    this.follow();
+    this.changed(changes);
+  }
+
+  private follow(): void {
+    const { base } = this;
+    const { picture, revision, total, markCount, markOf, members, names, parents, children, clockOffset } = base;
+    Object.assign(this, {
+      picture,
+      revision,
+      total,
+      markCount,
+      markOf,
+      members,
+      names,
+      parents,
+      children,
+      clockOffset,
+    });
+    const { status, attempt, slot, started, ended, counts, markCounts, past, run } = this.moment ?? base;
+    const shownAt = this.moment?.time ?? Number.NaN;
+    Object.assign(this, { status, attempt, slot, started, ended, counts, markCounts, past, run, shownAt });
+  }
+}
