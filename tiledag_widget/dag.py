@@ -371,7 +371,8 @@ class DAG:
         """Add a function over a TileDB array, which runs on the task-graph server.
 
         Args:
-            func: Address of the array: ``tiledb://namespace/name``, a path, or what TileDB can open otherwise.
+            func: Address of the array: ``tiledb://namespace/name``, a path, or what TileDB can open otherwise. Or a
+                `models.ArrayList` of several: the function gets the list of their data.
             *args: The function (or the name of a registered one), the ranges and so on, as TileDB's client has them.
             **kwargs: ``ranges``, ``attrs``, ``layout``, options for the server, and what the function gets by name.
 
@@ -379,11 +380,15 @@ class DAG:
             ServerNeeded: The graph is LOCAL.
         """
         self._check_mode(kwargs)
-        label = f"array {func!r}" if isinstance(func, str) else full_name(func)
+        function = kwargs.get("func", args[0] if args else None)
+        name = full_name(func) if isinstance(func, str) or not callable(function) else full_name(function)
+        label = f"array {func!r}" if not callable(function) else full_name(function)
         if self.mode is Mode.LOCAL:
             raise _server_needed("submit_array_udf", label)
         kwargs.pop("mode", None)
-        return self._submit_to_server("array", label, full_name(func), None, (func, *args), kwargs)
+        return self._submit_to_server(
+            "array", label, name, function if callable(function) else None, (func, *args), kwargs
+        )
 
     def submit_sql(self, *args: Any, **kwargs: Any) -> Node[Any]:
         """Add an SQL query, which runs on the task-graph server. Its result is a DataFrame.

@@ -245,8 +245,15 @@ def test_the_command_serves_says_and_stops(folder: Path) -> None:
     with running_server(folder) as server:
         code, text = tiledag("status")
         assert (code, json.loads(text)["url"]) == (0, server.url)
-        assert tiledag("arrays", "add", "us/flights", "/data/flights")[0] == 0
-        assert tiledag("arrays", "list") == (0, "tiledb://us/flights  /data/flights\n")
+        assert tiledag("arrays", "add", "us/flights", str(folder))[0] == 0
+        assert tiledag("arrays", "list") == (0, f"tiledb://us/flights  {folder}\n")
+        code, text = tiledag("arrays", "add", "us/flights", "/nowhere/flights")
+        assert (code, "no array at /nowhere/flights" in text) == (1, True)
+        code, text = tiledag("arrays", "add", "us/flights")
+        assert (code, "Say which array" in text) == (1, True)
+        code, text = tiledag("serve", "--samples")  # one runs: it learns the samples, and stays
+        assert (code, server.url in text) == (0, True)
+        assert "tiledb://TileDB-Inc/quickstart_dense" in tiledag("arrays", "list")[1]
         assert tiledag("arrays", "remove", "us/flights")[0] == 0
         code, text = tiledag("arrays", "remove", "us/flights")
         assert (code, "no array us/flights" in text) == (1, True)

@@ -27,7 +27,7 @@ import uuid
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..core.states import CANCELLED, COMPLETED, FAILED, RUNNING, TERMINAL, Mode
@@ -591,20 +591,37 @@ def _array_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: M
     from ..wire import codec
 
     uri, function, ranges, attrs, layout, rest = array_arguments(*args, **kwargs)
-    if not isinstance(uri, str):
-        raise TypeError(f"Node {node.name!r}: the address of an array must be a text, got {type(uri).__name__}")
-    details = ArrayDetails(
-        uri=absolute(uri, client),
-        ranges=ArrayRanges(parse_ranges(ranges), layout_of(layout)),
-        buffers=tuple(attrs or ()),
-        parameter_id=str(uuid.uuid4()),
-    )
     fields = _function_fields(node, function)
-    fields["arrays"] = (details,)
-    fields["arguments_json"] = tuple(codec.dump_arguments(node.name, (details,), rest))
+    if isinstance(uri, str):
+        details = ArrayDetails(
+            uri=absolute(uri, client),
+            ranges=ArrayRanges(parse_ranges(ranges), layout_of(layout)),
+            buffers=tuple(attrs or ()),
+            parameter_id=str(uuid.uuid4()),
+        )
+        fields["arrays"] = (details,)
+        first: Any = details
+    else:
+        if ranges or attrs or layout:
+            raise TypeError(f"Node {node.name!r}: several arrays have ranges, attributes and layout each of their own")
+        fields["arrays"] = _several(node, uri, client)
+        first = list(fields["arrays"])
+    fields["arguments_json"] = tuple(codec.dump_arguments(node.name, (first,), rest))
     if rest:
         fields["argument"] = codec.dump_old_argument(node.name, rest)
     return fields
+
+
+def _several(node: RemoteNode, arrays: Any, client: Client) -> tuple[ArrayDetails, ...]:
+    """The arrays of an `ArrayList`, or of a list of details."""
+    get = getattr(arrays, "get", None)
+    found = get() if callable(get) else arrays
+    if not isinstance(found, (list, tuple)) or not all(isinstance(one, ArrayDetails) for one in found):
+        raise TypeError(
+            f"Node {node.name!r}: the address of an array must be a text, or an ArrayList of several, "
+            f"got {type(arrays).__name__}"
+        )
+    return tuple([replace(one, uri=absolute(one.uri, client), parameter_id=str(uuid.uuid4())) for one in found])
 
 
 def array_arguments(

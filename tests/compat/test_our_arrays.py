@@ -1,0 +1,137 @@
+"""Arrays and queries through our client, on the embedded server with TileDB's quickstart arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiledag_widget import DAG
+from tiledag_widget.models import ArrayList, UDFArrayDetails
+
+for needed in ("uvicorn", "tiledb", "duckdb", "sqlglot", "pyarrow", "pandas", "psutil"):
+    pytest.importorskip(needed)
+
+pytestmark = [pytest.mark.slow, pytest.mark.leaks("TileDB's thread pool lasts as long as the process")]
+SECONDS = 60
+DENSE = "tiledb://TileDB-Inc/quickstart_dense"
+SPARSE = "tiledb://TileDB-Inc/quickstart_sparse"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Nothing is configured; the samples are registered by the command, on the server that runs."""
+    from tiledag_widget import cli
+    from tiledag_widget.server import launch
+
+    folder = tmp_path_factory.mktemp("embedded")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("TILEDB_REST_", "TILEDAG_")):
+                patch.delenv(name)
+        patch.setenv("HOME", str(folder))
+        patch.setenv("TILEDAG_DATA_DIR", str(folder / "data"))
+        launch.ensure(hold=False)
+        try:
+            assert cli.main(["arrays", "add", "--samples"]) == 0
+            yield folder
+        finally:
+            launch.let_go()
+            launch.stop()
+
+
+def cells(data: Any) -> Any:
+    return {name: values.tolist() for name, values in data.items()}
+
+
+cells.__module__ = "__main__"
+
+
+def test_a_function_gets_the_data_of_several_arrays_as_a_list() -> None:
+    """As `exec_multi_array_udf` of TileDB's client, and as a node of a graph."""
+    arrays = ArrayList()
+    arrays.add(DENSE, [(1, 2), (2, 3)], ["a"])
+    arrays.add(SPARSE, [slice(1, 2), None], ["a", "cols"])
+    arrays.add(DENSE, [[1, 4], 4], ["a"], "C")
+    with DAG(name="several") as dag:
+        factor = dag.submit(lambda: 10, name="factor")
+        both = dag.submit_array_udf(
+            arrays,
+            lambda several, times: [[v * times for v in one["a"].ravel().tolist()] for one in several],
+            times=factor,
+        )
+        one_alone = dag.submit_array_udf(arrays.get()[:1], lambda several: [len(several), sorted(several[0])])
+
+    assert both.result() == [[20, 30, 60, 70], [10, 30, 20], [40, 160]]
+    assert one_alone.result() == [1, ["a"]]
+
+
+def test_details_of_arrays_may_stand_anywhere_in_the_arguments_of_a_function() -> None:
+    """Arrays beside other values, and the same one twice."""
+    arrays = ArrayList()
+    arrays.add(SPARSE, buffers=["a"])
+    (details,) = arrays.get()
+    assert isinstance(details, UDFArrayDetails)
+
+    with DAG(name="anywhere") as dag:
+        node = dag.submit(
+            lambda given, twice: [given["x"]["a"].tolist(), twice["a"].sum().item()], {"x": details}, details
+        )
+
+    assert node.result() == [[1, 3, 2], 6]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "options", "words"),
+    [
+        ([1], {}, "an ArrayList of several, got list"),
+        (7, {}, "must be a text, or an ArrayList"),
+        (ArrayList(), {"ranges": [(1, 2)]}, "each of their own"),
+    ],
+)
+def test_arrays_that_make_no_sense_fail_their_node(arrays: Any, options: Any, words: str) -> None:
+    """Named, and with what was expected."""
+    dag = DAG()
+    node = dag.submit_array_udf(arrays, len, name="bad", **options)
+    dag.compute()
+
+    with pytest.raises(TypeError, match=f"Node 'bad'.*{words}"):
+        node.result(SECONDS)
+
+
+def test_rows_are_written_to_an_array_that_later_nodes_read(embedded: Path) -> None:
+    """A result too large to come back: written by the query, read by name and by path."""
+    place = str(embedded / "written")
+    dag = DAG(name="written")
+    named = dag.submit_sql(f"select a * 2 as b from `{DENSE}` where a > 13", output_uri="tiledb://me/doubled")
+    by_path = dag.submit_sql(f"select cols, a as c from `{SPARSE}`", place)
+    total = dag.submit_sql("select sum(b) as s from `tiledb://me/doubled`", result_format="json", raw_results=True)
+    read = dag.submit_array_udf(place, lambda data: sorted(data["c"].tolist()), attrs=["c"])
+    total.depends_on(named)
+    read.depends_on(by_path)
+
+    dag.compute()
+    dag.wait(SECONDS)
+
+    assert total.result() == [{"s": 90}]
+    assert read.result() == [1, 2, 3]
+    assert len(named.result()) in (0, 3)
+
+
+def test_views_put_nodes_of_one_function_over_many_arrays_together() -> None:
+    """A stack is named after what its nodes do, not after where one of them reads."""
+    dag = DAG()
+    for month in range(3):
+        dag.submit_array_udf(f"tiledb://us/flights_{month}", cells)
+
+    structure = dag._as_source().structure()
+
+    assert list(structure.names) == [f"registered UDF 'tiledb://us/flights_{month}'" for month in range(3)]
+    assert list(structure.groups) == [0, 0, 0]
+    assert structure.group_names == ["cells"]
+    facts = dag._as_source().node(0)
+    assert facts.function.endswith("cells")
+    assert "values.tolist()" in facts.source
