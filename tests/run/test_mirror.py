@@ -290,6 +290,19 @@ def test_giving_up_ends_every_node(cancelled: bool) -> None:
     assert bytes(machine.status[1:]) == bytes([COMPLETED, PARENT_FAILED, CANCELLED])
 
 
+def test_what_waited_in_a_run_that_is_lost_has_failed() -> None:
+    """`wait()` would return as if somebody had cancelled the graph, and say nothing."""
+    machine = machine_of([(), (0,), (), (2,)])
+    mirror = Mirror(machine)
+    mirror.hear(Word(2, COMPLETED, 1, 1.0))
+
+    mirror.give_up(5.0, False, lost=True)
+
+    machine.validate()
+    assert machine.is_ended
+    assert bytes(machine.status) == bytes([FAILED, PARENT_FAILED, COMPLETED, FAILED])
+
+
 def test_rows_of_a_time_line_are_used_again() -> None:
     """A run of a thousand nodes on four workers would have a thousand rows."""
     machine = machine_of([(), (), ()])

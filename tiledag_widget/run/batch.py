@@ -742,7 +742,7 @@ class BatchDriver(Driver):
         cancelled = status_of_log(status) is Status.CANCELLED
         with self.lock:
             self._is_over = True
-            for node, commands in self._mirror.give_up(self.now(), cancelled):
+            for node, commands in self._mirror.give_up(self.now(), cancelled, error is not None):
                 if node >= 0 and error is not None:
                     self._outcomes.setdefault(node, Outcome(None)).error = error
                 elif node >= 0:

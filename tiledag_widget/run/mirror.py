@@ -135,8 +135,12 @@ class Mirror:
         self._leave_behind(node)
         return self._back_to_waiting(node, at)
 
-    def give_up(self, at: float, cancelled: bool) -> list[tuple[int, list[Command]]]:
-        """The run is over and the server says nothing more: end what is left, each node with its commands."""
+    def give_up(self, at: float, cancelled: bool, lost: bool = False) -> list[tuple[int, list[Command]]]:
+        """The run is over and the server says nothing more: end what is left, each node with its commands.
+
+        What ran has failed, unless the run was cancelled. What waited is cancelled; of a run that is ``lost`` it has
+        failed too, since nobody knows of an end without a reason.
+        """
         machine = self._machine
         self._waiting.clear()
         ended: list[tuple[int, list[Command]]] = []
@@ -154,6 +158,11 @@ class Mirror:
                         self._step(Failed(node, machine.attempt[node], at), commands)
                     elif machine.status[node] == RUNNING:
                         self._abort(node, at, commands)
+                    elif lost and machine.unmet[node] == 0:
+                        machine.handle(Began(node, machine.attempt[node], at, self._take_slot()))
+                        self._step(Failed(node, machine.attempt[node], at), commands)
+                    elif lost:  # its parents come first, and block it
+                        continue
                     else:
                         self._step(Cancel((node,), at), commands)
                     ended.append((node, commands))

@@ -493,6 +493,16 @@ class _Adapter(HTTPAdapter):
                 options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
         super().init_poolmanager(*args, socket_options=options, **kwargs)
 
+    def close(self) -> None:
+        """Close connections now. urllib3 leaves that to the end of a pool, which an error that somebody keeps (a log
+        record, a node) can put off for long: its traceback holds the reply, and that the pool."""
+        for manager in (self.poolmanager, *self.proxy_manager.values()):
+            for key in list(manager.pools.keys()):
+                pool = manager.pools.get(key)
+                if pool is not None:
+                    pool.close()
+        super().close()
+
 
 # --- replies ------------------------------------------------------------------------------------------------
 
