@@ -22,7 +22,7 @@ PYTHON_ORDER = """
     account
     run.arguments run.threads run.pacer run.asyncs run.progress
     run.output run.worker_streams run.worker_main run.workers run.executors run.driver run.remote_output
-    run.remote run.batch_body run.mirror run.batch run.record
+    run.remote run.batch_body run.mirror run.batch run.record_facts run.record
     server.security server.output server.store server.retention server.arrays server.dialect server.sql
     server.batch_worker server.worker server.scheduler
     server.batch_expression server.batch_retry server.batch_plan server.batch_store server.batch_executor

@@ -117,6 +117,47 @@ def test_a_retry_is_one_more_attempt_of_the_same_record(server: LoopbackServer) 
     assert bodies(server)[-1]["status"] == "succeeded"
 
 
+def test_the_end_after_a_retry_is_on_record_though_nobody_holds_the_graph(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cell that retries and is run again at once must not leave a run that failed."""
+    outcomes = iter([Fails("once")])
+    may_look = threading.Event()
+    may_look.set()
+    take_final = Recorder._take_final
+
+    def take_later(self: Recorder, run: Any) -> None:
+        may_look.wait(20)
+        take_final(self, run)
+
+    def fails_once() -> str:
+        for problem in outcomes:
+            raise problem
+        return "now"
+
+    monkeypatch.setattr(Recorder, "_take_final", take_later)
+    dag = DAG(mode=Mode.LOCAL, record=True)
+    node = dag.submit(fails_once, name="n")
+    dag.compute()
+    with pytest.raises(Fails):
+        dag.wait(20)
+    assert recorder.flush(20)
+
+    may_look.clear()
+    node.retry()
+    dag.wait(20)
+    seen = weakref.ref(dag)
+    del dag, node
+    gc.collect()
+    may_look.set()
+
+    assert recorder.flush(20)
+    assert bodies(server)[-1]["status"] == "succeeded"
+    assert nodes_of(server)["n"]["attempts"][2]["status"] == "COMPLETED"
+    gc.collect()
+    assert seen() is None
+
+
 def test_what_was_cancelled_is_on_record_as_that(server: LoopbackServer) -> None:
     """A node that never ran has no attempt, but a status."""
     may_end = threading.Event()
@@ -163,12 +204,15 @@ def test_nothing_waits_for_a_record_server_that_answers_nothing(server: Loopback
     assert {f"node {number}" for number in range(15)} <= set(nodes_of(server))
 
 
+@pytest.mark.parametrize("status", [503, 408, 429])
 def test_a_server_that_says_come_back_later_gets_the_whole_record_later(
-    server: LoopbackServer, caplog: pytest.LogCaptureFixture
+    server: LoopbackServer, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     """And the trouble is said once, not once for each graph."""
     is_busy = [True]
-    server.rules.append(lambda one: as_json({"message": "later"}, 503) if is_busy[0] and one.method == "PUT" else None)
+    server.rules.append(
+        lambda one: as_json({"message": "later"}, status) if is_busy[0] and one.method == "PUT" else None
+    )
     caplog.set_level(logging.WARNING)
     for _ in range(3):
         with DAG(mode=Mode.LOCAL, record=True) as dag:

@@ -23,7 +23,6 @@ import atexit
 import contextlib
 import importlib
 import logging
-import math
 import os
 import queue
 import socket
@@ -31,17 +30,14 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-from ..core.snapshot import Window, window
-from ..core.states import CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, RUNNING, Status
 from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, safe_text
 from ..settings import BadSettings, data_folder, server_settings
-from ..wire.records import MOST_NODES_A_CALL, UNSENT, RunExecution, RunNode, RunOwner, RunRecord
+from ..wire.records import UNSENT, RunNode, RunOwner, RunRecord
 from .driver import running_drivers
+from .record_facts import Graph, Look, look_at, records_of
 from .threads import threads
 
 if TYPE_CHECKING:
@@ -59,46 +55,21 @@ LIVE_EVERY_S: Final = 2.0
 REST: Final = 4.0
 """While graphs run, the thread rests for so many times the time it has just used."""
 RETRY_S: Final = (1.0, 60.0)
+COME_BACK: Final = (408, 429)
+"""Statuses below 500 that say nothing of the record: it came too slowly, or with too many others."""
 MOST_NODES: Final = 50_000
 """A graph of more is not recorded."""
 MOST_WAITING: Final = 200_000
 MOST_FILES: Final = 1_000
-MOST_BYTES_A_CALL: Final = 4 << 20
-TEXT_LIMIT: Final = 64 * 1024
 EXIT_S: Final = 3.0
 _OFF: Final = ("0", "off", "false", "no")
-
-_STATUS: Final = {
-    NOT_STARTED: "QUEUED",
-    PARENT_FAILED: "QUEUED",  # as the contract has it of nodes that will not run
-    RUNNING: "RUNNING",
-    COMPLETED: "COMPLETED",
-    FAILED: "FAILED",
-    CANCELLED: "CANCELLED",
-}
-_RUN_STATUS: Final = {Status.COMPLETED: "succeeded", Status.FAILED: "failed", Status.CANCELLED: "cancelled"}
-
-
-class Graph(Protocol):
-    """What is asked of a graph here."""
-
-    name: str | None
-    _namespace: str | None
-    server_graph_uuid: uuid.UUID | None
-
-    @property
-    def _nodes(self) -> list[Any]: ...
-
-    @property
-    def _driver(self) -> Any: ...
-
 
 @dataclass(slots=True, eq=False)
 class _Run:
     """One graph on its way to the record. Changed by the recorder's thread alone, but for `ends`."""
 
     graph: Graph | None
-    """Held while it runs."""
+    """Held while it runs, and from an end until that was looked at."""
     ref: weakref.ref[Any]
     log_id: uuid.UUID
     is_mixed: bool
@@ -116,7 +87,7 @@ class _Run:
     """Its structure is on the way or sent."""
     is_owned: bool = False
     """The server was told which process this is."""
-    looks: list[_Look] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     """Taken, and not made into records yet."""
     waiting: list[RunRecord] = field(default_factory=list)
     tries: int = 0
@@ -132,7 +103,7 @@ class _Run:
     def make_records(self) -> None:
         """Of all that was looked at."""
         while self.looks:
-            self.waiting += _records(self.looks.pop(0))
+            self.waiting += records_of(self.looks.pop(0))
 
 
 def _size(run: _Run) -> int:
@@ -146,7 +117,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._guard = threading.Condition()
-        self._news: queue.SimpleQueue[_Run | None] = queue.SimpleQueue()
+        self._news: queue.SimpleQueue[tuple[_Run, Graph | None] | None] = queue.SimpleQueue()
         self._runs: dict[_Run, None] = {}
         self._is_working = False
         self._is_closing = False
@@ -200,7 +171,8 @@ class Recorder:
         """Called inside the step that ends the graph, whose lock is held: must not wait for anything."""
         run.ends += 1
         self._runs[run] = None  # in one step, and before it is news: `flush` must find it in one of the two
-        self._news.put(run)
+        # With the graph: after a retry nobody else may hold it any more when this is looked at.
+        self._news.put((run, run.ref()))
         if not self._is_working:
             self._start()
 
@@ -266,19 +238,23 @@ class Recorder:
 
     def _take_news(self, patience: float) -> None:
         try:
-            run = self._news.get(timeout=patience) if patience > 0 else self._news.get_nowait()
+            news = self._news.get(timeout=patience) if patience > 0 else self._news.get_nowait()
         except queue.Empty:
             return
-        if run is not None and run.client is None and not self._hurry and not self._is_closing:
+        if news is not None and news[0].client is None and not self._hurry and not self._is_closing:
             time.sleep(min(TOGETHER_S, GRACE_S))
         while True:
-            if run is not None:
+            if news is not None:
+                run = news[0]
+                run.graph = news[1]
+                with self._guard:
+                    self._runs[run] = None  # it may have been let go of just when it ended again
                 # With a server at hand there is nothing to spare anybody.
                 run.due = _now() + (0.0 if run.client is not None else GRACE_S)
                 run.latest = _now() + LATEST_S
                 self._make_way()
             try:
-                run = self._news.get_nowait()
+                news = self._news.get_nowait()
             except queue.Empty:
                 return
 
@@ -319,17 +295,16 @@ class Recorder:
 
     def _take_final(self, run: _Run) -> None:
         """The end of a run, once; after that the graph is not needed any more."""
-        if run.looked_at == run.ends:
-            return
-        run.looked_at = run.ends  # before the look: what ends meanwhile is looked at again
-        self._take_changes(run)
-        run.graph = None
+        if run.looked_at != run.ends:
+            run.looked_at = run.ends  # before the look: what ends meanwhile is looked at again
+            self._take_changes(run)
+        run.graph = None  # what has ended meanwhile comes with its graph
 
     def _take_changes(self, run: _Run) -> None:
         graph = run.ref()
         if graph is None:
             return
-        run.revision, look = _look(graph, run.revision, run.is_known)
+        run.revision, look = look_at(graph, run.revision, run.is_known)
         run.is_known = True
         run.looks.append(look)
 
@@ -364,7 +339,7 @@ class Recorder:
         except (ServerUnreachable, ServerNeeded, OSError) as error:
             self._put_off(run, error)
         except ServerError as error:
-            if error.http_status >= 500 or error.http_status == 429:
+            if error.http_status >= 500 or error.http_status in COME_BACK:
                 self._put_off(run, error)
             else:
                 self._tell("refused", "the server does not take the record of a run: %s", safe_text(error))
@@ -463,192 +438,6 @@ class Recorder:
     def forget(self) -> None:
         """After a fork: the thread is not there in the child."""
         self.__init__()  # type: ignore[misc]
-
-
-# --- from graphs to records ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """What changed in a graph up to a revision, without the graph: cheap to take, and it holds no result."""
-
-    name: str | None
-    namespace: str | None
-    is_known: bool
-    """Its structure went before."""
-    is_ended: bool
-    status: Status
-    started: float
-    ended: float
-    changed: Window
-    nodes: dict[int, tuple[uuid.UUID, str, bool, bool]]
-    """Id, name, whether it runs here, and whether the server knows of its attempts, by index."""
-    parents: Sequence[Sequence[int]]
-    errors: dict[tuple[int, int], tuple[str, str, str | None]]
-    """Message, class and traceback by node and attempt."""
-    output: Any
-
-
-def _look(graph: Graph, since: int, is_known: bool) -> tuple[int, _Look]:
-    driver = graph._driver
-    with driver.lock:
-        machine = driver.machine
-        revision = machine.revision
-        changed = window(machine, since)
-        facts = machine.graph_status, machine.started_at, machine.ended_at
-        is_ended = machine.is_ended
-        nodes = list(graph._nodes)
-    parents = [] if is_known else machine.graph.parents[: len(nodes)]
-    wanted = changed.nodes if is_known else range(len(nodes))
-    described = {index: _fact(nodes[index]) for index in wanted}
-    errors = {
-        (index, attempt): _words_of(error)
-        for index in changed.nodes
-        if nodes[index]._past_errors
-        for attempt, error in list(nodes[index]._past_errors.items())
-    }
-    status, started, ended = facts
-    look = _Look(
-        graph.name,
-        graph._namespace,
-        is_known,
-        is_ended,
-        status,
-        started,
-        ended,
-        changed,
-        described,
-        parents,
-        errors,
-        driver.output,
-    )
-    return revision, look
-
-
-def _fact(node: Any) -> tuple[uuid.UUID, str, bool, bool]:
-    if not node._is_remote:
-        return node.id, node.name, True, False
-    # The server knows better of what it runs; but not of a node that failed before it had heard of it.
-    return node.id, node.name, False, node.status is not Status.FAILED or node.task_id() is not None
-
-
-def _words_of(error: BaseException) -> tuple[str, str, str | None]:
-    kind = type(error).__qualname__
-    if type(error).__module__ not in ("builtins", "__main__"):
-        kind = f"{type(error).__module__}.{kind}"
-    text = safe_text(error)
-    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return message[:TEXT_LIMIT], kind, _traceback_of(error)
-
-
-def _records(look: _Look) -> list[RunRecord]:
-    """A look as records that each are small enough for a call."""
-    from .remote import parents_first  # late: it would cost each graph that starts first in a process 60 ms
-
-    changed = look.changed
-    outputs = _outputs(look.output, changed)
-    changes = {index: _node(look, place, outputs) for place, index in enumerate(changed.nodes)}
-    if look.is_known:
-        listed = list(changes.values())
-    else:
-        parents = look.parents
-        is_in_order = all(parent < index for index, own in enumerate(parents) for parent in own)
-        order = range(len(parents)) if is_in_order else parents_first(parents)
-        listed = [_whole(look, index, changes.get(index)) for index in order]
-    first = RunRecord(
-        None if look.is_known else _name(look.name),
-        look.namespace,
-        None if look.is_known else _text_of(look.started),
-        None if look.is_ended else "running",
-        _text_of(look.started),
-    )
-    records = [first]
-    records += [RunRecord(namespace=look.namespace, nodes=piece) for piece in _pieces(listed)]
-    if look.is_ended and look.status in _RUN_STATUS:  # after its nodes, never before
-        records.append(RunRecord(status=_RUN_STATUS[look.status], end_time=_text_of(look.ended)))
-    return records
-
-
-def _pieces(nodes: Sequence[RunNode]) -> Iterator[tuple[RunNode, ...]]:
-    piece: list[RunNode] = []
-    size = 0
-    for node in nodes:
-        piece.append(node)
-        size += sum(len(one.logs or "") + len(one.traceback or "") for one in node.executions or ())
-        if len(piece) >= MOST_NODES_A_CALL or size > MOST_BYTES_A_CALL:
-            yield tuple(piece)
-            piece, size = [], 0
-            time.sleep(0.001)  # others want the interpreter, too
-    if piece:
-        yield tuple(piece)
-
-
-def _whole(look: _Look, index: int, change: RunNode | None) -> RunNode:
-    identity, name, is_here, _ = look.nodes[index]
-    return RunNode(
-        str(identity),
-        change.status if change is not None else "QUEUED",
-        _name(name),
-        tuple([str(look.nodes[parent][0]) for parent in look.parents[index]]),
-        "client" if is_here else "server",
-        change.executions if change is not None else None,
-    )
-
-
-def _node(look: _Look, place: int, outputs: dict[tuple[int, int], str]) -> RunNode:
-    changed = look.changed
-    index = changed.nodes[place]
-    identity, name, _, is_known_there = look.nodes[index]
-    status, attempt, began = changed.status[place], changed.attempt[place], changed.started[place]
-    attempts = [(one[1], one[2], one[4], one[5]) for one in changed.earlier.get(index, ())]
-    if attempt and (status in (RUNNING, COMPLETED, FAILED) or not math.isnan(began)):
-        if not (attempts and attempts[-1][0] == attempt):
-            attempts.append((attempt, status, began, changed.ended[place]))
-    executions = [
-        _execution(number, code, start, end, look.errors.get((index, number)), outputs.get((index, number)))
-        for number, code, start, end in attempts
-        if code in (RUNNING, COMPLETED, FAILED, CANCELLED) and not is_known_there
-    ]
-    return RunNode(str(identity), _STATUS[status], _name(name), executions=tuple(executions) or None)
-
-
-def _execution(
-    number: int, code: int, began: float, ended: float, error: tuple[str, str, str | None] | None, output: str | None
-) -> RunExecution:
-    message, kind, trace = error if error is not None and code != COMPLETED else (None, None, None)
-    return RunExecution(number, _STATUS[code], _text_of(began), _text_of(ended), message, kind, trace, output)
-
-
-def _traceback_of(error: BaseException) -> str | None:
-    from ..wire.pickles import traceback_text_of
-
-    try:
-        return traceback_text_of(error)[-TEXT_LIMIT:]
-    except Exception:  # it holds words of the user's exception
-        return None
-
-
-def _outputs(source: Any, changed: Window) -> dict[tuple[int, int], str]:
-    """What the attempts at these nodes have printed, as far as this process has seen it."""
-    wanted = set(changed.nodes)
-    found: dict[tuple[int, int], list[str]] = {}
-    for block in source.blocks(*source.span()):
-        for text, node, attempt in zip(block.texts(), block.nodes, block.attempts, strict=True):
-            if node in wanted:
-                found.setdefault((node, attempt), []).append(text)
-    return {key: ("\n".join(lines) + "\n")[-TEXT_LIMIT:] for key, lines in found.items()}
-
-
-def _name(text: str | None) -> str | None:
-    from .remote import NAME_LIMIT
-
-    return text[:NAME_LIMIT] if text else None
-
-
-def _text_of(moment: float) -> str | None:
-    if math.isnan(moment):
-        return None
-    return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _now() -> float:
