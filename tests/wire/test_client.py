@@ -6,7 +6,9 @@ import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from tiledag_widget.errors import InvalidBody, ServerError, ServerUnreachable
@@ -221,6 +223,20 @@ def test_lists_of_logs_leave_out_what_was_not_asked(server: LoopbackServer) -> N
     assert server.requests[0].query == {"search": ["x"], "page": ["1"], "per_page": ["10"]}
     assert found.task_graph_logs is not None
     assert found.task_graph_logs[0].uuid == str(TASK)
+
+
+def test_connections_are_closed_although_an_error_is_kept(server: LoopbackServer) -> None:
+    """A node that failed, or a log record, would hold a socket for as long as anybody keeps it."""
+    client = current()
+    with pytest.raises(ServerError) as kept:
+        client.log("ns", TASK)
+    port = urlsplit(server.url).port
+
+    client.close()
+
+    assert kept.value.__traceback__ is not None
+    mine = psutil.Process().net_connections("tcp")
+    assert not [one for one in mine if one.raddr and one.raddr.port == port]
 
 
 def test_one_client_serves_as_long_as_the_settings_stay(
