@@ -260,6 +260,27 @@ def test_without_the_extra_and_a_host_the_error_names_both_ways_out(tmp_path: Pa
     assert not list(tmp_path.rglob("connection.json"))
 
 
+def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that is read-only, or a path that leads into a file; and the command says the same."""
+    (tmp_path / "file").touch()
+    place = tmp_path / "file" / "data"
+    monkeypatch.setenv("TILEDAG_DATA_DIR", str(place))
+    dag = DAG(name="no folder")
+    bad = dag.submit(lambda: 1)
+    here = dag.submit_local(lambda: 2)
+
+    dag.compute()
+    command = [sys.executable, "-m", "tiledag_widget.cli", "serve"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=ROOT)
+
+    with pytest.raises(ServerUnreachable, match=f"{place}.*TILEDAG_DATA_DIR"):
+        bad.result(SECONDS)
+    assert here.result() == 2
+    assert (said.returncode, said.stdout) == (1, "")
+    assert str(place) in said.stderr
+    assert "Traceback" not in said.stderr
+
+
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="only root can make a file system for a test")
 def test_a_full_disk_fails_what_needs_it_and_loses_nothing_acknowledged(tmp_path: Path) -> None:
     """The graph ends with the reason, and when there is room again a retry of the same graph completes."""

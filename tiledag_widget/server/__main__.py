@@ -165,7 +165,6 @@ def run(options: Options) -> None:
         OSError: the port is taken, or the folder cannot be written.
     """
     tls = _tls_of(options)
-    options.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with ExitStack() as stack:
         lock = _lock_of(options.folder)
         if lock is None:
@@ -305,7 +304,14 @@ def _tls_of(options: Options) -> tuple[Path, Path] | None:
 
 def _lock_of(folder: Path) -> int | None:
     """A descriptor that holds the folder's lock as long as it is open; None if another process has it."""
-    file = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        file = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotServe(
+            f"Records cannot be kept in {folder}: {error.strerror}. Give another folder by --data-dir or "
+            "TILEDAG_DATA_DIR."
+        ) from error
     try:
         import fcntl
 

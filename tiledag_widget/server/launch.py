@@ -155,10 +155,16 @@ def _start_or_find(folder: Path) -> Connection:
             f"This needs a task-graph server, and the embedded one is not installed ({', '.join(absent)} missing). "
             f"{WAYS_OUT}"
         )
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _one_at_a_time(folder):
-        found = find(folder)
-        return found if found is not None else _start(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _one_at_a_time(folder):
+            found = find(folder)
+            return found if found is not None else _start(folder)
+    except OSError as error:
+        raise ServerUnreachable(
+            f"The embedded server cannot be started: {error.filename or folder}: {error.strerror}. It keeps its "
+            "records in a folder that it can write; TILEDAG_DATA_DIR names one."
+        ) from error
 
 
 @contextmanager
