@@ -52,7 +52,8 @@ export interface MarkEdges {
 
 /**
  * The run as a whole. ``status`` is a number of `Status`; ``counts[status]`` nodes have that status; ``started``
- * and ``ended`` are Unix times or null; ``now`` is the kernel's time when it sent this.
+ * and ``ended`` are Unix times or null; ``stale_since`` is the time of the last word of the server that runs the graph,
+ * while it does not answer; ``now`` is the kernel's time when it sent this.
  */
 export interface Run {
   status: number;
@@ -62,6 +63,7 @@ export interface Run {
   ended: number | null;
   slots: number;
   can_stop: boolean;
+  stale_since: number | null;
   now: number;
 }
 
@@ -184,13 +186,14 @@ export interface LogFound {
 
 /**
  * Which lines: ``nodes`` as pairs of first and last-but-one, all if not there; ``attempt``, 0 for all; ``least``, a
- * level; ``stream``, 1 stdout, 2 stderr, 3 log records, 0 all.
+ * level; ``stream``, 1 stdout, 2 stderr, 3 log records, 0 all; ``filter``, what a filter says about lines.
  */
 export interface LogScope {
   nodes?: number[];
   attempt?: number;
   least?: number;
   stream?: number;
+  filter?: string;
 }
 
 /**

@@ -66,6 +66,15 @@ def test_an_answer_is_never_too_large_and_long_lines_are_cut() -> None:
         ({"stream": 2}, lambda n: n % 10 == 3),
         ({"stream": 3}, lambda n: n % 100 == 99),
         ({"nodes": [9, 10], "least": 40}, lambda n: n % 100 == 99),
+        ({"filter": "level>=warning"}, lambda n: n % 100 == 99 or n % 10 == 3),
+        ({"filter": "level:error"}, lambda n: n % 100 == 99),
+        ({"filter": "level<warning"}, lambda n: n % 100 != 99 and n % 10 != 3),
+        ({"filter": "-stream:stderr attempt:2"}, lambda n: n % 10 != 3 and n % 2 == 1),
+        ({"filter": "attempt>1 stream:log"}, lambda n: n % 100 == 99),
+        ({"filter": '"SAYS BOO"'}, lambda n: n % 7 == 0),
+        ({"filter": 'not "says boo" "line 9"', "nodes": [0, 5]}, lambda n: n % 7 and n % 10 < 5 and str(n)[0] == "9"),
+        ({"filter": "status:failed node-3"}, lambda n: True),
+        ({"filter": '"open'}, lambda n: True),
     ],
 )
 def test_a_scope_leaves_the_lines_it_names(scope: dict[str, Any], wanted: Any) -> None:
@@ -164,6 +173,35 @@ def waited(desk: LogDesk, now: float = 10.0) -> Any:
             return made
         time.sleep(0.005)
     raise AssertionError("no message came")
+
+
+def test_a_still_view_hears_once_and_again_when_it_is_refreshed() -> None:
+    """A view that was asked to stand still would run on in one of its panes."""
+    output = filled(10)
+    desk = LogDesk(output, list, lambda: None, is_still=True)
+
+    def told() -> int | None:
+        until = time.monotonic() + SECONDS_20
+        now = 0.0
+        while time.monotonic() < until:
+            push, again = desk.due(now)
+            if push is not None:
+                return push["views"]["view"]["end"]
+            if again is None and not desk.is_busy:
+                return None
+            now += 1.0
+            time.sleep(0.001)
+        raise AssertionError("no answer")
+
+    desk.follow("view", {"scope": {}, "start": 0, "follow": True})
+    first = told()
+    output.add(0, 1, STDOUT, "later")
+    second = told()
+    desk.refresh()
+    third = told()
+    desk.close()
+
+    assert (first, second, third) == (10, None, 11)
 
 
 def test_a_flood_is_told_by_its_last_lines() -> None:

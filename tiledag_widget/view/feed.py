@@ -122,7 +122,7 @@ class Feed:
         self._sent_at = -HIDDEN_S
         self._pace = MERGE_S
         self._has_logged = False
-        self.log = LogDesk(lines_of(source), lambda: source.structure().names, lambda: wake(self))
+        self.log = LogDesk(lines_of(source), lambda: source.structure().names, lambda: wake(self), is_still=is_still)
 
     # --- from any thread --------------------------------------------------------------------------------
 
@@ -155,6 +155,7 @@ class Feed:
         """Send what has changed, also to a still view."""
         self._is_refresh_asked = True
         self._is_dirty = True
+        self.log.refresh()
         self._wake(self)
 
     def answer(self, message: Ack | Reply) -> None:
@@ -413,4 +414,4 @@ class Feed:
 
 def _shape(run: RunInfo) -> tuple[Any, ...]:
     """What a page cannot work out from records; NaN is made comparable."""
-    return run.status, run.is_ended, str(run.started), str(run.ended), run.slots, run.can_stop
+    return run.status, run.is_ended, str(run.started), str(run.ended), run.slots, run.can_stop, str(run.stale_since)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import translate
 from typing import Final
 
+from ..core.lines import STDERR, STDOUT
 from ..core.snapshot import Columns, Structure
 from ..core.states import NOT_STARTED, RUNNING, Status
 from .palette import words
@@ -27,6 +28,8 @@ CHOICES: Final = {
 NUMBERS: Final = ("attempt", "slowest", "duration", "waited")
 KEYS: Final = ("status", "node", "group", "function", *NUMBERS, *CHOICES)
 COMPARED: Final = ("attempt", "duration", "waited", "level")
+OF_LINES: Final = ("level", "stream", "attempt", "text")
+"""What a filter says about lines of a log; `attempt` and a text are about nodes elsewhere."""
 UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 _HEAD: Final = re.compile(r"(-|not\s+)?(\+)?(?:([A-Za-z]+)(>=|<=|[:=<>]))?")
@@ -99,6 +102,29 @@ def match(text: str, facts: Facts) -> list[int]:
         own = _nodes_of(term, facts)
         left = [node for node in left if (node in own) is not term.is_not]
     return list(left)
+
+
+def line_terms(text: str) -> list[Term]:
+    """The terms that are about lines; none if the filter cannot be understood."""
+    try:
+        return [term for term in parse(text) if term.key in OF_LINES]
+    except FilterError:
+        return []
+
+
+def line_fits(term: Term, attempt: int, level: int, text: str) -> bool:
+    """Does a term of `line_terms` hold for a line? ``level`` is 1 for stdout, which counts as info, 2 for stderr, which
+    counts as a warning, else a level of `logging`."""
+    if term.key == "text":
+        fits = term.value.lower() in text.lower()
+    elif term.key == "stream":
+        fits = term.value == ("stdout" if level == STDOUT else "stderr" if level == STDERR else "log")
+    elif term.key == "attempt":
+        fits = _compare(attempt, term)
+    else:
+        weight = 20 if level == STDOUT else 30 if level == STDERR else min(max(level // 10 * 10, 10), 50)
+        fits = _compare(weight, replace(term, amount=10.0 * (1 + LEVELS.index(term.value))))
+    return fits is not term.is_not
 
 
 def _end(pattern: re.Pattern[str], text: str, at: int) -> int:

@@ -26,6 +26,7 @@ from typing import Any, Final
 
 from ..core.lines import ERROR, LEAST_LEVEL, STDERR, STDOUT, Block, Line, LineSource
 from ..core.snapshot import GraphSource
+from .filter import line_fits, line_terms
 from .messages import LOG_CUT, LogFound, LogLines, LogPush
 from .worker import PATIENCE_S, Worker
 
@@ -48,7 +49,7 @@ WORDS_OF_LEVEL: Final = {STDOUT: "stdout", STDERR: "stderr"}
 
 
 class Scope:
-    """Which lines somebody wants to see: by node, attempt, level and stream."""
+    """Which lines somebody wants to see: by node, attempt, level and stream, and by the terms of a filter."""
 
     def __init__(self, asked: object) -> None:
         known = asked if isinstance(asked, dict) else {}
@@ -62,11 +63,25 @@ class Scope:
             self.nodes = frozenset(
                 node for start, stop in zip(pairs[::2], pairs[1::2], strict=False) for node in range(start, stop)
             )
-        self.key = json.dumps([spans, self.attempt, self.least, self.stream])
+        text = str(known.get("filter") or "")[:2000]
+        self._terms = line_terms(text)
+        self.key = json.dumps([spans, self.attempt, self.least, self.stream, text])
 
     @property
     def is_all(self) -> bool:
-        return self.nodes is None and not (self.attempt or self.least or self.stream)
+        return self.nodes is None and not (self.attempt or self.least or self.stream or self._terms)
+
+    def places(self, block: Block, skip: int) -> list[int]:
+        """Places in a block, from ``skip`` on, of the lines that are wanted."""
+        columns = zip(block.nodes[skip:], block.attempts[skip:], block.levels[skip:], strict=True)
+        has = self.has
+        found = [at for at, kind in enumerate(columns, skip) if has(*kind)]
+        if not self._terms or not found:
+            return found
+        texts, attempts, levels = block.texts(), block.attempts, block.levels
+        for term in self._terms:
+            found = [at for at in found if line_fits(term, attempts[at], levels[at], texts[at])]
+        return found
 
     def has(self, node: int, attempt: int, level: int) -> bool:
         """Is a line of this kind wanted?"""
@@ -97,12 +112,9 @@ class Selection:
         first, end = self._source.span()
         if self._scope.is_all:
             return first, end
-        has = self._scope.has
         for block in self._source.blocks(max(self._seen, first), end):
             skip = max(self._seen - block.first, 0)
-            columns = zip(block.nodes, block.attempts, block.levels, strict=True)
-            kinds = [has(*kind) for kind in columns]
-            self._lines.extend([block.first + at for at in range(skip, len(kinds)) if kinds[at]])
+            self._lines.extend([block.first + at for at in self._scope.places(block, skip)])
             self._seen = block.first + len(block)
         return bisect_left(self._lines, first), len(self._lines)
 
@@ -288,9 +300,18 @@ class LogDesk:
         source: The lines.
         names: Of the nodes, for the file.
         wake: Has `Feed.tick` called soon, which asks `due`.
+        is_still: True for views that show what is there when they ask, and again on `refresh`.
     """
 
-    def __init__(self, source: LineSource, names: Callable[[], Sequence[str]], wake: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        source: LineSource,
+        names: Callable[[], Sequence[str]],
+        wake: Callable[[], object],
+        *,
+        is_still: bool = False,
+    ) -> None:
+        self._is_still = is_still
         self._source = source
         self._names = names
         self._wake = wake
@@ -399,7 +420,7 @@ class LogDesk:
                     self._followers.popitem(last=False)
             wanted = bool(self._followers)
             unsubscribe = None
-            if wanted and self._unsubscribe is None:
+            if wanted and self._unsubscribe is None and not self._is_still:
                 self._unsubscribe = self._source.subscribe(self._came)
             elif not wanted:
                 unsubscribe, self._unsubscribe = self._unsubscribe, None
@@ -407,6 +428,16 @@ class LogDesk:
             unsubscribe()
         if wanted:
             self._came()
+
+    def refresh(self) -> None:
+        """Tell the followers once what is new by now, also in still views."""
+        if self._followers:
+            self._came()
+
+    @property
+    def is_busy(self) -> bool:
+        """Is there anything to be told, or being made?"""
+        return self._is_dirty or self._is_making or self._made is not None
 
     def close(self) -> None:
         """Tell nobody any more."""

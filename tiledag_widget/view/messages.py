@@ -99,7 +99,8 @@ class MarkEdges(TypedDict):
 
 class Run(TypedDict):
     """The run as a whole. ``status`` is a number of `Status`; ``counts[status]`` nodes have that status; ``started``
-    and ``ended`` are Unix times or null; ``now`` is the kernel's time when it sent this."""
+    and ``ended`` are Unix times or null; ``stale_since`` is the time of the last word of the server that runs the graph,
+    while it does not answer; ``now`` is the kernel's time when it sent this."""
 
     status: int
     counts: list[int]
@@ -108,6 +109,7 @@ class Run(TypedDict):
     ended: float | None
     slots: int
     can_stop: bool
+    stale_since: float | None
     now: float
 
 
@@ -234,12 +236,13 @@ class LogFound(TypedDict):
 
 class LogScope(TypedDict, total=False):
     """Which lines: ``nodes`` as pairs of first and last-but-one, all if not there; ``attempt``, 0 for all; ``least``, a
-    level; ``stream``, 1 stdout, 2 stderr, 3 log records, 0 all."""
+    level; ``stream``, 1 stdout, 2 stderr, 3 log records, 0 all; ``filter``, what a filter says about lines."""
 
     nodes: list[int]
     attempt: int
     least: int
     stream: int
+    filter: str
 
 
 class LogAsk(TypedDict, total=False):

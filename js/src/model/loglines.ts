@@ -1,5 +1,6 @@
 // Rows of a log: a window over lines that the kernel keeps. At most `MOST` are here; what is looked at is asked for.
 import type { LogAsk, LogLines, LogScope } from "../protocol.ts";
+import { type Filter, parse } from "./filter.ts";
 
 const PAGE = 500;
 const MOST = 10_000;
@@ -135,15 +136,19 @@ export function levelWord(level: number): string {
   return level >= 50 ? "critical" : level >= 40 ? "error" : level >= 30 ? "warning" : level >= 20 ? "info" : "debug";
 }
 
-/** What a filter says about lines rather than nodes: `level>=warning stream:stderr attempt:2`. */
-export function lineTerms(filter: string): { least: number; stream: number; attempt: number } {
-  const level = /(?:^|\s)level(?:>=|:|=)(\w+)/i.exec(filter)?.[1]?.toLowerCase() ?? "";
-  const stream = /(?:^|\s)stream[:=](\w+)/i.exec(filter)?.[1]?.toLowerCase() ?? "";
-  const levels: Record<string, number> = { debug: 10, info: 20, warning: 30, warn: 30, error: 40, critical: 50 };
-  const streams: Record<string, number> = { stdout: 1, stderr: 2, log: 3, logging: 3 };
+/** Terms that say something about lines; what is said about nodes as well is left to the lines here. */
+const OF_LINES = new Set(["level", "stream", "attempt", "text"]);
+
+/** A filter's two halves: what it says about lines, as text for the kernel, and what it says about nodes. */
+export function halves(text: string): { lines: string; nodes: Filter } {
+  const { terms, problem } = parse(text);
+  if (problem) return { lines: "", nodes: { text: "", terms: [], problem: null } };
+  const ofNodes = terms.filter((term) => !OF_LINES.has(term.key));
   return {
-    least: levels[level] ?? 0,
-    stream: streams[stream] ?? streams[level] ?? 0,
-    attempt: Number(/(?:^|\s)attempt[:=](\d+)/i.exec(filter)?.[1] ?? 0),
+    lines: terms
+      .filter((term) => OF_LINES.has(term.key))
+      .map((term) => text.slice(term.from, term.to).trim())
+      .join(" "),
+    nodes: { text, terms: ofNodes, problem: null },
   };
 }

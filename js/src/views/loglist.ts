@@ -347,8 +347,9 @@ export class LogList {
   }
 
   private showEmpty(): void {
-    const isScoped = Object.values(this.rows.scope).some(Boolean);
-    const words = this.events.nothing() || say(isScoped ? "logs.empty_scope" : "logs.empty");
+    const own = this.events.nothing();
+    const isScoped = own === "" && Object.values(this.rows.scope).some(Boolean);
+    const words = own || say(isScoped ? "logs.empty_scope" : "logs.empty");
     if (this.empty.firstChild?.textContent === words) return;
     const clear = isScoped ? button(say("logs.clear"), () => this.events.cleared(), this.signal) : null;
     fill(this.empty, element("p", {}, words), clear?.root);

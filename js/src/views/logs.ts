@@ -1,5 +1,6 @@
 // Logs: one list for the whole graph, narrowed by the filter, the selection, level and attempt.
-import { lineTerms, spans } from "../model/loglines.ts";
+import { match } from "../model/filter.ts";
+import { halves, spans } from "../model/loglines.ts";
 import type { Changes, Store } from "../model/store.ts";
 import { plain, say } from "../model/words.ts";
 import { type LogScope, Status } from "../protocol.ts";
@@ -92,18 +93,20 @@ class LogsPane implements Pane {
   }
 
   private scope(): LogScope {
-    const { focus } = this.context;
-    const terms = lineTerms(focus.state.filter);
-    const { mask } = focus.state;
+    const { focus, source } = this.context;
+    const { lines, nodes: ofNodes } = halves(focus.state.filter);
+    // What the filter says about lines leaves no node out: its lines may hold what neither its name nor its error does.
+    const mask = lines ? match(ofNodes, source.store) : focus.state.mask;
+    const has = (node: number): boolean => !mask || mask[node] === 1;
     let nodes: number[] | null = null;
-    if (mask) nodes = [...mask.keys()].filter((node) => mask[node] === 1);
-    if (this.isSelectedOnly) nodes = focus.chosen().filter((node) => focus.has(node));
-    const stream = this.level > 0 && this.level < 10 ? this.level : terms.stream;
+    if (mask) nodes = [...mask.keys()].filter(has);
+    if (this.isSelectedOnly) nodes = focus.chosen().filter(has);
     return {
       ...(nodes && { nodes: spans(nodes) }),
-      attempt: focus.state.attempt || terms.attempt,
-      least: Math.max(this.level >= 10 ? this.level : 0, terms.least),
-      stream,
+      attempt: focus.state.attempt,
+      least: this.level >= 10 ? this.level : 0,
+      stream: this.level < 10 ? this.level : 0,
+      filter: lines,
     };
   }
 
@@ -116,7 +119,7 @@ class LogsPane implements Pane {
       return say(isRunning ? "logs.empty_remote" : "logs.empty_node", { name: plain(store.nameOf(only)) });
     }
     const scope = this.scope();
-    if (scope.nodes || scope.attempt || scope.least || scope.stream) return "";
+    if (scope.nodes || scope.attempt || scope.least || scope.stream || scope.filter) return "";
     return say(store.run?.is_ended ? "logs.empty_done" : "logs.empty");
   }
 

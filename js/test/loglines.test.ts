@@ -1,0 +1,116 @@
+// A window over lines that the kernel keeps, and what a filter says about them.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { halves, LogRows, levelWord, spans } from "../src/model/loglines.ts";
+import type { LogAsk, LogLines } from "../src/protocol.ts";
+
+/** A kernel with `total` lines that answers when told to. */
+class Kernel {
+  readonly asked: LogAsk[] = [];
+  private readonly waiting: (() => void)[] = [];
+  readonly rows: LogRows;
+  constructor(
+    readonly total: number,
+    readonly first = 0,
+  ) {
+    this.rows = new LogRows(
+      (_, ask) => {
+        this.asked.push(ask);
+        return new Promise((resolve) => this.waiting.push(() => resolve(this.lines(ask.start ?? 0, ask.stop ?? 0))));
+      },
+      () => undefined,
+    );
+  }
+
+  lines(start: number, stop: number): LogLines {
+    const lines: unknown[][] = [];
+    for (let row = Math.max(start, this.first); row < Math.min(stop, this.total); row++)
+      lines.push([row, 1000 + row, row % 3, 1, 1, `line ${row}`]);
+    return { first: this.first, end: this.total, start, lines };
+  }
+
+  async answer(): Promise<void> {
+    for (const each of this.waiting.splice(0)) each();
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+test("what is looked at is asked for once, and then it is there", async () => {
+  const kernel = new Kernel(2000);
+  kernel.rows.take(kernel.lines(2000, 2000));
+
+  kernel.rows.want(600, 640);
+  kernel.rows.want(600, 640);
+  await kernel.answer();
+  kernel.rows.want(610, 620);
+
+  assert.equal(kernel.asked.length, 1);
+  assert.equal(kernel.rows.at(639)?.text, "line 639");
+  assert.equal(kernel.rows.at(639)?.node, 0);
+});
+
+test("an answer to what was wanted before the scope changed is not shown", async () => {
+  const kernel = new Kernel(2000);
+  kernel.rows.take(kernel.lines(2000, 2000));
+  kernel.rows.want(0, 20);
+
+  kernel.rows.reset({ stream: 2 });
+  await kernel.answer();
+
+  assert.equal(kernel.rows.at(0), undefined);
+  assert.equal(kernel.rows.end, 0);
+});
+
+test("the page never holds more than ten thousand lines, and forgets the farthest", async () => {
+  const kernel = new Kernel(100_000);
+  kernel.rows.take(kernel.lines(100_000, 100_000));
+  for (let row = 0; row < 100_000; row += 500) {
+    kernel.rows.want(row, row + 500);
+    await kernel.answer();
+  }
+
+  assert.ok(kernel.rows.held <= 10_000);
+  assert.equal(kernel.rows.at(99_999)?.text, "line 99999");
+  assert.equal(kernel.rows.at(0), undefined);
+});
+
+test("rows that were given up are not asked for", () => {
+  const kernel = new Kernel(2000, 1500);
+  kernel.rows.take(kernel.lines(2000, 2000));
+
+  kernel.rows.want(0, 1400);
+
+  assert.equal(kernel.asked.length, 0);
+});
+
+test("nodes become pairs of first and last-but-one", () => {
+  assert.deepEqual(spans([7, 2, 1, 3]), [1, 4, 7, 8]);
+  assert.deepEqual(spans([]), []);
+});
+
+test("every level has a word", () => {
+  assert.deepEqual([1, 2, 5, 10, 25, 30, 45, 50].map(levelWord), [
+    "stdout",
+    "stderr",
+    "debug",
+    "debug",
+    "info",
+    "warning",
+    "error",
+    "critical",
+  ]);
+});
+
+test("a filter's terms about lines go to the kernel, those about nodes stay", () => {
+  const { lines, nodes } = halves('status:failed level>=warning "re shape" -stream:stdout attempt:2 load*');
+
+  assert.equal(lines, 'level>=warning "re shape" -stream:stdout attempt:2');
+  assert.deepEqual(
+    nodes.terms.map((term) => `${term.key}:${term.value}`),
+    ["status:failed", ":load*"],
+  );
+});
+
+test("a filter that cannot be understood narrows nothing", () => {
+  assert.deepEqual(halves('level>=warning "open'), { lines: "", nodes: { text: "", terms: [], problem: null } });
+});
