@@ -118,6 +118,34 @@ def test_f2_a_stranger_that_holds_the_lock_delays_and_loses_nothing(tmp_path: Pa
     assert took < 20
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("patience", [60.0, 0.5])
+def test_f2_a_lock_that_is_held_for_long_is_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, patience: float
+) -> None:
+    """By a clock that runs ten times as fast. Who never lets go is not waited for without end."""
+    monkeypatch.setattr(store_module, "SAID_AFTER_S", 0.2)
+    monkeypatch.setattr(store_module, "LOCKED_S", patience)
+    store = Store(tmp_path)
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "records.sqlite"), "3"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        waiting = [task_in(store, str(number))[1] for number in range(5)]
+        outcomes = [one.exception(30) for one in waiting]
+    task_in(store, "after")[1].result(30)
+    count = store.rows("SELECT count(*) FROM task")[0][0]
+    store.close()
+
+    told = [one for one in caplog.records if one.levelname == "WARNING"]
+    if patience > 3:
+        assert (outcomes, count, len(told)) == ([None] * 5, 6, 1)
+    else:
+        assert all(isinstance(one, StoreError) and "locked" in str(one) for one in outcomes)
+        assert count == 1
+    assert str(tmp_path / "records.sqlite") in told[0].getMessage()
+
+
 def test_f4_a_file_that_is_no_database_is_named_and_left_as_it_is(tmp_path: Path) -> None:
     """It may be all that is left of somebody's work."""
     for content in (b"SQLite format 3\0" + b"\xff" * 5000, b"x" * 5000):

@@ -14,11 +14,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import queue
 import sqlite3
 import stat
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -114,7 +116,14 @@ _MIGRATIONS = (
     """,
 )
 
+_log = logging.getLogger(__name__)
+
 CHECKED_BYTES = 64 << 20
+SAID_AFTER_S = 5.0
+"""A lock that somebody else holds for so long is told of, once."""
+LOCKED_S = 300.0
+"""Then what waits to be written fails: whoever holds the lock will not let go of it."""
+LOCKED_AT_END_S = 10.0
 SERVER_ENDED = "The server ended while this task ran."
 
 
@@ -346,7 +355,7 @@ class Store:
         connection = self._writer
         done: list[tuple[Future[Any], Any]] = []
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            self._begin(connection)
             for work, future in batch:
                 connection.execute("SAVEPOINT one")
                 try:
@@ -370,6 +379,24 @@ class Store:
             return
         for future, result in done:
             future.set_result(result)
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Begins to write; waits while another program, as one that makes a backup, holds the lock."""
+        began = time.monotonic()
+        is_told = False
+        connection.execute(f"PRAGMA busy_timeout = {int(SAID_AFTER_S * 1000)}")
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error):
+                    raise
+                if time.monotonic() - began > (LOCKED_AT_END_S if self._closed else LOCKED_S):
+                    raise
+            if not is_told:
+                is_told = True
+                _log.warning("another program holds the lock of %s; what is to be recorded waits for it", self._path)
 
     # --- reading ---------------------------------------------------------------------------------------------
 
