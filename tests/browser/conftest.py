@@ -31,7 +31,10 @@ summary says so; with ``CI=true`` they fail. Playwright's loop stays with the pr
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -41,6 +44,7 @@ from tools import browser as browsers
 from tools import kernels
 from tools.lab import Lab, Page, chromium
 
+ROOT = Path(__file__).resolve().parents[2]
 NEWEST = kernels.NEWEST
 ALL_KERNELS = [NEWEST, kernels.name_of("7.3.0"), kernels.name_of("6.31.0")]
 
@@ -97,6 +101,20 @@ def _cannot_run(reason: str) -> None:
     if browsers.is_required():
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def harness_page(folder: Path, *flags: str) -> Path:
+    """A page with the view on a kernel in the page (``js/test/fake.ts``), made from the sources or, with ``--built``,
+    with the bundle that users get; ``?n=60&state=mixed&theme=dark`` says what it shows."""
+    node = shutil.which("node", path=f"{ROOT / '.venv' / 'bin'}:/usr/local/bin:/usr/bin:/bin") or "node"
+    subprocess.run(
+        [node, "test/harness.mjs", *flags],
+        cwd=ROOT / "js",
+        env={"TILEDAG_HARNESS": str(folder), "PATH": "/usr/bin:/bin"},
+        check=True,
+        timeout=60,
+    )
+    return folder / "index.html"
 
 
 @pytest.fixture(scope="session")

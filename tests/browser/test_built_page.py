@@ -6,8 +6,6 @@ among them, and this is where it would show.
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 from playwright.sync_api import Page as BrowserPage
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.browser.conftest import harness_page
+
 SECONDS_10 = 10_000
 
 Open = Callable[..., BrowserPage]
@@ -25,16 +24,7 @@ Open = Callable[..., BrowserPage]
 @pytest.fixture(scope="session")
 def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One page with the built bundle and ``js/test/fake.ts``."""
-    folder = tmp_path_factory.mktemp("built")
-    node = shutil.which("node", path=f"{ROOT / '.venv' / 'bin'}:/usr/local/bin:/usr/bin:/bin") or "node"
-    subprocess.run(
-        [node, "test/harness.mjs", "--built"],
-        cwd=ROOT / "js",
-        env={"TILEDAG_HARNESS": str(folder), "PATH": "/usr/bin:/bin"},
-        check=True,
-        timeout=60,
-    )
-    return folder / "index.html"
+    return harness_page(tmp_path_factory.mktemp("built"), "--built")
 
 
 @pytest.fixture

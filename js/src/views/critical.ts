@@ -13,6 +13,7 @@ export class CriticalLayer {
   private readonly store: Store;
   private readonly show: (cased: Cased | null) => void;
   private doneAt = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   isOn = false;
 
   constructor(store: Store, show: (cased: Cased | null) => void) {
@@ -26,9 +27,15 @@ export class CriticalLayer {
     this.update();
   }
 
-  /** Reckons anew, once a second at most. */
+  /** Reckons anew, once a second at most, and always once more after the last change. */
   update(): void {
-    if (this.isOn && performance.now() - this.doneAt < EVERY_MS) return;
+    const wait = this.doneAt + EVERY_MS - performance.now();
+    if (this.isOn && this.doneAt > 0 && wait > 0) {
+      this.timer ??= setTimeout(() => this.update(), wait);
+      return;
+    }
+    clearTimeout(this.timer);
+    this.timer = undefined;
     this.doneAt = performance.now();
     const path = this.isOn ? criticalPath(this.store) : null;
     set(this.caption, { hidden: path === null });

@@ -6,15 +6,14 @@ import { clock, duration, plain, say, timeOfDay, utc } from "../model/words.ts";
 import { STATUS_WORDS, Status } from "../protocol.ts";
 import { STATUS_NAMES } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
+import { Announcer } from "./announcer.ts";
 import { type Button, button, element, fill, glyph, on, set, setText } from "./dom.ts";
 
 const LEFT_MS = 2000;
-const SAY_MS = 5000;
 
 export class Summary {
   readonly root: HTMLElement;
-  /** One sentence now and then, for screen readers. */
-  readonly announcer = element("div.td-announcer", { "aria-live": "polite", role: "status" });
+  readonly announcer: Announcer;
   private readonly source: Source;
   private readonly store: Store;
   private readonly toggle = element("button.td-toggle", { type: "button" });
@@ -27,10 +26,17 @@ export class Summary {
   private readonly left = element("span.td-left");
   private leftAt = 0;
   private leftWords = "";
-  private saidAt = 0;
   private saidWords = "";
+  /** First of all: who does not see the graph has its equal one press away. */
+  private readonly skip: HTMLElement;
 
-  constructor(source: Source, toggled: () => void, toFailure: () => void, signal: AbortSignal) {
+  constructor(source: Source, toggled: () => void, toFailure: () => void, toList: () => void, signal: AbortSignal) {
+    this.announcer = new Announcer(signal);
+    this.skip = element("button.td-button.td-skip", { type: "button" }, say("list.offer"));
+    on(this.skip, "click", signal, (event) => {
+      event.stopPropagation();
+      toList();
+    });
     this.source = source;
     this.store = source.store;
     this.failed = button("", toFailure, signal, { className: "td-failed", title: say("summary.failed_title") });
@@ -38,6 +44,7 @@ export class Summary {
     this.root = element(
       "div.td-summary",
       { role: "group", "aria-label": say("aria.summary") },
+      this.skip,
       this.toggle,
       this.failed.root,
       element("span.td-times", {}, this.elapsed, this.left),
@@ -130,9 +137,8 @@ export class Summary {
   private announce(done: number, failed: number): void {
     const values = { done, total: this.store.total, failed };
     const text = say(failed > 0 ? "aria.progress_failed" : "aria.progress", values);
-    if (text === this.saidWords || Date.now() - this.saidAt < SAY_MS) return;
-    this.saidAt = Date.now();
+    if (text === this.saidWords) return;
     this.saidWords = text;
-    setText(this.announcer, text);
+    this.announcer.tell(text);
   }
 }

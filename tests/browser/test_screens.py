@@ -1,0 +1,229 @@
+"""Every screen of the view, light, dark and in forced colours, on a kernel in the page.
+
+Three looks at each: axe-core finds nothing that keeps somebody out; what is drawn has the colours of the palette on the
+background of the theme, and is no empty canvas; and a picture of it is left in ``build/screens/`` for people. Pixels
+are not compared one by one: fonts differ from machine to machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page as BrowserPage
+
+from tests.browser.conftest import harness_page
+from tools.lab import SCREENS
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS_10 = 10_000
+AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
+PALETTE: dict[str, Any] = json.loads((ROOT / "tiledag_widget" / "view" / "palette.json").read_text())
+
+Act = Callable[[BrowserPage], Any]
+Open = Callable[..., BrowserPage]
+
+
+@dataclass(frozen=True)
+class Screen:
+    """Where it is, the way there, and the statuses whose colours must be seen."""
+
+    query: str
+    act: Act = lambda page: None
+    colours: tuple[str, ...] = ()
+    canvas: str = ".td-graph canvas.td-layer >> nth=1"
+    shows: str = ".td-viewport"
+    width: int = 1300
+    modes: tuple[str, ...] = field(default=("light", "dark"))
+
+
+def key(*keys: str) -> Act:
+    """Keys on the graph."""
+
+    def press(page: BrowserPage) -> None:
+        page.locator(".td-viewport").focus()
+        for each in keys:
+            page.keyboard.press(each)
+
+    return press
+
+
+def tab(name: str) -> Act:
+    """The first failure in the inspector, on one of its tabs."""
+
+    def choose(page: BrowserPage) -> None:
+        page.locator(".td-failed").click()
+        page.get_by_role("tab", name=name).last.click()
+
+    return choose
+
+
+def filtered(text: str, is_hiding: bool = False) -> Act:
+    def fill(page: BrowserPage) -> None:
+        page.locator(".td-search").fill(text)
+        if is_hiding:
+            page.get_by_role("button", name="Hide others").click()
+
+    return fill
+
+
+def click(selector: str) -> Act:
+    return lambda page: page.locator(selector).first.click()
+
+
+def menu(entry: str) -> Act:
+    def choose(page: BrowserPage) -> None:
+        page.locator("[aria-haspopup=menu]").click()
+        page.get_by_role("menuitem", name=entry).click()
+
+    return choose
+
+
+EVERY = ("light", "dark", "forced")
+TIMELINE = {"canvas": ".td-tl-canvas", "shows": ".td-tl-body"}
+NO_CANVAS = {"canvas": ""}
+SCREENS_OF_VIEW: dict[str, Screen] = {
+    "graph-10": Screen("n=12&state=failed", colours=("failed", "completed", "parent_failed"), modes=EVERY),
+    "graph-100": Screen("n=60&state=mixed", colours=("failed", "completed", "parent_failed")),
+    "graph-1000": Screen("n=1000&state=mixed", colours=("failed", "completed")),
+    "graph-10000": Screen("n=10000&state=mixed", colours=("failed", "completed")),
+    "graph-running": Screen("n=12&state=running", colours=("running", "completed")),
+    "board": Screen("n=1000&state=mixed", key("Home", "ArrowRight", "Enter"), ("failed", "completed"), modes=EVERY),
+    "timeline": Screen("n=60&state=mixed", key("t"), ("failed", "completed"), **TIMELINE, modes=EVERY),
+    "timeline-1000": Screen("n=1000&state=mixed", key("t"), ("failed", "completed"), **TIMELINE),
+    "list": Screen("n=60&state=mixed", key("l"), **NO_CANVAS, shows="[role=treegrid]", modes=EVERY),
+    "logs": Screen("n=60&state=mixed", key("o"), **NO_CANVAS, shows="[role=log]", modes=EVERY),
+    "inspector-error": Screen("n=12&state=failed", tab("Error"), ("failed",), shows=".td-errormessage", modes=EVERY),
+    "inspector-overview": Screen("n=12&state=failed", tab("Overview"), ("failed",), shows=".td-facts"),
+    "inspector-logs": Screen("n=12&state=failed", tab("Logs"), ("failed",), shows=".td-inspector"),
+    "inspector-attempts": Screen("n=12&state=failed", tab("Attempts"), ("failed",), shows=".td-inspector"),
+    "inspector-code": Screen("n=12&state=failed", tab("Code"), ("failed",), shows=".td-panel pre"),
+    "inspector-stack": Screen("n=1000&state=mixed", key("Home", "ArrowRight", " "), ("failed",), shows=".td-inspector"),
+    "filter": Screen("n=60&state=mixed", filtered("status:parent-failed"), ("parent_failed",), shows=".td-term"),
+    "filter-hides": Screen("n=60&state=mixed", filtered("node:*join*", True), ("completed",), shows=".td-hide"),
+    "filter-presets": Screen("n=60&state=mixed", click(".td-search"), ("failed",), shows=".td-term"),
+    "filter-problem": Screen("n=60&state=mixed", filtered("colour:red"), ("failed",), shows=".td-problem"),
+    "path": Screen("n=60&state=done", key("p"), ("completed",), shows=".td-critical"),
+    "confirmation": Screen(
+        "n=12&state=running&stop=1", click("[data-action=cancel_graph]"), ("running",), shows=".td-confirm", modes=EVERY
+    ),
+    "menu": Screen("n=12&state=running", click("[aria-haspopup=menu]"), ("running",), shows="[role=menu]", modes=EVERY),
+    "keys": Screen("n=12&state=running", key("?"), shows=".td-keys"),
+    "export": Screen("n=12&state=failed", menu("Export"), shows="[role=dialog]"),
+    "detached": Screen(
+        "n=12&state=running", lambda page: page.evaluate("kernel.emit('comm:close')"), ("running",), shows=".td-stripe"
+    ),
+    "busy": Screen(
+        "n=12&state=failed",
+        lambda page: (page.evaluate("kernel.isAnswering = false"), page.locator("[data-action=retry_failed]").click()),
+        ("failed",),
+        shows="[data-waiting=busy]",
+    ),
+    "empty": Screen("n=0&state=ready", **NO_CANVAS, shows=".td-empty"),
+    "ready": Screen("n=12&state=ready", colours=("not_started",), shows=".td-empty"),
+    "done": Screen("n=12&state=done", colours=("completed",)),
+    "narrow-list": Screen("n=12&state=failed", **NO_CANVAS, shows="[role=treegrid]", width=352),
+    "narrow-graph": Screen("n=12&state=failed", click("[data-pane=graph]"), ("failed",), width=352),
+    "narrow-inspector": Screen("n=12&state=failed", click(".td-failed"), **NO_CANVAS, shows=".td-inspector", width=352),
+}
+CASES = [(name, mode) for name, screen in SCREENS_OF_VIEW.items() for mode in screen.modes]
+QUICK = {("graph-10", "light"), ("graph-10", "dark"), ("list", "light"), ("confirmation", "forced")}
+
+# How much of a canvas has nearly a colour, and how much of it is anything but transparent.
+DRAWN = """(canvas, [red, green, blue]) => {
+    const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    let [near, any] = [0, 0];
+    for (let at = 0; at < data.length; at += 4) {
+        if (data[at + 3] > 0) any++;
+        const far = Math.abs(data[at] - red) + Math.abs(data[at + 1] - green) + Math.abs(data[at + 2] - blue);
+        if (data[at + 3] > 200 && far < 12) near++;
+    }
+    return { near, any };
+}"""
+LUMINANCE = """root => {
+    const own = getComputedStyle(root).backgroundColor.match(/[\\d.]+/g).map(Number);
+    return (0.2126 * own[0] + 0.7152 * own[1] + 0.0722 * own[2]) / 255;
+}"""
+
+
+@pytest.fixture(scope="session")
+def source_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources as they are, with ``js/test/fake.ts``."""
+    return harness_page(tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture
+def show(browser: Browser, source_page: Path) -> Iterator[Open]:
+    """``show("n=12&state=failed", "dark", 1300)``; the test fails on any error of the page."""
+    pages: list[BrowserPage] = []
+    errors: list[str] = []
+
+    def open_page(query: str, mode: str = "light", width: int = 1300, **options: Any) -> BrowserPage:
+        page = browser.new_page(
+            viewport={"width": width, "height": 900},
+            forced_colors="active" if mode == "forced" else "none",
+            reduced_motion="reduce",
+            **options,
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        pages.append(page)
+        page.goto(f"{source_page.as_uri()}?{query}&theme={'dark' if mode == 'dark' else 'light'}")
+        expect(page.locator(".td-done")).to_contain_text("/", timeout=SECONDS_10)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert errors == []
+
+
+def settle(page: BrowserPage) -> None:
+    """Two frames on, all is drawn that was asked for."""
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def violations(page: BrowserPage) -> list[str]:
+    """What axe-core finds in the view, all its rules and best practices, in lines that name the element."""
+    page.evaluate(AXE.read_text())
+    found: list[dict[str, Any]] = page.evaluate("async () => (await axe.run('.tiledag')).violations")
+    return [f"{each['id']}: {node['html'][:200]}" for each in found for node in each["nodes"]]
+
+
+def rgb(status: str, mode: str) -> list[int]:
+    text = PALETTE["statuses"][status.upper()][mode]["mark"].removeprefix("#")
+    return [int(text[at : at + 2], 16) for at in (0, 2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES],
+)
+def test_a_screen(show: Open, name: str, mode: str) -> None:
+    """Nobody is kept out of it, and it is drawn in the colours of its theme."""
+    screen = SCREENS_OF_VIEW[name]
+    page = show(screen.query, mode, screen.width)
+    screen.act(page)
+    expect(page.locator(f"{screen.shows} >> visible=true").first).to_be_visible(timeout=SECONDS_10)
+    settle(page)
+    root = page.locator(".tiledag")
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    root.screenshot(path=SCREENS / f"view-{name}-{mode}.png")
+
+    assert violations(page) == []
+    assert root.evaluate("root => root.scrollWidth <= root.clientWidth + 1"), "it is wider than its room"
+    if mode == "forced":
+        return
+    luminance = root.evaluate(LUMINANCE)
+    assert luminance > 0.9 if mode == "light" else luminance < 0.2
+    if not screen.canvas:
+        return
+    canvas = page.locator(screen.canvas)
+    for status in screen.colours:
+        drawn = canvas.evaluate(DRAWN, rgb(status, mode))
+        assert drawn["any"] > 2_000, "the canvas is empty"
+        assert drawn["near"] > 30, f"{status} is not to be seen"
