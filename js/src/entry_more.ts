@@ -8,6 +8,7 @@ import { makeListPane } from "./views/list.ts";
 import { makeLogsPane } from "./views/logs.ts";
 import type { More } from "./views/more.ts";
 import { ReplayBar } from "./views/replay.ts";
+import { SearchBox } from "./views/search.ts";
 import { makeTimelinePane } from "./views/timeline.ts";
 
 export const more: More = {
@@ -17,5 +18,6 @@ export const more: More = {
   ExportBox,
   KeyMap,
   Browser,
+  SearchBox,
   toSvg,
 };

@@ -7,6 +7,7 @@ import type { Inspector } from "./inspector.ts";
 import type { KeyMap } from "./keymap.ts";
 import type { MakePane, PaneName } from "./pane.ts";
 import type { ReplayBar } from "./replay.ts";
+import type { SearchBox } from "./search.ts";
 
 export interface More {
   readonly panes: Readonly<Record<Exclude<PaneName, "graph">, MakePane>>;
@@ -15,6 +16,7 @@ export interface More {
   readonly ExportBox: typeof ExportBox;
   readonly KeyMap: typeof KeyMap;
   readonly Browser: typeof Browser;
+  readonly SearchBox: typeof SearchBox;
   readonly toSvg: typeof toSvg;
 }
 

@@ -13,18 +13,20 @@ export interface SearchEvents {
   reveal(node: number): void;
   /** The keyboard leaves the field. */
   left(): void;
+  /** For screen readers: how many are meant, when a hand changed that. */
+  said(sentence: string): void;
 }
 
 export class SearchBox {
-  readonly root: HTMLElement;
-  readonly chips = element("div.td-chips", { hidden: true, role: "group", "aria-label": say("filter.presets") });
+  private readonly root: HTMLElement;
+  private readonly chips: HTMLElement;
   private readonly store: Store;
   private readonly focused: Focus;
   private readonly details: Details;
   private readonly events: SearchEvents;
   private readonly signal: AbortSignal;
-  private readonly field = element("input.td-input.td-search", { type: "search", spellcheck: "false" });
-  private readonly count = element("span.td-searchcount", { role: "status" });
+  private readonly field: HTMLInputElement;
+  private readonly count = element("span.td-searchcount");
   private filter: Filter = parse("");
   private madeAt = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -33,14 +35,24 @@ export class SearchBox {
   private chipsKey = "";
   private inner = new AbortController();
 
-  constructor(store: Store, focus: Focus, details: Details, events: SearchEvents, signal: AbortSignal) {
+  constructor(
+    places: { root: HTMLElement; field: HTMLInputElement; chips: HTMLElement },
+    store: Store,
+    focus: Focus,
+    details: Details,
+    events: SearchEvents,
+    signal: AbortSignal,
+  ) {
+    this.root = places.root;
+    this.field = places.field;
+    this.chips = places.chips;
+    set(this.chips, { role: "group", "aria-label": say("filter.presets") });
     this.store = store;
     this.focused = focus;
     this.details = details;
     this.events = events;
     this.signal = signal;
-    set(this.field, { placeholder: say("tools.search"), "aria-label": say("tools.search") });
-    this.root = element("span.td-searchbox", {}, this.field, this.count);
+    this.root.append(this.count);
     focus.subscribe((changed) => {
       if (changed.has("isHiding")) this.show();
     }, signal);
@@ -56,23 +68,12 @@ export class SearchBox {
       clearTimeout(this.timer);
       this.inner.abort();
     });
+    if (this.field === document.activeElement) this.setFocused(true);
   }
 
   set(text: string): void {
     this.field.value = text;
     this.typed();
-  }
-
-  /** True if there was something to clear. */
-  clear(): boolean {
-    const isAny = this.field.value !== "";
-    if (isAny) this.set("");
-    return isAny;
-  }
-
-  focus(): void {
-    this.field.focus();
-    this.field.select();
   }
 
   changed(changes: Readonly<Changes>): void {
@@ -87,6 +88,7 @@ export class SearchBox {
     this.filter = parse(this.field.value);
     this.at = -1;
     this.make();
+    if (this.count.textContent) this.events.said(say("filter.said", { count: this.count.textContent }));
   }
 
   private make(): void {
@@ -187,7 +189,7 @@ export class SearchBox {
   private key(event: KeyboardEvent): void {
     if (event.key === "Escape") {
       event.stopPropagation();
-      this.clear();
+      this.set("");
       this.events.left();
       return;
     }

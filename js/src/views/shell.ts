@@ -20,7 +20,7 @@ import type { MenuItem, Pane, PaneContext, PaneName } from "./pane.ts";
 import type { Later } from "./more.ts";
 import { PANES } from "./panes.ts";
 import type { ReplayBar } from "./replay.ts";
-import { SearchBox } from "./search.ts";
+import { SearchSlot } from "./search_slot.ts";
 import { Summary } from "./summary.ts";
 import { Waiting, WaitingPane } from "./waiting.ts";
 
@@ -108,7 +108,7 @@ export class Shell {
   private saveTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly confirmed: readonly ActionButton[];
   private readonly summary: Summary;
-  private readonly search: SearchBox;
+  private readonly search: SearchSlot;
   private readonly menu: Menu;
   private readonly full: Button;
   private extras: Extras | null = null;
@@ -177,7 +177,8 @@ export class Shell {
       signal,
     );
     const said = (sentence: string): void => this.summary.announcer.tell(sentence);
-    this.search = new SearchBox(
+    this.search = new SearchSlot(
+      later,
       this.store,
       this.focus,
       details,
@@ -417,6 +418,7 @@ export class Shell {
     this.extras = { keyMap, replay, exporter };
     this.forReplay.append(replay.root);
     this.body.append(keyMap.root, exporter.root);
+    this.search.arrived();
     this.inspector.arrived();
     this.replaceWaiting();
     this.waiting.hidden = true;
@@ -555,12 +557,15 @@ export class Shell {
     const { connection, pending } = this.source;
     const busy = pending.filter((each) => each.state === "busy").length;
     const { run } = this.store;
+    const isSilent = run?.stale_since != null && !run.is_ended;
+    const silence = Math.max(0, this.store.now() - (run?.stale_since ?? 0));
     let text: string;
     if (connection.state === "detached") text = "";
     else if (busy > 0) text = say("connection.busy", { n: busy });
     else if (connection.state === "connecting") text = say("connection.connecting");
     else if (connection.state === "quiet")
       text = say("connection.quiet", { n: Math.floor((Date.now() - connection.heard) / 1000) });
+    else if (isSilent) text = say("connection.stale", { time: duration(Math.round(silence)) });
     else if (connection.state === "still") text = say("connection.still");
     else if (run?.is_ended && run.ended !== null)
       text = say("connection.ended", { time: timeOfDay(run.ended, this.store.now()) });
@@ -573,7 +578,7 @@ export class Shell {
     const key = `${connection.state}|${text}`;
     if (this.connection.dataset.key === key) return;
     this.connection.dataset.key = key;
-    const dot = element("span.td-dot", { "data-state": busy > 0 ? "busy" : connection.state });
+    const dot = element("span.td-dot", { "data-state": busy > 0 ? "busy" : isSilent ? "quiet" : connection.state });
     const update = element("button.td-link", { type: "button" }, say("connection.update"));
     on(update, "click", this.signal, () => this.source.refresh());
     fill(this.connection, text ? dot : null, element("span", {}, text), connection.state === "still" ? update : null);

@@ -1,0 +1,61 @@
+// The field's place: until what reads it has come, what is typed stands there and waits.
+import type { Focus } from "../model/focus.ts";
+import type { Changes, Store } from "../model/store.ts";
+import { say } from "../model/words.ts";
+import type { Details } from "./details.ts";
+import { element, on } from "./dom.ts";
+import type { Later } from "./more.ts";
+import type { SearchBox, SearchEvents } from "./search.ts";
+
+/** What the field is made of; `SearchBox` goes on with the same elements. */
+export class SearchSlot {
+  readonly field = element("input.td-input.td-search", {
+    type: "search",
+    spellcheck: "false",
+    placeholder: say("tools.search"),
+    "aria-label": say("tools.search"),
+  });
+  readonly root = element("span.td-searchbox", {}, this.field);
+  readonly chips = element("div.td-chips", { hidden: true });
+  private readonly later: Later;
+  private readonly make: (more: NonNullable<Later["now"]>) => SearchBox;
+  private own: SearchBox | null = null;
+
+  constructor(later: Later, store: Store, focus: Focus, details: Details, events: SearchEvents, signal: AbortSignal) {
+    this.later = later;
+    this.make = (more) => new more.SearchBox(this, store, focus, details, events, signal);
+    for (const name of ["input", "focusin"] as const) on(this.field, name, signal, () => later.want());
+  }
+
+  /** What reads the field has come. */
+  arrived(): void {
+    const { now } = this.later;
+    if (!now || this.own) return;
+    this.own = this.make(now);
+    if (this.field.value) this.own.set(this.field.value);
+  }
+
+  set(text: string): void {
+    if (this.own) this.own.set(text);
+    else {
+      this.field.value = text;
+      if (text) this.later.want();
+    }
+  }
+
+  /** True if there was something to clear. */
+  clear(): boolean {
+    const isAny = this.field.value !== "";
+    if (isAny) this.set("");
+    return isAny;
+  }
+
+  focus(): void {
+    this.field.focus();
+    this.field.select();
+  }
+
+  changed(changes: Readonly<Changes>): void {
+    this.own?.changed(changes);
+  }
+}
