@@ -195,6 +195,46 @@ def test_what_is_printed_is_kept_in_order_also_by_c_code_and_children(server: Se
     assert server.ask("GET", f"/v1/task/{task}").json()["logs"] == text
 
 
+@pytest.mark.parametrize("how", ["return", "raise", "exit", "vanish", "kill"])
+def test_a_hundred_lines_of_every_kind_are_there_however_the_function_ends(server: Server, how: str) -> None:
+    """The last line before a death is the one that says why."""
+
+    def talk(how: str) -> None:
+        import ctypes
+        import logging
+        import os
+        import sys
+
+        for number in range(100):
+            way = number % 5
+            if way == 0:
+                print("line", number)  # noqa: T201
+            elif way == 1:
+                print("line", number, file=sys.stderr)  # noqa: T201
+            elif way == 2:
+                logging.getLogger("shop").warning("line %d", number)
+            elif way == 3:
+                os.write(1, b"line %d\n" % number)
+            else:
+                ctypes.CDLL(None).puts(b"line %d" % number)
+        if how == "raise":
+            raise ValueError("after a hundred lines")
+        if how == "exit":
+            sys.exit(3)
+        if how == "vanish":
+            os._exit(3)
+        if how == "kill":
+            os.kill(os.getpid(), 9)
+        ctypes.CDLL(None).printf(b"no end")
+
+    answer = server.call(talk, how)
+    task = answer.headers["x-tiledb-cloud-task-id"]
+    text = server.ask("GET", f"/tiledag/v1/tasks/{task}/output").json()["text"]
+
+    expected = [f"line {number}" for number in range(100)]
+    assert text.splitlines() == expected + (["no end"] if how == "return" else [])
+
+
 def test_a_function_that_spoils_its_process_spoils_it_for_no_other(server: Server) -> None:
     """Workers are used again; what one function closes or breaks must not fail the next ones."""
 

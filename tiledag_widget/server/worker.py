@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..run import worker_streams
 from ..run.arguments import replace, replace_stored_params
-from ..run.worker_streams import new_streams
 from ..wire import codec, pickles
 from ..wire.models import ArrayDetails, StoredParam, from_json
 from . import batch_worker
@@ -206,7 +206,7 @@ def _captured(path: Path) -> Iterator[None]:
     os.dup2(file, 2)
     os.close(file)
     # New ones for each task: a function may close or replace its own.
-    sys.stdout, sys.stderr = ours = new_streams()
+    sys.stdout, sys.stderr = ours = worker_streams.new_streams()
     try:
         yield
     finally:
@@ -215,6 +215,7 @@ def _captured(path: Path) -> Iterator[None]:
                 stream.flush()
             except BaseException:  # closed, or replaced by something of the function's own
                 pass
+        worker_streams.flush()  # C's, too: what stands there without a line end would come into the next task's file
         sys.stdout, sys.stderr = streams
         for number, descriptor in zip((1, 2), kept, strict=True):
             os.dup2(descriptor, number)
