@@ -247,6 +247,7 @@ export class FakeKernel implements CommModel {
       ended: this.endedAt,
       slots: 8,
       can_stop: this.canStop,
+      stale_since: null,
       now: Date.now() / 1000,
     };
   }

@@ -142,7 +142,17 @@ test("the critical path of 100,000 nodes is found", async () => {
     ended: Float32Array.from({ length: total }, (_, at) => at / 100 + 1),
     parents: groupPairs(child, parent, total),
     children: groupPairs(parent, child, total),
-    run: { status: 3, counts: [], is_ended: true, started: 0, ended: 1001, slots: 8, can_stop: false, now: 0 },
+    run: {
+      status: 3,
+      counts: [],
+      is_ended: true,
+      started: 0,
+      ended: 1001,
+      slots: 8,
+      can_stop: false,
+      stale_since: null,
+      now: 0,
+    },
   });
   assert.equal(criticalPath(store)?.nodes.length, 100);
 });

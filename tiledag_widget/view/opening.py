@@ -238,6 +238,7 @@ def to_run(run: RunInfo, now: float) -> Run:
         "ended": _known(run.ended),
         "slots": run.slots,
         "can_stop": run.can_stop,
+        "stale_since": _known(run.stale_since),
         "now": now,
     }
 
