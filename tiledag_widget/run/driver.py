@@ -378,18 +378,19 @@ class Driver:
     def _direct_lane(self, slot: int) -> None:
         """A lane that calls the functions itself."""
         gate = _InterruptGate() if self.executor.is_inline else _NO_GATE
-        outer, outer_sink = current.holder, current.sink  # an inline graph inside a node of another one
+        place = current.place
+        outer, outer_sink = place.holder, place.sink  # an inline graph inside a node of another one
         try:
-            current.sink = None
+            place.sink = None
             with gate:
                 self._run_ready(slot, gate)
         finally:
-            current.holder, current.sink = outer, outer_sink
+            place.holder, place.sink = outer, outer_sink
 
     def _run_ready(self, slot: int, gate: _InterruptGate) -> None:
         """The hot path: one lock a node, for its end and for the begin of the next."""
         machine, lock, ready, tasks = self.machine, self.lock, self._ready, self.tasks
-        monotonic, zero, reporting = time.monotonic, self._zero, current
+        monotonic, zero, place = time.monotonic, self._zero, current.place
         event: Event | None = None
         began = 0.0
         while True:
@@ -420,12 +421,12 @@ class Driver:
                 gate.inside = True
                 if gate.interrupted:
                     raise KeyboardInterrupt
-                reporting.holder = task
+                place.holder = task
                 function, args, kwargs = task._prepare()
                 value = function(*args, **kwargs)
                 gate.inside = False
-                reporting.holder = None  # what finalizers of its values print is no node's
-                if reporting.sink is not None:  # it has printed
+                place.holder = None  # what finalizers of its values print is no node's
+                if place.sink is not None:  # it has printed
                     close_sink_of_thread()
                 task._accept(value)
                 ended = monotonic()
@@ -438,8 +439,8 @@ class Driver:
                 del function, args, kwargs, value
             except BaseException as error:
                 gate.inside = False
-                reporting.holder = None
-                if reporting.sink is not None:
+                place.holder = None
+                if place.sink is not None:
                     close_sink_of_thread()
                 task._reject(error)
                 if node in machine.stopping and isinstance(error, StoppedError):

@@ -232,15 +232,16 @@ class _Carried:
         if not call.begin():
             return _Outcome(None, Skipped())
         assert call.function is not None
-        outer, outer_sink = current.holder, current.sink
+        place = current.place
+        outer, outer_sink = place.holder, place.sink
         try:
-            current.holder, current.sink = call.holder, None
+            place.holder, place.sink = call.holder, None
             return _Outcome(call.function(*call.args, **call.kwargs), None)
         except BaseException as error:
             return _Outcome(None, error)
         finally:
             close_sink_of_thread()
-            current.holder, current.sink = outer, outer_sink
+            place.holder, place.sink = outer, outer_sink
 
     def __reduce__(self) -> tuple[Any, ...]:
         from ..wire import pickles
@@ -281,14 +282,15 @@ class _Packed:
         from . import worker_main
 
         watch_streams()
-        outer, outer_sink = current.holder, current.sink
+        place = current.place
+        outer, outer_sink = place.holder, place.sink
         collector = Collector()
         try:
-            current.holder, current.sink = collector, None
+            place.holder, place.sink = collector, None
             kind, reply = worker_main.run_call(self._name, self._parcel)
         finally:
             close_sink_of_thread()
-            current.holder, current.sink = outer, outer_sink
+            place.holder, place.sink = outer, outer_sink
         is_value = kind == worker_main.VALUE
         return _PackedOutcome(self._name, is_value, [bytes(buffer) for buffer in reply], collector.lines)
 

@@ -320,9 +320,10 @@ def _led_past(level: int, inner: Callable[[Any, str], Any]) -> Callable[[Any, st
     frame, here, is_handler = sys._getframe, current, _EMIT
 
     def write(self: Any, text: str) -> Any:
-        sink = here.sink
+        place = here.place
+        sink = place.sink
         if sink is None:
-            if here.holder is None:
+            if place.holder is None:
                 return inner(self, text)
             try:
                 sink = sink_of_thread()
@@ -400,16 +401,18 @@ def _lead_past(stream: Any, level: int) -> None:
 
 def sink_of_thread() -> Sink:
     """The sink of the node that this thread is at."""
-    sink: Sink | None = current.sink
+    place = current.place
+    sink: Sink | None = place.sink
     if sink is None:
-        holder: Any = current.holder
-        sink = current.sink = holder._sink()
+        holder: Any = place.holder
+        sink = place.sink = holder._sink()
     return sink
 
 
 def close_sink_of_thread() -> None:
     """The function has returned or raised."""
-    sink, current.sink = current.sink, None
+    place = current.place
+    sink, place.sink = place.sink, None
     if sink is not None:
         sink.close()
 
@@ -417,7 +420,7 @@ def close_sink_of_thread() -> None:
 def _watched_factory(before: Callable[..., logging.LogRecord]) -> Callable[..., logging.LogRecord]:
     def make(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = before(*args, **kwargs)
-        if current.holder is not None:
+        if current.place.holder is not None:
             try:
                 sink_of_thread().record(record.levelno, text_of_record(record))
             except Exception:

@@ -14,16 +14,27 @@ class _Holder(Protocol):
         """What the attempt that runs prints into. See `run.output`."""
 
 
+class Place:
+    """What one thread is at."""
+
+    __slots__ = ("holder", "sink")
+
+    def __init__(self) -> None:
+        self.holder: _Holder | None = None
+        """The node whose function runs."""
+        self.sink: Any = None
+        """`run.output.Sink` of that node, from its first line to its end."""
+
+
 class _Current(threading.local):
-    holder: _Holder | None = None
-    sink: Any = None
-    """`run.output.Sink` of that node, from its first line to its end."""
-    is_writing = False
-    """A line of it is on its way to where lines went before."""
+    """``place`` is this thread's own for its whole life: who runs many nodes looks it up once."""
+
+    def __init__(self) -> None:
+        self.place = Place()
 
 
 current: Final = _Current()
-"""The node whose function runs on this thread."""
+"""Where this thread is."""
 
 
 def progress(done: float, total: float) -> None:
@@ -41,8 +52,9 @@ def progress(done: float, total: float) -> None:
         _refuse_unless_number(number)
     if not 0 <= done <= total or not total > 0:
         raise ValueError(f"progress: done must be between 0 and total, and total above 0; got {done!r} of {total!r}")
-    if current.holder is not None:
-        current.holder._progress = (done, total)
+    holder = current.place.holder
+    if holder is not None:
+        holder._progress = (done, total)
 
 
 def _refuse_unless_number(value: object) -> None:
