@@ -151,7 +151,8 @@ function escaping(file, checker, found) {
   };
   const isOpen = (type) => {
     if (!type) return false;
-    if (type.flags & (ts.TypeFlags.Unknown | ts.TypeFlags.Any)) return true;
+    // `object` is what a look with `typeof` leaves of `unknown`.
+    if (type.flags & (ts.TypeFlags.Unknown | ts.TypeFlags.Any | ts.TypeFlags.NonPrimitive)) return true;
     if (type.isUnionOrIntersection()) return type.types.some(isOpen);
     return checker.getIndexInfoOfType(type, ts.IndexKind.String) !== undefined;
   };
