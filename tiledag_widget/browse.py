@@ -84,7 +84,7 @@ class ServerRuns:
         from .logs import flush_records
         from .wire import client
 
-        flush_records()
+        is_whole = flush_records()
         page = client.current().logs(
             query.namespace,
             query.created_by,
@@ -99,7 +99,7 @@ class ServerRuns:
         rows = [_row(log, here) for log in page.task_graph_logs or ()]
         about = page.pagination_metadata
         total = int(about.total_items) if about is not None and about.total_items is not None else len(rows)
-        return Found(rows, query.page, query.per_page, total)
+        return Found(rows, query.page, query.per_page, total, is_whole)
 
     def open(self, uuid: str, namespace: str) -> GraphSource:
         """The graph itself if it lives in this kernel, else its record."""

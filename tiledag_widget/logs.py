@@ -75,8 +75,8 @@ def server_logs(dag_or_id: Any, namespace: str | None = None) -> TaskGraphLog | 
     return server.log(whose, identity)
 
 
-def flush_records() -> None:
-    """Have graphs of this process that have ended put on record first: somebody looks for them."""
+def flush_records() -> bool:
+    """Have graphs of this process that have ended put on record first: somebody looks for them. False if some are not
+    there yet: the server is slow, or does not answer."""
     record = sys.modules.get(f"{__package__}.run.record")
-    if record is not None:
-        record.recorder.flush(FLUSH_SECONDS)
+    return record is None or bool(record.recorder.flush(FLUSH_SECONDS))

@@ -52,8 +52,9 @@ export interface MarkEdges {
 
 /**
  * The run as a whole. ``status`` is a number of `Status`; ``counts[status]`` nodes have that status; ``started``
- * and ``ended`` are Unix times or null; ``stale_since`` is the time of the last word of the server that runs the graph,
- * while it does not answer; ``now`` is the kernel's time when it sent this.
+ * and ``ended`` are Unix times or null; ``stale_since`` is the time of the last word of the server that runs the
+ * graph, while it does not answer; ``is_record`` says that it can be read only, not steered; ``now`` is the kernel's
+ * time when it sent this.
  */
 export interface Run {
   status: number;
@@ -64,6 +65,7 @@ export interface Run {
   slots: number;
   can_stop: boolean;
   stale_since: number | null;
+  is_record: boolean;
   now: number;
 }
 

@@ -147,9 +147,13 @@ export class FakeKernel implements CommModel {
   foldFrom = 8;
   traits: Record<string, unknown> = { graph_id: "graph-1", auto_update: true };
   isAnswering = true;
-  /** Text of the second part of the bundle, and how long it takes to send it. */
+  /** Text of the second part of the bundle. With `hold` in the address it is sent when `release` is called. */
   more = (globalThis as { more?: string }).more ?? "";
-  moreAfterMs = Number(new URLSearchParams(globalThis.location?.search ?? "").get("slow") ?? 0);
+  release: () => void = () => undefined;
+  private readonly released = new Promise<void>((done) => {
+    if (new URLSearchParams(globalThis.location?.search ?? "").has("hold")) this.release = done;
+    else done();
+  });
   revision = 1;
   epoch = 1;
   canStop = false;
@@ -227,7 +231,7 @@ export class FakeKernel implements CommModel {
   async sendCode(id: string): Promise<void> {
     const data = await deflate(new TextEncoder().encode(this.more));
     const half = data.byteLength >> 1;
-    await new Promise((done) => setTimeout(done, this.moreAfterMs));
+    await this.released;
     this.message({ type: "code", id, part: 1, of: 2 }, [data.slice(half)]);
     this.message({ type: "code", id, part: 0, of: 2 }, [data.slice(0, half)]);
   }
@@ -248,6 +252,7 @@ export class FakeKernel implements CommModel {
       slots: 8,
       can_stop: this.canStop,
       stale_since: null,
+      is_record: false,
       now: Date.now() / 1000,
     };
   }

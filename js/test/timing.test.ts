@@ -151,6 +151,7 @@ test("the critical path of 100,000 nodes is found", async () => {
       slots: 8,
       can_stop: false,
       stale_since: null,
+      is_record: false,
       now: 0,
     },
   });

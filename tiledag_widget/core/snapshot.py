@@ -64,6 +64,7 @@ class RunInfo:
         slots: The most nodes that run at once.
         can_stop: True if the executor can end a running node.
         stale_since: Unix time of the last word of the server that runs the graph, while it does not answer; else NaN.
+        is_record: True where only the record of a run is here: it can be read, not steered.
     """
 
     status: Status
@@ -74,6 +75,7 @@ class RunInfo:
     slots: int = 0
     can_stop: bool = False
     stale_since: float = nan
+    is_record: bool = False
 
 
 @dataclass(frozen=True, slots=True)

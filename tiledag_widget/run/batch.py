@@ -442,6 +442,11 @@ class BatchDriver(Driver):
             self._hear_events(page, asked_in)
             return 0.0
         self._hear_log(client.log(self.namespace, log_id), asked_in)
+        if wait and not self._is_over and not self.is_batch and client.is_ours():
+            self._nudge.wait(FIRST_POLL_S)
+            if not self._is_detached:  # the record of a run at its client: when it has changed it is read again
+                self._after_number = client.run_events(log_id, self._after_number, wait).last
+            return 0.0
         quiet = time.monotonic() - self._changed_at
         return min(max(FIRST_POLL_S, quiet * QUIET_SHARE), LONGEST_POLL_S)
 
@@ -777,11 +782,14 @@ class BatchDriver(Driver):
         return super()._wait(subject, is_over, timeout)
 
     def run(self) -> RunInfo:
-        return dataclasses.replace(super().run(), stale_since=self.stale_since)
+        return self._told(super().run())
 
     def patch(self, since: int) -> Patch:
         patch = super().patch(since)
-        return dataclasses.replace(patch, run=dataclasses.replace(patch.run, stale_since=self.stale_since))
+        return dataclasses.replace(patch, run=self._told(patch.run))
+
+    def _told(self, run: RunInfo) -> RunInfo:
+        return dataclasses.replace(run, stale_since=self.stale_since, is_record=not self.is_batch)
 
 
 def _run_of(client: Client, namespace: str, graph_id: str) -> str:

@@ -99,8 +99,9 @@ class MarkEdges(TypedDict):
 
 class Run(TypedDict):
     """The run as a whole. ``status`` is a number of `Status`; ``counts[status]`` nodes have that status; ``started``
-    and ``ended`` are Unix times or null; ``stale_since`` is the time of the last word of the server that runs the graph,
-    while it does not answer; ``now`` is the kernel's time when it sent this."""
+    and ``ended`` are Unix times or null; ``stale_since`` is the time of the last word of the server that runs the
+    graph, while it does not answer; ``is_record`` says that it can be read only, not steered; ``now`` is the kernel's
+    time when it sent this."""
 
     status: int
     counts: list[int]
@@ -110,6 +111,7 @@ class Run(TypedDict):
     slots: int
     can_stop: bool
     stale_since: float | None
+    is_record: bool
     now: float
 
 

@@ -239,6 +239,7 @@ def to_run(run: RunInfo, now: float) -> Run:
         "slots": run.slots,
         "can_stop": run.can_stop,
         "stale_since": _known(run.stale_since),
+        "is_record": run.is_record,
         "now": now,
     }
 

@@ -74,17 +74,19 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A page of rows, ``total`` in all."""
+    """A page of rows, ``total`` in all. ``is_whole`` is False while runs of this process wait to be put on record."""
 
     rows: Sequence[Row]
     page: int
     per_page: int
     total: int
+    is_whole: bool = True
 
     def to_message(self) -> dict[str, Any]:
         """As a page reads it."""
         rows = [{**asdict(row), "started": _known(row.started), "ended": _known(row.ended)} for row in self.rows]
-        return {"rows": rows, "page": self.page, "per_page": self.per_page, "total": self.total}
+        found = {"rows": rows, "page": self.page, "per_page": self.per_page, "total": self.total}
+        return {**found, "is_whole": self.is_whole}
 
 
 def _known(time: float) -> float | None:

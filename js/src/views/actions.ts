@@ -208,6 +208,7 @@ export function blockedBecause(source: Source, kind: ActionKind, nodes: readonly
   if (source.connection.state === "detached" || source.connection.state === "connecting")
     return say("blocked.detached");
   if (!Number.isNaN(store.shownAt)) return say("replay.blocked");
+  if (store.run?.is_record) return say("blocked.record");
   const counts = store.counts;
   const has = (...statuses: number[]): boolean => nodes.some((node) => statuses.includes(store.status[node] ?? 0));
   switch (kind) {

@@ -21,6 +21,8 @@ interface Found {
   readonly page: number;
   readonly per_page: number;
   readonly total: number;
+  /** False while runs of this kernel wait to be put on record. */
+  readonly is_whole?: boolean;
 }
 
 /** What the list needs of whoever holds the model. */
@@ -181,8 +183,9 @@ export class Browser {
     this.older.setBlocked(page * per_page < total ? "" : " ");
     fill(this.body, ...rows.map((row) => this.rowOf(row)));
     set(this.root, { "data-uncounted": rows.every((row) => Object.values(row.counts).every((each) => each === 0)) });
-    // A run that goes on is looked at again.
-    if (rows.some((row) => row.ended === null && row.status < 3) && this.root.checkVisibility()) this.look(LOOK_MS);
+    // Looked at again: a run that goes on, and one that is still on its way to the record.
+    const isMore = found.is_whole === false || rows.some((row) => row.ended === null && row.status < 3);
+    if (isMore && this.root.checkVisibility()) this.look(LOOK_MS);
   }
 
   private rowOf(row: Row): HTMLElement {
