@@ -175,6 +175,7 @@ class Proxy:
         self.cut_after: int | None = None
         """Bytes of the next connection's reply that still come through; None: all."""
         self.is_away = False
+        self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = [threading.Thread(target=self._serve)]
         self._threads[0].start()
 
@@ -194,6 +195,7 @@ class Proxy:
             if self.is_away:
                 return
             with socket.create_connection(("127.0.0.1", self._target)) as server:
+                self._open += [client, server]
                 up = threading.Thread(target=_pump, args=(client, server, None))
                 up.start()
                 _pump(server, client, cut)
@@ -314,3 +316,85 @@ def test_g4_two_at_once_of_one_id_get_one_run(server: Server, tmp_path: Path) ->
     assert [answer.body for answer in answers] == [b"1"] * 5
     assert Path(path).read_text() == "x\n"
     assert len({answer.headers["x-tiledb-cloud-task-id"] for answer in answers}) == 1
+
+
+class AwayProxy(Proxy):
+    """At the server's port under another name of this machine, so that the server takes it for itself."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(port)
+        super().close()
+        self._listener = socket.create_server(("::1", port), family=socket.AF_INET6)
+        self.port = port
+        self._threads = [threading.Thread(target=self._serve)]
+        self._threads[0].start()
+
+    def go_away(self) -> None:
+        """Cuts every line, and takes no further one."""
+        self.is_away = True
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    def close(self) -> None:
+        self.go_away()
+        super().close()
+
+
+AWAY_S = 4.0
+
+
+def test_g5_the_client_goes_on_after_the_server_was_away_and_runs_nothing_twice(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop that changes its network in the middle of a run."""
+    from tiledag_widget import DAG, Status
+
+    try:
+        between = AwayProxy(server.port)
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    for name in ("TILEDAG_SERVER", "TILEDB_REST_USERNAME", "TILEDB_REST_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TILEDB_REST_HOST", f"http://[::1]:{server.port}")
+    monkeypatch.setenv("TILEDB_REST_TOKEN", server.token)
+
+    def slow(folder: str, number: int, before: int) -> int:
+        import pathlib
+        import time
+
+        with pathlib.Path(folder, str(number)).open("a") as file:
+            file.write("x\n")
+        time.sleep(1.0)
+        return before + 1
+
+    slow.__module__ = "__main__"
+    (tmp_path / "ran").mkdir()
+    try:
+        dag = DAG(name="away")
+        chains = []
+        for start in (0, 10):
+            node = dag.submit(slow, str(tmp_path / "ran"), start, 0)
+            for number in (1, 2):
+                node = dag.submit(slow, str(tmp_path / "ran"), start + number, node)
+            chains.append(node)
+        here = dag.submit_local(lambda x, y: x + y, *chains)
+        dag.compute()
+        wait_until(lambda: (tmp_path / "ran" / "0").exists() and (tmp_path / "ran" / "10").exists())
+
+        between.go_away()
+        end = time.monotonic() + AWAY_S
+        while time.monotonic() < end:
+            assert dag.status is Status.RUNNING
+            assert not dag.stats()["failed"]
+            time.sleep(0.1)
+        between.is_away = False
+
+        dag.wait(PATIENCE_S)
+        assert here.result() == 6
+        ran = {path.name: path.read_text() for path in (tmp_path / "ran").iterdir()}
+        assert ran == {str(number): "x\n" for number in (0, 1, 2, 10, 11, 12)}
+    finally:
+        between.close()

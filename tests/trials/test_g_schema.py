@@ -1,4 +1,4 @@
-"""Every operation of the server as its OpenAPI document tells it, by Schemathesis: single calls (G1), chains (G2)."""
+"""Every operation of the server as its OpenAPI document tells it, by Schemathesis (G1)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from tests.server.running import Server, running_server
 pytestmark = pytest.mark.slow
 
 PER_OPERATION = 100
-CHAINS = 200
 ENDS_THE_SERVER = "/tiledag/v1/stop"
 QUIET = list(HealthCheck)
 

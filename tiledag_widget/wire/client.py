@@ -68,6 +68,9 @@ BUSY_TRIES: Final = 100
 """How often a server that says "come back later" is asked."""
 LOST_TRIES: Final = 4
 """How often a connection that cannot be made, or broke off, is made again."""
+AWAY_SECONDS: Final = 12.0
+"""For how long a function's call, or its result, waits for a server that is away: a network that changes, a restart."""
+AWAY_LOOK: Final = 2.0
 LONGEST_WAIT: Final = 30.0
 HOPS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -159,6 +162,7 @@ class Client:
         tries: int = LOST_TRIES,
         busy_tries: int = BUSY_TRIES,
         patience: float = math.inf,
+        away: float = 0.0,
     ) -> requests.Response:
         """One request with its retries and redirects; the reply is 2xx.
 
@@ -173,6 +177,7 @@ class Client:
             tries: How often a lost connection is made.
             busy_tries: How often a server that says "come back later" is asked.
             patience: Seconds to wait for such a server in all.
+            away: Seconds in all for which a lost connection is made again, more often than ``tries`` if need be.
 
         Raises:
             ServerError: The reply is not 2xx.
@@ -187,9 +192,11 @@ class Client:
                 reply = self._once(method, path, params, data, headers, timeout)
             except requests.RequestException as error:
                 lost += 1
-                if lost >= tries or not (may_repeat or _was_not_sent(error)):
+                pause = min(_back_off(lost), AWAY_LOOK) if away > 0 else _back_off(lost)
+                away -= pause
+                if (lost >= tries and away < 0) or not (may_repeat or _was_not_sent(error)):
                     raise self._unreachable(method, path, error) from error
-                self.sleep(_back_off(lost))
+                self.sleep(pause)
                 continue
             if 200 <= reply.status_code < 300:
                 return reply
@@ -319,8 +326,13 @@ class Client:
             headers=headers,
             repeatable=bool(self._is_ours),  # it joins the call that runs, or gives what came of it
             tries=2 if self._is_ours else LOST_TRIES,
+            away=self._away(),
         )
         return Reply(task_id_of(reply), reply.headers.get("Content-Type", ""), reply.content)
+
+    def _away(self) -> float:
+        """An embedded server that cannot be reached has ended; another one may come back."""
+        return 0.0 if self.is_embedded else AWAY_SECONDS
 
     # --- tasks --------------------------------------------------------------------------------------------
 
@@ -332,7 +344,7 @@ class Client:
         """The stored result of a task; waits while it runs."""
         looks = 0
         while True:
-            reply = self.call("GET", f"/v1/task/{_q(task_id)}/result", timeout=None)
+            reply = self.call("GET", f"/v1/task/{_q(task_id)}/result", timeout=None, away=self._away())
             if reply.status_code != 202:
                 return Reply(uuid.UUID(str(task_id)), reply.headers.get("Content-Type", ""), reply.content)
             looks += 1
