@@ -271,6 +271,7 @@ export class FakeKernel implements CommModel {
       total: this.nodes.length,
       marks,
       edges,
+      groups: Object.fromEntries([...new Set(this.nodes.map((each) => each.group))].map((name, at) => [at, name])),
       folded: "",
       run: this.run(),
       markOf,

@@ -68,7 +68,8 @@ export class SearchBox {
       clearTimeout(this.timer);
       this.inner.abort();
     });
-    if (this.field === document.activeElement) this.setFocused(true);
+    this.hasFocus = this.field === document.activeElement;
+    this.typed();
   }
 
   set(text: string): void {

@@ -32,7 +32,6 @@ export class SearchSlot {
     const { now } = this.later;
     if (!now || this.own) return;
     this.own = this.make(now);
-    if (this.field.value) this.own.set(this.field.value);
   }
 
   set(text: string): void {
