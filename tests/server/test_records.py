@@ -9,6 +9,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,26 @@ def test_a_change_to_a_run_that_is_not_on_record_is_refused(server: Server) -> N
     answer = server.ask("PUT", f"/tiledag/v1/runs/{uuid.uuid4()}", {"status": "running"})
 
     assert answer.status == 404
+
+
+def test_who_follows_a_run_at_its_client_is_told_when_its_record_changes(server: Server) -> None:
+    """A notebook that attaches would look at the whole record every other second, or see changes late."""
+    log = uuid.uuid4()
+    events = f"/tiledag/v1/runs/{log}/events"
+    assert server.ask("GET", events).status == 404
+    server.ask("PUT", f"/tiledag/v1/runs/{log}", {"created_at": "2026-01-01T00:00:00Z", "status": "running"})
+    known = server.ask("GET", f"{events}?wait=20").json()
+    assert (known["status"], known["events"], known["done"]) == ("running", [], False)
+
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(server.ask, "GET", f"{events}?after={known['last']}&wait=20")
+        server.ask("PUT", f"/tiledag/v1/runs/{log}", {"name": "more"})
+        server.ask("PUT", f"/tiledag/v1/runs/{log}", {"status": "succeeded"})
+        told = waits.result(10).json()
+
+    assert told["last"] != known["last"]
+    again = server.ask("GET", f"{events}?after={told['last']}&wait=20").json()
+    assert (again["status"], again["done"]) == ("succeeded", True)
 
 
 def test_a_file_that_is_no_record_is_left_out_and_the_others_are_taken_in(server: Server) -> None:

@@ -48,6 +48,7 @@ _log = logging.getLogger(__name__)
 
 WRITE_AGAIN_S = 0.5
 MESSAGES_AT_ONCE = 1000
+MOST_VERSIONS = 10_000
 SERVER_ENDED_WORDS = "The server ended while this task ran."
 
 
@@ -87,6 +88,7 @@ class Batch:
         self._lock = threading.Lock()
         self._watchers: dict[str, list[Future[None]]] = {}
         self._enders: dict[str, list[Future[None]]] = {}
+        self._versions: dict[str, int] = {}
         self._closed = False
         self._unstarted = 0
         self._thread = threading.Thread(target=self._serve, name="tiledag-batch", daemon=True)
@@ -170,6 +172,19 @@ class Batch:
                 waiting.remove(future)
             if not waiting:
                 self._watchers.pop(log, None)
+
+    def record_changed(self, log: str) -> None:
+        """The record of a run that happens at its client has changed: whoever watches it is told."""
+        with self._lock:
+            self._versions[log] = self._versions.get(log, 0) + 1
+            if len(self._versions) > MOST_VERSIONS:  # whoever watches the others looks once more
+                self._versions = {log: self._versions[log]}
+        self._wake(log, is_over=False)
+
+    def record_version(self, log: str) -> int:
+        """A number that is another one after each change of such a record; 0 after a start of the server."""
+        with self._lock:
+            return self._versions.get(log, 0)
 
     def has(self, log: str) -> bool:
         """Whether this is a batch run that has not ended."""

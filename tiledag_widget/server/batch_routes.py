@@ -162,8 +162,14 @@ class BatchRoutes:
     # --- events ----------------------------------------------------------------------------------------------
 
     def get_events(self, request: Request, log: str) -> Reply | Later:
-        """The numbered events of a run after one of them; waits for the next if there is none yet."""
-        found = self._run_id(log)
+        """The numbered events of a run after one of them; waits for the next if there is none yet.
+
+        The record of a run that happens at its client has no events, but a number that changes with it: the reply comes
+        when it is another one than `after`.
+        """
+        found = log.lower()
+        if not UUID.fullmatch(found):
+            raise Refused(404, f"There is no run {log}.")
         after = whole_number("after", request.one("after") or "0")
         wait = min(number("wait", request.one("wait") or "0"), LONGEST_WAIT_S)
         if wait <= 0:
@@ -204,6 +210,8 @@ class BatchRoutes:
             return 0
 
     def _events(self, log: str, after: int) -> Reply:
+        if batch_store.run_row(self._services.store, log) is None:
+            return self._change(log, after)
         status, rows = batch_store.events_after(self._services.store, log, after, EVENTS_AT_ONCE + 1)
         if status is None:
             raise Refused(404, f"There is no run {log}.")
@@ -216,6 +224,15 @@ class BatchRoutes:
         head = json.dumps({"run": log, "status": status, "last": last, "more": more, "done": is_done})
         text = f'{head[:-1]}, "events": [{events}]}}'
         return Reply(200, text.encode(), {"content-type": JSON, "x-tiledag-events": str(len(rows) or int(is_done))})
+
+    def _change(self, log: str, after: int) -> Reply:
+        found = self._services.store.log(log)
+        if found is None:
+            raise Refused(404, f"There is no run {log}.")
+        last = self._batch.record_version(log)
+        is_done = found.status in ENDED
+        reply = json_reply(batch_models.RunEvents(log, found.status, last, done=is_done))
+        return replace(reply, headers={**reply.headers, "x-tiledag-events": str(int(is_done or last != after))})
 
 
 def nodes_in(request: Request) -> list[str] | None:

@@ -126,6 +126,7 @@ class LogRoutes:
         if self._is_batch(found.id):
             raise Refused(409, "A batch run ends by itself; stop it to end it now.")
         self._services.store.end_log(found.id, str(update.status))
+        self._changed(found.id)
         return NO_CONTENT
 
     def post_report(self, request: Request, namespace: str, log: str) -> Reply:
@@ -134,7 +135,12 @@ class LogRoutes:
         report = body_as(models.ClientNodeReport, request)
         if not self._services.store.report_node(found.id, report.client_node_uuid.lower(), str(report.status)):
             raise Refused(404, f"Log {found.id} has no node {report.client_node_uuid}.")
+        self._changed(found.id)
         return NO_CONTENT
+
+    def _changed(self, log: str) -> None:
+        if self._services.batch is not None:
+            self._services.batch.record_changed(log)
 
     def post_stop_run(self, request: Request, namespace: str, log: str) -> Reply | Later:
         """Ends what runs of a graph."""

@@ -71,11 +71,16 @@ class RecordRoutes:
             (folder / "output").write_bytes(text.encode("utf-8", "replace")[-OUTPUT_LIMIT:])
         if statements:
             store.execute(*statements)
+            self._changed(log)
         with self._lock:
             if record.status in ENDED:
                 self._owners.pop(log, None)
             elif record.owner is not None and _is_alive(record.owner):
                 self._owners[log] = record.owner
+
+    def _changed(self, log: str) -> None:
+        if self._services.batch is not None:
+            self._services.batch.record_changed(log)
 
     # --- what is left behind ---------------------------------------------------------------------------------
 
@@ -100,6 +105,7 @@ class RecordRoutes:
         tasks = f"UPDATE task SET status = 'CANCELLED', status_message = ?, ended = ? WHERE {of_client}"
         run = "UPDATE log SET status = 'abandoned', ended = ? WHERE id = ? AND status IN ('submitted', 'running')"
         self._services.store.execute((tasks, (OWNER_GONE, at, log)), (run, (at, log)))
+        self._changed(log)
 
     def _take_unsent(self) -> None:
         folder = self._services.store.folder / UNSENT
