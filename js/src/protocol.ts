@@ -69,7 +69,10 @@ export interface Run {
   now: number;
 }
 
-/** First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it. */
+/**
+ * First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it; ``groups``
+ * names the functions and stages by number (as text) that `Marks` speaks of and no stack is called by.
+ */
 export interface Picture {
   type: "picture";
   protocol: number;
@@ -82,6 +85,7 @@ export interface Picture {
   total: number;
   marks: Marks;
   edges: MarkEdges;
+  groups: Record<string, string>;
   folded: string;
   run: Run;
 }

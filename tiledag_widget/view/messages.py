@@ -116,7 +116,8 @@ class Run(TypedDict):
 
 
 class Picture(TypedDict):
-    """First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it."""
+    """First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it; ``groups``
+    names the functions and stages by number (as text) that `Marks` speaks of and no stack is called by."""
 
     type: Literal["picture"]
     protocol: int
@@ -129,6 +130,7 @@ class Picture(TypedDict):
     total: int
     marks: Marks
     edges: MarkEdges
+    groups: dict[str, str]
     folded: str
     run: Run
 

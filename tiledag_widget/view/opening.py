@@ -72,6 +72,12 @@ def _groups(structure: Structure, folding: Folding) -> list[int]:
     return groups
 
 
+def _group_names(structure: Structure, marks: Marks) -> dict[str, str]:
+    """Of the groups that only single cards belong to: a card is called by its node. O(marks)."""
+    of_stacks = {group for kind, group in zip(marks["kind"], marks["group"], strict=True) if kind != "card"}
+    return {str(group): structure.group_names[group] for group in sorted({*marks["group"]} - of_stacks - {-1})}
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """The parts of picture and columns that one version of a structure settles. ``table``, ``names`` and ``edges``
@@ -202,6 +208,7 @@ def picture_message(
         "total": total,
         "marks": opening.arranged.marks,
         "edges": opening.arranged.edges,
+        "groups": _group_names(opening.structure, opening.arranged.marks),
         "folded": opening.arranged.folded,
         "run": to_run(patch.run, now),
     }

@@ -254,7 +254,7 @@ function slowest(store: Store, most: number): number[] {
   return timed.sort((a, b) => (took.get(b) ?? 0) - (took.get(a) ?? 0) || a - b).slice(0, most);
 }
 
-/** Per mark the function or stage of its members: a stack's name; for a card that of a stack of its group, else its own. */
+/** Per mark the function or stage of its members: what a stack is called, or what the kernel says it is. */
 function groupNames(store: Store): string[] {
   const marks = store.picture?.marks;
   if (!marks) return [];
@@ -262,7 +262,8 @@ function groupNames(store: Store): string[] {
   marks.kind.forEach((kind, mark) => {
     if (kind === "stack") byGroup.set(marks.group[mark] ?? -1, marks.name[mark] ?? "");
   });
-  return marks.name.map((name, mark) => byGroup.get(marks.group[mark] ?? -1) ?? name);
+  const { groups = {} } = store.picture ?? {};
+  return marks.name.map((name, mark) => byGroup.get(marks.group[mark] ?? -1) ?? groups[marks.group[mark] ?? -1] ?? name);
 }
 
 const lowered = new WeakMap<readonly string[], string[]>();
