@@ -26,7 +26,7 @@ PYTHON_ORDER = """
     server.security server.output server.store server.retention server.arrays server.dialect server.sql
     server.batch_worker server.worker server.scheduler
     server.batch_expression server.batch_retry server.batch_plan server.batch_store server.batch_executor
-    server.batch_state server.batch_run server.batch server.dask_engine
+    server.batch_state server.batch_around server.batch_run server.batch server.dask_engine
     server.tokens server.services server.exchange server.openapi server.account_routes
     server.array_routes server.record_routes server.registry_routes
     server.call_routes server.task_routes server.log_shapes server.batch_routes server.log_routes server.own_routes server.api server.http
