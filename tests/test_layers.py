@@ -29,7 +29,8 @@ PYTHON_ORDER = """
     server.batch_state server.batch_around server.batch_run server.batch server.dask_engine
     server.tokens server.services server.exchange server.openapi server.account_routes
     server.array_routes server.record_routes server.registry_routes
-    server.call_routes server.task_routes server.log_shapes server.batch_routes server.log_routes server.own_routes server.api server.http
+    server.call_routes server.task_routes server.log_shapes server.batch_routes server.log_routes
+    server.own_routes server.api server.http
     server.__main__ server.launch
     view.palette view.left view.filter view.fold view.crossings view.layout view.picture view.static_forms view.terminal view.figure view.messages view.code
     view.brief view.tracebacks view.details view.worker view.publisher view.opening view.export view.log_lines view.feed view.control

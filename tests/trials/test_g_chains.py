@@ -275,7 +275,7 @@ def test_g2_chains_of_calls_leave_the_server_in_the_state_they_say(server: Serve
     """Each call may be right by itself, and the second one after it wrong."""
     machine = type("ChainsHere", (Chains,), {"server": server})
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=CHAINS,
