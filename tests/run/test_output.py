@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import multiprocessing
@@ -186,6 +187,96 @@ def test_a_write_that_comes_and_goes_does_not_end_the_log(capsys: pytest.Capture
 
     assert node.output() == "in the first cell\nin the second\n"
     assert "".join(seen) == "in the first cell\n"
+
+
+def test_whoever_puts_a_write_before_ours_and_calls_what_he_found_comes_to_an_end(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """IPython does so in every cell: what he found must not be what he put there."""
+    dag = DAG(executor="inline")
+    dag.submit_local(print, "first")
+    ended(dag)
+    seen: list[str] = []
+
+    def led_to(before: Any, name: str) -> Any:
+        def write(text: str) -> Any:
+            seen.append(name)
+            return before(text)
+
+        return write
+
+    stream, found = sys.stdout, sys.stdout.write
+    stream.write = led_to(found, "outer")  # type: ignore[method-assign]
+    again = stream.write
+    stream.write = led_to(again, "inner")  # type: ignore[method-assign]
+    print("in a cell")
+    dag = DAG(executor="inline")
+    node = dag.submit_local(print, "in a node")
+    ended(dag)
+    stream.write = again  # type: ignore[method-assign]
+    print("one less")
+    stream.write = found  # type: ignore[method-assign]
+    print("none")
+
+    assert capsys.readouterr().out == "first\nin a cell\nin a node\none less\nnone\n"
+    assert node.output() == "in a node\n"
+    assert seen == ["inner", "outer"] * 4 + ["outer"] * 2
+
+
+def test_a_function_may_put_a_stream_of_its_own_in_place(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it prints after it has put the old one back would be lost."""
+
+    def work() -> None:
+        before, sys.stdout = sys.stdout, io.StringIO()
+        print("mine")
+        sys.stdout = before
+        print("back")
+
+    dag = DAG(executor="inline")
+    node = dag.submit_local(work)
+    ended(dag)
+
+    assert (node.output(), capsys.readouterr().out) == ("back\n", "back\n")
+
+
+def test_what_callbacks_and_dropped_values_print_is_no_nodes(capsys: pytest.CaptureFixture[str]) -> None:
+    """It would stand under whichever node that thread ran last, or runs next."""
+
+    class Loud:
+        def __del__(self) -> None:
+            print("let go")
+
+    def loud_argument(value: Loud) -> None:
+        print("work")
+
+    dag = DAG(max_workers=1)
+    first = dag.submit_local(loud_argument, Loud())
+    second = dag.submit_local(print, "second")
+    second.depends_on(first)
+    second.add_done_callback(lambda node: print("callback"))
+    ended(dag)
+    outputs = first.output(), second.output()
+    del dag, first, second
+    gc.collect()
+
+    assert outputs == ("work\n", "second\n")
+    assert sorted(capsys.readouterr().out.split("\n")) == ["", "callback", "let go", "second", "work"]
+
+
+def test_a_print_in_the_middle_of_a_print_stops_nothing() -> None:
+    """A signal handler or a finalizer prints while the thread is at a line already; a lock would hold it for ever."""
+    output = Output()
+    sink = output.sink(0, 1)
+
+    class Nosy(str):
+        def rfind(self, *args: Any) -> int:  # called in the middle of a write
+            sink.write(STDERR, "meanwhile\n")
+            return super().rfind(*args)
+
+    sink.write(STDOUT, Nosy("a line\n"))
+    sink.close()
+
+    assert output.text(0, 1) == "meanwhile\na line\n"
 
 
 def test_records_are_in_the_log_once_with_level_and_traceback() -> None:

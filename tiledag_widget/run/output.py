@@ -352,34 +352,31 @@ def _led_past(level: int, inner: Callable[[Any, str], Any]) -> Callable[[Any, st
 def _lead_past(stream: Any, level: int) -> None:
     """Lead ``write`` of a stream past here, for good.
 
-    The stream gets a class of its own with a ``write`` of ours. A function put into the instance would not
+    The stream gets a class of its own in which ``write`` is a property. A function put into the instance would not
     last: IPython puts its own there for the time of a cell, and then what it found, so that ours, put there by a cell
     that starts a graph, would be gone with that cell while the graph runs on. Streams written in C take no other
     class; for them the function has to do.
     """
     kind: Any = type(stream)
     plain = kind.write
+    led = _led_past(level, plain)
 
-    def inner(self: Any, text: str) -> Any:
-        own = self.__dict__.get("_tiledag_write")
-        return plain(self, text) if own is None else own(text)
+    # Who takes `write` and then puts his own before it calls what he took: that is never what he put there.
+    def get(self: Any) -> Callable[[str], Any]:
+        return self.__dict__.get("_tiledag_write") or MethodType(led, self)
 
-    led = _led_past(level, inner)
-
-    # Assignments are led aside rather than made a property: that would cost a call for each piece that is printed.
-    def put(self: Any, name: str, value: Any) -> None:
-        if name != "write":
-            kind.__setattr__(self, name, value)
-        elif value in (MethodType(led, self), plain.__get__(self, kind)):
-            self.__dict__.pop("_tiledag_write", None)
+    def put(self: Any, write: Any) -> None:
+        if isinstance(write, _Led):
+            self.__dict__["_tiledag_write"] = write
+        elif write in (MethodType(led, self), plain.__get__(self, kind)):
+            drop(self)
         else:
-            self.__dict__["_tiledag_write"] = value
+            self.__dict__["_tiledag_write"] = _Led(level, write)
 
-    def drop(self: Any, name: str) -> None:
-        kind.__delattr__(self, "_tiledag_write" if name == "write" else name)
+    def drop(self: Any) -> None:
+        self.__dict__.pop("_tiledag_write", None)
 
-    members: dict[str, Any] = {"write": led, "__setattr__": put, "__delattr__": drop}
-    members |= {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    members = {"write": property(get, put, drop), "__module__": kind.__module__, "__qualname__": kind.__qualname__}
     own_kind = type(kind.__name__, (kind,), members)
     try:
         own = vars(stream).pop("write", None)
