@@ -33,12 +33,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
+from playwright.sync_api import Page as BrowserPage
 
 from tools import browser as browsers
 from tools import kernels
@@ -55,6 +56,10 @@ class OpenNotebook(Protocol):
     """Type of the fixture ``open_notebook``."""
 
     def __call__(self, cells: Any, **options: Any) -> Page: ...
+
+
+OpenPage = Callable[..., BrowserPage]
+"""Type of the fixture ``show``."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -124,6 +129,37 @@ def browser() -> Iterator[Browser]:
         _cannot_run(browsers.MISSING)
     with chromium() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def source_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sources as they are, with ``js/test/fake.ts``."""
+    return harness_page(tmp_path_factory.mktemp("sources"))
+
+
+@pytest.fixture
+def show(browser: Browser, source_page: Path) -> Iterator[OpenPage]:
+    """``show("n=12&state=failed", "dark", 1300)``; the test fails on any error of the page."""
+    pages: list[BrowserPage] = []
+    errors: list[str] = []
+
+    def open_page(query: str, mode: str = "light", width: int = 1300, **options: Any) -> BrowserPage:
+        page = browser.new_page(
+            viewport={"width": width, "height": 900},
+            forced_colors="active" if mode == "forced" else "none",
+            reduced_motion="reduce",
+            **options,
+        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        pages.append(page)
+        page.goto(f"{source_page.as_uri()}?{query}&theme={'dark' if mode == 'dark' else 'light'}")
+        expect(page.locator(".td-done")).to_contain_text("/", timeout=10_000)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert errors == []
 
 
 @pytest.fixture(scope="session")

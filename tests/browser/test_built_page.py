@@ -197,6 +197,23 @@ def test_retries_are_asked_for_by_keys(show: Open) -> None:
     assert asked(page)[2:] == [{"kind": "retry", "nodes": failed[:1]}]
 
 
+def test_a_press_goes_by_the_control_channel_too(show: Open) -> None:
+    """On older kernels it is the only way past a cell that blocks; the host's names must not be shortened."""
+    page = show("n=12&state=failed")
+    page.evaluate(
+        """() => {
+            window.control = [];
+            const sendControlMessage = message => { control.push(message); return { done: Promise.resolve() }; };
+            kernel.widget_manager = { kernel: { clientId: 'page', status: 'busy', sendControlMessage } };
+        }"""
+    )
+
+    page.locator("[data-action=retry_failed]").press("Enter")
+
+    sent = page.evaluate("() => control.map(each => [each.channel, each.header.msg_type, each.content.kind])")
+    assert sent == [["control", "tiledag_command", "retry_failed"]]
+
+
 @pytest.mark.slow
 def test_retry_from_here_is_pressed_by_tab_and_enter(show: Open) -> None:
     """In a run that ended, for a Completed node; the tooltip counts the descendants."""

@@ -8,16 +8,16 @@ are not compared one by one: fonts differ from machine to machine.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as BrowserPage
+from playwright.sync_api import expect
 
-from tests.browser.conftest import harness_page
+from tests.browser.conftest import OpenPage
 from tools.lab import SCREENS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +26,6 @@ AXE = ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 PALETTE: dict[str, Any] = json.loads((ROOT / "tiledag_widget" / "view" / "palette.json").read_text())
 
 Act = Callable[[BrowserPage], Any]
-Open = Callable[..., BrowserPage]
 
 
 @dataclass(frozen=True)
@@ -151,37 +150,6 @@ LUMINANCE = """root => {
 }"""
 
 
-@pytest.fixture(scope="session")
-def source_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources as they are, with ``js/test/fake.ts``."""
-    return harness_page(tmp_path_factory.mktemp("sources"))
-
-
-@pytest.fixture
-def show(browser: Browser, source_page: Path) -> Iterator[Open]:
-    """``show("n=12&state=failed", "dark", 1300)``; the test fails on any error of the page."""
-    pages: list[BrowserPage] = []
-    errors: list[str] = []
-
-    def open_page(query: str, mode: str = "light", width: int = 1300, **options: Any) -> BrowserPage:
-        page = browser.new_page(
-            viewport={"width": width, "height": 900},
-            forced_colors="active" if mode == "forced" else "none",
-            reduced_motion="reduce",
-            **options,
-        )
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        pages.append(page)
-        page.goto(f"{source_page.as_uri()}?{query}&theme={'dark' if mode == 'dark' else 'light'}")
-        expect(page.locator(".td-done")).to_contain_text("/", timeout=SECONDS_10)
-        return page
-
-    yield open_page
-    for page in pages:
-        page.close()
-    assert errors == []
-
-
 def settle(page: BrowserPage) -> None:
     """Two frames on, all is drawn that was asked for."""
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -203,7 +171,7 @@ def rgb(status: str, mode: str) -> list[int]:
     ("name", "mode"),
     [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES],
 )
-def test_a_screen(show: Open, name: str, mode: str) -> None:
+def test_a_screen(show: OpenPage, name: str, mode: str) -> None:
     """Nobody is kept out of it, and it is drawn in the colours of its theme."""
     screen = SCREENS_OF_VIEW[name]
     page = show(screen.query, mode, screen.width)

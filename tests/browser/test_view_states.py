@@ -134,6 +134,10 @@ def test_a_restarted_kernel_is_said_and_stops_the_buttons(open_notebook: OpenNot
     nb.run_and_wait(1)
     expect(status_of(view)).to_have_attribute("data-status", "4", timeout=SECONDS_10)
 
+    # What shows a node has come while there was a kernel to send it.
+    view.locator(".td-failed").click()
+    expect(view.locator(".td-inspector [data-action=retry]")).to_be_visible(timeout=SECONDS_10)
+
     nb.restart()
 
     stripe = view.locator(".td-stripe")
@@ -143,7 +147,6 @@ def test_a_restarted_kernel_is_said_and_stops_the_buttons(open_notebook: OpenNot
     retry = view.locator("[data-action=retry_failed]")
     expect(retry).to_have_attribute("aria-disabled", "true")
     expect(retry).to_have_attribute("title", "The kernel is not connected.")
-    view.locator(".td-failed").click()
     expect(view.locator(".td-inspector [data-action=retry]")).to_have_attribute("aria-disabled", "true")
     nb.screenshot("states-restarted", view)
     nb.set_theme(dark=True)
@@ -254,7 +257,7 @@ def test_the_plotly_figure_changes_while_the_cell_runs(open_notebook: OpenNotebo
     figure = BUILD + "slow = dag.submit_local(wait_for_gate, name='slow')\ndag.visualize(force_plotly=True)"
     wait = "dag.compute()\nthreading.Timer(40, gate.set).start()\n" + ENDED.split("\n", 2)[2]
     nb = open_notebook([figure, wait], width=1300)
-    nb.run_and_wait(0)
+    nb.run_and_wait(0, seconds=90)
     plot = nb.output(0).locator(".js-plotly-plot")
     expect(plot).to_be_visible(timeout=60_000)
     fill = """element => [...new Set([...element.querySelectorAll('.points path')]
