@@ -140,7 +140,9 @@ def late() -> None:
 def cancelled() -> None:
     dag = batch("cancelled")
     mark = str(FOLDER / "mark")
-    slow = dag.submit(lambda path: (open(path, "w").close(), __import__("time").sleep(50)), mark, name="slow")
+    slow = dag.submit(
+        lambda path: (__import__("pathlib").Path(path).write_text(""), __import__("time").sleep(50)), mark, name="slow"
+    )
     dag.submit(lambda x: x, slow, name="never")
     dag.compute()
     deadline = time.monotonic() + SECONDS
