@@ -64,7 +64,7 @@ def test_it_comes_while_a_cell_blocks_and_serves_every_graph_of_the_page(
     nb.run_and_wait(1)
     third = nb.output(1).locator(".tiledag")
     third.locator("[role=tab][data-pane=logs]").click()
-    expect(third.locator(".td-waiting")).to_have_count(0)
+    expect(third.locator(".td-waiting:visible")).to_have_count(0)
     nb.run_and_wait(2)
     assert nb.text(2).strip() == "1 True"
     nb.assert_no_errors()
