@@ -89,6 +89,18 @@ def test_a_filter_pales_the_others_or_hides_them(show: OpenPage) -> None:
     expect(hide).to_have_attribute("aria-pressed", "false")
 
 
+def test_the_logs_are_searched_from_an_error(show: OpenPage) -> None:
+    """From a failure to its node's lines, with the keyboard in the field that finds."""
+    page = show("n=12&state=failed")
+    page.locator(".td-failed").click()
+
+    page.get_by_role("button", name="Search logs from here").press("Enter")
+
+    expect(page.locator("[role=tab][data-pane=logs]")).to_have_attribute("aria-selected", "true", timeout=SECONDS_10)
+    expect(page.get_by_role("button", name="Selected only")).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate("() => document.activeElement.matches('[role=tabpanel] input')")
+
+
 def test_single_cards_are_found_by_their_function(show: OpenPage) -> None:
     """A card is called by its node; the kernel says what its function is."""
     page = show("n=12&state=failed")

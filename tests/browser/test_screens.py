@@ -83,9 +83,14 @@ def menu(entry: str) -> Act:
     return choose
 
 
+def busy(page: BrowserPage) -> None:
+    page.evaluate("kernel.isAnswering = false")
+    page.locator("[data-action=retry_failed]").click()
+
+
 EVERY = ("light", "dark", "forced")
-TIMELINE = {"canvas": ".td-tl-canvas", "shows": ".td-tl-body"}
-NO_CANVAS = {"canvas": ""}
+TIMELINE: dict[str, Any] = {"canvas": ".td-tl-canvas", "shows": ".td-tl-body"}
+NO_CANVAS: dict[str, Any] = {"canvas": ""}
 SCREENS_OF_VIEW: dict[str, Screen] = {
     "graph-10": Screen("n=12&state=failed", colours=("failed", "completed", "parent_failed"), modes=EVERY),
     "graph-100": Screen("n=60&state=mixed", colours=("failed", "completed", "parent_failed")),
@@ -119,7 +124,7 @@ SCREENS_OF_VIEW: dict[str, Screen] = {
     ),
     "busy": Screen(
         "n=12&state=failed",
-        lambda page: (page.evaluate("kernel.isAnswering = false"), page.locator("[data-action=retry_failed]").click()),
+        busy,
         ("failed",),
         shows="[data-waiting=busy]",
     ),

@@ -22,6 +22,8 @@ export interface InspectorEvents extends ActionContext {
   reveal(node: number): void;
   /** Back to a whole stack. */
   openMark(mark: number): void;
+  /** Search the lines of what is selected. */
+  searchLogs(): void;
   closed(): void;
 }
 
@@ -353,6 +355,10 @@ export class Inspector {
       icon: "copy",
       className: "is-small",
     });
+    const search = button(say("inspector.search_logs"), () => this.events.searchLogs(), signal, {
+      icon: "search",
+      className: "is-small",
+    });
     fill(
       this.panel,
       isOld ? element("p.td-quiet", {}, say("inspector.previous_error")) : null,
@@ -381,7 +387,7 @@ export class Inspector {
             element("pre.td-pre", { tabindex: 0 }, known.traceback),
           )
         : null,
-      known.traceback ? element("div.td-row", {}, copy.root) : null,
+      element("div.td-row", {}, known.traceback ? copy.root : null, search.root),
     );
   }
 

@@ -123,6 +123,11 @@ class LogsPane implements Pane {
     return say(store.run?.is_ended ? "logs.empty_done" : "logs.empty");
   }
 
+  search(): void {
+    if (!this.isSelectedOnly) this.turnSelected();
+    this.list.openFind();
+  }
+
   private clear(): void {
     this.level = 0;
     this.isSelectedOnly = false;

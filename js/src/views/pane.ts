@@ -47,6 +47,8 @@ export interface Pane {
   escape?(): boolean;
   /** Own controls for the tools bar; shown with the pane. */
   readonly controls?: HTMLElement;
+  /** Search what the selected nodes have here. */
+  search?(): void;
   /** Own entries of the menu behind "More". */
   menu?(): readonly MenuItem[];
   /** Bring a node into view; the selection is made already. */

@@ -158,6 +158,10 @@ export class Shell {
         ...this.actionContext,
         reveal: (node) => this.reveal(node),
         openMark: (mark) => this.focus.selectMarks([mark]),
+        searchLogs: () => {
+          this.go("logs");
+          this.pane?.search?.();
+        },
         closed: () => {
           this.focus.selectMarks([]);
           this.pane?.focus();
