@@ -160,6 +160,8 @@ def _start_or_find(folder: Path) -> Connection:
         with _one_at_a_time(folder):
             found = find(folder)
             return found if found is not None else _start(folder)
+    except ServerUnreachable:  # an OSError too, with its own words
+        raise
     except OSError as error:
         raise ServerUnreachable(
             f"The embedded server cannot be started: {error.filename or folder}: {error.strerror}. It keeps its "
