@@ -32,8 +32,10 @@ PYTHON_ORDER = """
     server.call_routes server.task_routes server.log_shapes server.batch_routes server.log_routes
     server.own_routes server.api server.http
     server.__main__ server.launch
-    view.palette view.left view.filter view.fold view.crossings view.layout view.picture view.static_forms view.terminal view.figure view.messages view.code
-    view.brief view.tracebacks view.details view.worker view.publisher view.opening view.export view.log_lines view.feed view.control
+    view.palette view.left view.filter view.fold view.crossings view.layout view.picture view.static_forms
+    view.terminal view.figure view.messages view.code
+    view.brief view.tracebacks view.details view.worker view.publisher view.opening view.export view.log_lines
+    view.feed view.control
     view.widget view.runs_table view.log_browser view.show
     models logs naming node server_node batch_node source dag browse jupyter cli testing __init__
 """.split()

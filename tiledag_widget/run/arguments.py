@@ -186,9 +186,7 @@ def _rebuild_tuples(top: tuple[Any, ...], dirty: set[int], rebuilt: dict[int, An
         if id(here) in rebuilt:
             stack.pop()
             continue
-        inner = [
-            item for item in here if isinstance(item, tuple) and id(item) in dirty and id(item) not in rebuilt
-        ]
+        inner = [item for item in here if isinstance(item, tuple) and id(item) in dirty and id(item) not in rebuilt]
         if inner:
             stack.extend(inner)
             continue
