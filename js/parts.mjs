@@ -48,7 +48,7 @@ export function giving(taken, name) {
   return {
     name: "giving",
     setup(build) {
-      build.onLoad({ filter: /[\\/]src[\\/]base\.ts$/ }, () => {
+      build.onLoad({ filter: /[\\/]src[\\/]model[\\/]base\.ts$/ }, () => {
         const all = [...taken].flatMap(([path, names]) => [...names].map((each) => [path, each]));
         const imports = all.map(([path, each], at) => `import { ${each} as g${at} } from "./${path}";`);
         const values = all.map((_, at) => `g${at}`);

@@ -181,7 +181,7 @@ def test_retries_are_asked_for_by_keys(show: Open) -> None:
     page.locator(".td-viewport").focus()
 
     page.keyboard.press("f")
-    expect(page.locator(".td-inspector .td-title")).to_be_visible()
+    expect(page.locator(".td-inspector [data-action=retry]")).to_be_visible()
     page.locator(".td-viewport").focus()
     page.keyboard.press("r")
     failed = page.evaluate("() => kernel.states.flatMap((each, node) => each.status === 4 ? [node] : [])")
