@@ -25,7 +25,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def ended_task(store: Store, *, size: int = 10, graph: str | None = None, stored: bool = True, **more: Any) -> str:
     task = str(uuid.uuid4())
-    fields: dict[str, Any] = {"namespace": "me", "username": "me", "name": "t", "type": "GENERIC_UDF", "node": None, "request": None}
+    fields: dict[str, Any] = {
+        "namespace": "me",
+        "username": "me",
+        "name": "t",
+        "type": "GENERIC_UDF",
+        "node": None,
+        "request": None,
+    }
     store.add_task(id=task, graph=graph, stored=stored, details={}, **fields).result()
     store.folder_of(task).mkdir(parents=True)
     (store.folder_of(task) / "result").write_bytes(b"r" * size)
