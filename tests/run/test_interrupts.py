@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,6 +123,13 @@ def sent_again_if_dropped(interrupt: Interrupt) -> Iterator[None]:
         sys.unraisablehook = before
 
 
+def until_there(path: Path) -> None:
+    """Runs until the file is there, at most 20 s."""
+    end = time.monotonic() + 20
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def assert_sound(dag: DAG) -> None:
     """The graph can still be used to its end, and another one too."""
     dag.compute()
@@ -135,11 +143,11 @@ def assert_sound(dag: DAG) -> None:
 @pytest.mark.parametrize("what", ["wait", "result", "exception"])
 @pytest.mark.parametrize("executor", ["threads", "processes"])
 def test_waiting_can_be_interrupted_and_the_graph_goes_on(
-    what: str, executor: str, capsys: pytest.CaptureFixture[str]
+    what: str, executor: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """A notebook's stop button would do nothing, or take the run with it."""
     dag = DAG(executor=executor)
-    node = dag.submit_local(time.sleep, 0.4 if executor == "threads" else 0.8)
+    node = dag.submit_local(until_there, tmp_path / "go on")
     child = dag.submit_local(double, 4)
     dag.compute()
 
@@ -147,6 +155,7 @@ def test_waiting_can_be_interrupted_and_the_graph_goes_on(
 
     assert took <= PROMPT_S
     assert dag.status is Status.RUNNING
+    (tmp_path / "go on").touch()
     assert_sound(dag)
     assert (node.status, child.result()) == (Status.COMPLETED, 8)
     if what == "wait":

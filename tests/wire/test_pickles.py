@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import copyreg
 import functools
 import io
 import sqlite3
@@ -35,6 +36,10 @@ def refusal(function: Callable[..., Any], *args: Any, **kwargs: Any) -> NotPickl
     with pytest.raises(NotPicklable) as caught:
         pickles.dumps_call("resize-17", function, args, kwargs)
     return caught.value
+
+
+class _Lost(Exception):
+    """What a registered reducer makes of an exception."""
 
 
 def over(error: BaseException) -> BaseException:
@@ -334,7 +339,14 @@ class SaysNothing(Exception):
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_an_exception_comes_over_whole(error: BaseException) -> None:
+@pytest.mark.parametrize("is_taken_over", [False, True], ids=["plain", "registered"])
+def test_an_exception_comes_over_whole(
+    error: BaseException, is_taken_over: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Libraries that register a way to pickle every exception, as dask.distributed's tblib does, would lose some."""
+    if is_taken_over:
+        monkeypatch.setitem(copyreg.dispatch_table, type(error), lambda each: (_Lost, (str(each),)))
+
     restored = over(error)
 
     assert type(restored) is type(error)

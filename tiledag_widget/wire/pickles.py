@@ -651,7 +651,7 @@ def traceback_text_of(error: BaseException) -> str:
 
 
 def _whole(error: BaseException) -> bytes | None:
-    for form in (error, _Bare(error)):
+    for form in (_Own(error), error, _Bare(error)):
         try:
             data = _dumps_returning(form)
             if len(data) > EXCEPTION_LIMIT:
@@ -669,6 +669,20 @@ def _dumps_returning(obj: object) -> bytes:
     file = io.BytesIO()
     _returning_pickler()(file, protocol=5).dump(obj)
     return file.getvalue()
+
+
+class _Own:
+    """Pickles an exception by its own account, past what others registered for its class.
+
+    tblib, which dask.distributed installs for every exception, loses the arguments of some (UnicodeDecodeError), and
+    what it makes can be read only where tblib is.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        return self._error.__reduce_ex__(5)
 
 
 class _Bare:
