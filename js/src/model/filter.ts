@@ -263,7 +263,9 @@ function groupNames(store: Store): string[] {
     if (kind === "stack") byGroup.set(marks.group[mark] ?? -1, marks.name[mark] ?? "");
   });
   const { groups = {} } = store.picture ?? {};
-  return marks.name.map((name, mark) => byGroup.get(marks.group[mark] ?? -1) ?? groups[marks.group[mark] ?? -1] ?? name);
+  return marks.name.map(
+    (name, mark) => byGroup.get(marks.group[mark] ?? -1) ?? groups[marks.group[mark] ?? -1] ?? name,
+  );
 }
 
 const lowered = new WeakMap<readonly string[], string[]>();
