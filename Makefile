@@ -7,6 +7,7 @@
 #   make trials           the long runs that every change must pass: all small graphs, failing and cancelled graphs, notebooks
 #   make browser          the tests in a real JupyterLab in Chromium
 #   make test-all         the long ones too
+#   make night            one trial for a while: TRIAL=A3 SECONDS=600 (goes on where it was; without TRIAL lists them)
 #   make bench            tables against rivals
 #   make js               the front end; make js-test its tests
 #   make notebooks        executes every notebook
@@ -26,7 +27,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types layers unit trials browser slow test-all js js-check js-test bench notebooks docs dist format clean distclean
+.PHONY: help setup demo test check lint types layers unit trials browser slow test-all night js js-check js-test bench notebooks docs dist format clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -107,6 +108,12 @@ test:
 test-all: test
 	$(MAKE) slow
 	$(PY) -m pytest -m "browser and slow" tests/browser $(ARGS)
+
+TRIAL ?=
+SECONDS ?= 60
+
+night: js
+	$(PY) -m tools.night $(TRIAL) --seconds $(SECONDS)
 
 # --- the rest ------------------------------------------------------------------------------------------------
 

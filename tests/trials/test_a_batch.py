@@ -416,6 +416,17 @@ def told(seed: int, folder: Path) -> str:
         shutil.rmtree(folder)
 
 
+@contextmanager
+def stories(folder: Path) -> Iterator[Callable[[int], None]]:
+    """Trial A3 for ``make night``."""
+
+
+    def one(seed: int) -> None:
+        told(seed, folder / str(seed))
+
+    yield one
+
+
 @pytest.mark.slow
 def test_every_run_ends_whatever_happens(tmp_path: Path) -> None:
     """Nothing is stuck, nothing acknowledged is lost, nothing runs unrecorded or twice at once."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -224,6 +226,44 @@ def run_cancels_in_processes(plan: GraphPlan) -> None:
 def _in_process(number: int, inputs: list[Any]) -> int:
     time.sleep(0.001)
     return number
+
+
+# --- for `make night`: one graph a seed ------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def failures(_: Path) -> Iterator[Callable[[int], None]]:
+    """B1."""
+
+    def one(seed: int) -> None:
+        for plan in random_graphs([seed]):
+            run_failing(plan, executor="threads", max_workers=4)
+            run_failing(plan, executor="inline")
+
+    yield one
+
+
+@contextlib.contextmanager
+def retries(_: Path) -> Iterator[Callable[[int], None]]:
+    """B2."""
+
+    def one(seed: int) -> None:
+        for plan in random_graphs([seed], failing=0.3):
+            run_retries(plan, patient=False, max_workers=4)
+            run_retries(plan, patient=True, max_workers=4)
+
+    yield one
+
+
+@contextlib.contextmanager
+def cancels(_: Path) -> Iterator[Callable[[int], None]]:
+    """B3."""
+
+    def one(seed: int) -> None:
+        for plan in random_graphs([seed]):
+            run_cancels(plan, max_workers=3)
+
+    yield one
 
 
 # --- B9: the same under hostile scheduling --------------------------------------------------------------------
