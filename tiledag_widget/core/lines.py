@@ -171,7 +171,7 @@ class Lines:
             if block.first >= stop:
                 return found
             found.append(block)
-        if self._levels and stop > self._open_first:
+        if self._levels and stop > self._open_first and start < self.end:
             if self._shown is None or len(self._shown) != len(self._levels):
                 self._shown = self._block()
             found.append(self._shown)
