@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tiledag_widget import DAG, Mode, NotPicklable, ParentFailedError, Status
+from tiledag_widget import DAG, Mode, NotPicklable, ParentFailedError, Status, server_logs
 from tiledag_widget.errors import ServerError, ServerNeeded, ServerUnreachable
 from tiledag_widget.run.remote import parents_first, parse_ranges, reports
 
@@ -120,6 +120,19 @@ def test_the_graph_goes_on_record_once_with_its_structure_and_its_end(server: Lo
     assert (body["task_graph_uuid"], body["client_node_uuid"]) == (str(server.log_id), str(there.id))
     (report,) = server.named("POST /v1/taskgraphs/mine/logs")
     assert report.body == {"client_node_uuid": str(here.id), "status": "COMPLETED"}
+    assert [one.body for one in server.named("PATCH")] == [{"status": "succeeded"}]
+
+
+def test_a_look_at_the_record_waits_for_the_end_to_be_told(server: LoopbackServer) -> None:
+    """The last result is there before the callbacks of its graph were called, and the end is told after them."""
+    called = threading.Event()
+    dag = DAG(executor="inline", done_callback=lambda dag: called.wait(0.1))
+    dag.submit_local(lambda x: x, dag.submit(lambda: 1))
+    dag.compute()
+    assert dag.done()
+
+    assert server_logs(dag) is not None
+
     assert [one.body for one in server.named("PATCH")] == [{"status": "succeeded"}]
 
 

@@ -739,8 +739,14 @@ def _at_exit() -> None:
             _log.exception("could not cancel a graph at exit")
     for driver in _running_here():
         driver.wait_until_ended()
+    wait_until_all_reported(LAST_WORDS_S)
+
+
+def wait_until_all_reported(timeout: float) -> None:
+    """Wait until the callbacks of everything so far were called, of each graph for so many seconds at most. A node's
+    result can be had before."""
     for driver in list(_all):
-        driver.wait_until_reported(LAST_WORDS_S)
+        driver.wait_until_reported(timeout)
 
 
 def _running_here() -> list[Driver]:
