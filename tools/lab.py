@@ -57,6 +57,16 @@ FAMILIAR_ERRORS = re.compile(
     r"|Failed to load resource: .*(api/contents/|lab/api/workspaces/|api/sessions/|api/kernels/)"
 )
 
+ANSWER_TRIES = 6
+ANSWER_MS = 5000
+ANSWERS = """ms => {
+    const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
+    const asked = kernel.requestExecute({ code: '', silent: true, store_history: false });
+    return Promise.race([
+        asked.done.then(() => true, () => false),
+        new Promise(done => setTimeout(() => done(false), ms)),
+    ]);
+}"""
 # Root class of our view.
 VIEW = ".tiledag"
 # Run in the page: the notebook in front, or null. Named `notebook` in the snippets below.
@@ -312,7 +322,17 @@ class Page:
             READY_SECONDS,
             "the kernel is not ready",
         )
+        if wait_idle:
+            self._wait_until_it_answers()
         self.page.evaluate("() => { window.jupyterapp.shell.collapseLeft?.(); }")
+
+    def _wait_until_it_answers(self) -> None:
+        """Until the kernel has run an empty cell. One that says idle may still lose the first request it is sent,
+        seen on a loaded machine: the cell's prompt then shows a star for ever."""
+        for _ in range(ANSWER_TRIES):
+            if self.page.evaluate(ANSWERS, ANSWER_MS):
+                return
+        raise LabError(f"the kernel is idle but runs nothing\nserver: {self.lab.log(1500)}")
 
     def close(self) -> None:
         """Closes the tab and ends the notebook's kernel. Idempotent."""
