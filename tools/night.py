@@ -56,6 +56,9 @@ TRIALS = {
     "B1": Entry("tests.trials.test_b_driver:failures", "random graphs with failing nodes"),
     "B2": Entry("tests.trials.test_b_driver:retries", "retry loops, hasty and patient"),
     "B3": Entry("tests.trials.test_b_driver:cancels", "cancels at random moments, with retries"),
+    "E4": Entry("tests.trials.test_e_dask:troubles", "a dask cluster that dies, is not there, has no workers", 300),
+    "E6": Entry("tests.trials.test_e_dask:no_signs", "nodes that hold the GIL; workers killed at birth", 300),
+    "J1": Entry("tests.trials.test_j_endurance:endurance", "all kinds of graphs with faults; nothing grows", 600),
 }
 
 

@@ -9,14 +9,13 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.server.dask_cluster import SECONDS, cluster, wait_until
 from tests.server.running import Server, environment, running_server
 from tiledag_widget import DAG, Mode, Node
 
@@ -26,69 +25,6 @@ for needed in ("uvicorn", "duckdb", "psutil"):
     pytest.importorskip(needed)
 
 pytestmark = pytest.mark.slow
-SECONDS = 90
-
-
-@dataclass
-class Cluster:
-    """A dask cluster of this machine."""
-
-    folder: Path
-    address: str = ""
-    scheduler: subprocess.Popen[bytes] | None = None
-    workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start_scheduler(self, port: int) -> None:
-        self.address = f"tcp://127.0.0.1:{port}"
-        options = ["--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
-        self.scheduler = self._start("scheduler", *options)
-        wait_until(lambda: can_connect(port))
-
-    def start_worker(self) -> None:
-        options = [
-            "--host",
-            "127.0.0.1",
-            "--no-nanny",
-            "--nthreads",
-            "1",
-            "--no-dashboard",
-            "--death-timeout",
-            "30",
-        ]
-        self.workers.append(self._start("worker", self.address, *options, "--local-directory", str(self.folder)))
-
-    def _start(self, *command: str) -> subprocess.Popen[bytes]:
-        with (self.folder / f"dask-{command[0]}.txt").open("ab") as log:
-            return subprocess.Popen(
-                [sys.executable, "-m", "distributed.cli.dask_" + command[0], *command[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=environment(),
-            )
-
-    def close(self) -> None:
-        for process in [*self.workers, *([self.scheduler] if self.scheduler else [])]:
-            process.terminate()
-        for process in [*self.workers, *([self.scheduler] if self.scheduler else [])]:
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-@contextlib.contextmanager
-def cluster(folder: Path, workers: int = 2) -> Iterator[Cluster]:
-    folder.mkdir(exist_ok=True)
-    one = Cluster(folder)
-    try:
-        one.start_scheduler(free_port())
-        for _ in range(workers):
-            one.start_worker()
-        yield one
-    finally:
-        one.close()
 
 
 @contextlib.contextmanager
@@ -130,27 +66,6 @@ def counting(address: str) -> Iterator[tuple[str, list[int]]]:
             one.close()
         for thread in threads:
             thread.join(10)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def can_connect(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = SECONDS) -> None:
-    end = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -287,52 +202,6 @@ def test_the_death_of_a_worker_is_a_failure_that_is_tried_again_as_asked(
             plain.wait(SECONDS)
         assert len((tmp_path / "never").read_text().splitlines()) == 1
         assert not never.cancelled()
-
-
-def test_a_cluster_that_dies_ends_the_run_with_the_reason_and_the_next_one_works(
-    tmp_path: Path, use: Callable[[Server], None]
-) -> None:
-    """A run would wait for ever, or the server would have to be started anew."""
-    port = free_port()
-    with running_server(
-        tmp_path / "data", "--scheduler", f"tcp://127.0.0.1:{port}", "--wait-for-workers", "5"
-    ) as server:
-        use(server)
-        never = batch(name="no scheduler")
-        never.submit(lambda: 1)
-        never.compute()
-        with pytest.raises(Exception, match="cannot be reached"):
-            never.wait(30)
-
-        with cluster(tmp_path / "dask", 0) as dask:
-            dask.close()
-            dask.start_scheduler(port)
-            time.sleep(CONNECT_AGAIN_S)
-            empty = batch(name="no worker")
-            empty.submit(lambda: 1)
-            empty.compute()
-            with pytest.raises(Exception, match="has no workers"):
-                empty.wait(30)
-
-            dask.start_worker()
-            dag = batch(name="works")
-            one = dag.submit(lambda: 1)
-            dag.compute()
-            dag.wait(SECONDS)
-            assert one.result() == 1
-
-            dead = batch(name="scheduler dies")
-            slow: Node[Any] = dead.submit(lambda: __import__("time").sleep(60))
-            dead.compute()
-            wait_until(slow.running)
-            assert dask.scheduler is not None
-            dask.scheduler.kill()
-            with pytest.raises(Exception, match=r"dask scheduler|dask worker"):
-                dead.wait(30)
-
-
-CONNECT_AGAIN_S = 5.5
-"""A scheduler that could not be reached is not asked again at once."""
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,8 @@ class DaskExecutor:
         self._disconnect()
 
     def _connected(self) -> Any:
+        if self._client is not None and self._client.status in ("closing", "closed"):
+            self._client = None  # its scheduler died, and it has given up looking for it
         if self._client is not None:
             return self._client
         import dask
