@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,9 +12,9 @@ from typing import Any
 import pytest
 
 import tiledag_widget
+from tests.server.running import embedded_server
 from tiledag_widget import DAG
 from tiledag_widget.browse import RunsTable, ServerRuns, browse_logs
-from tiledag_widget.server import launch
 from tiledag_widget.view.log_browser import LogBrowser, static_forms
 from tiledag_widget.view.runs_table import Found, Query, Row, runs_html, runs_text
 
@@ -46,18 +45,9 @@ ROOT = Path(__file__).resolve().parent.parent
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Twelve runs of another process on record; one of three failed."""
     folder = tmp_path_factory.mktemp("embedded")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("TILEDB_REST_", "TILEDAG_")):
-                patch.delenv(name)
-        patch.setenv("HOME", str(folder))
-        patch.setenv("TILEDAG_DATA_DIR", str(folder / "data"))
-        patch.setenv("TILEDAG_SERVER", "embedded")
-        launch.ensure(hold=False)
+    with embedded_server(folder, TILEDAG_SERVER="embedded"):
         subprocess.run([sys.executable, "-c", TWELVE], check=True, timeout=100, cwd=ROOT)
         yield folder
-        launch.let_go()
-        launch.stop()
         tiledag_widget.shutdown()
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.server.running import embedded_server
 from tiledag_widget import DAG, Status
 from tiledag_widget.errors import NotPicklable, ServerError, ServerNeeded, ServerUnreachable
 
@@ -30,27 +31,8 @@ Make = Callable[[DAG], Any]
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder and a home of its own, so that nobody's server or account is touched."""
     folder = tmp_path_factory.mktemp("embedded")
-    with of_nobody(folder):
+    with embedded_server(folder):
         yield folder
-
-
-@contextlib.contextmanager
-def of_nobody(folder: Path) -> Iterator[None]:
-    """With nothing configured but where the embedded server keeps its records; it is stopped at the end."""
-    from tiledag_widget.server import launch
-
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("TILEDB_REST_", "TILEDAG_")):
-                patch.delenv(name)
-        patch.setenv("HOME", str(folder))
-        patch.setenv("TILEDAG_DATA_DIR", str(folder / "data"))
-        launch.ensure(hold=False)
-        try:
-            yield
-        finally:
-            launch.let_go()
-            launch.stop()
 
 
 def graph_with(make: Make) -> tuple[DAG, Any, Any, Any]:
@@ -290,7 +272,7 @@ def test_a_full_disk_fails_what_needs_it_and_loses_nothing_acknowledged(tmp_path
     if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
         pytest.skip("no file system can be mounted here")
     try:
-        with of_nobody(disk):
+        with embedded_server(disk):
             with DAG(name="before") as before:
                 kept = before.submit(lambda: ["kept"], name="kept")
                 before.submit(len, kept)

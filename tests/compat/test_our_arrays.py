@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.server.running import embedded_server
 from tiledag_widget import DAG
 from tiledag_widget.models import ArrayList, UDFArrayDetails
 
@@ -25,22 +25,11 @@ SPARSE = "tiledb://TileDB-Inc/quickstart_sparse"
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Nothing is configured; the samples are registered by the command, on the server that runs."""
     from tiledag_widget import cli
-    from tiledag_widget.server import launch
 
     folder = tmp_path_factory.mktemp("embedded")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("TILEDB_REST_", "TILEDAG_")):
-                patch.delenv(name)
-        patch.setenv("HOME", str(folder))
-        patch.setenv("TILEDAG_DATA_DIR", str(folder / "data"))
-        launch.ensure(hold=False)
-        try:
-            assert cli.main(["arrays", "add", "--samples"]) == 0
-            yield folder
-        finally:
-            launch.let_go()
-            launch.stop()
+    with embedded_server(folder):
+        assert cli.main(["arrays", "add", "--samples"]) == 0
+        yield folder
 
 
 def cells(data: Any) -> Any:

@@ -19,7 +19,7 @@ from typing import Any, cast
 import pytest
 
 from tests.hiding import hiding_our_routes
-from tests.server.running import ROOT, environment
+from tests.server.running import ROOT, embedded_server, environment
 from tiledag_widget import DAG, Mode, ParentFailedError, Status, StoppedError, server_logs
 from tiledag_widget.batch_node import BatchNode
 from tiledag_widget.errors import ServerError
@@ -36,20 +36,9 @@ SECONDS = 60
 @pytest.fixture(scope="module", autouse=True)
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder and a home of its own, so that nobody's server or account is touched."""
-    from tiledag_widget.server import launch
-
     folder = tmp_path_factory.mktemp("embedded")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("TILEDB_REST_", "TILEDAG_")):
-                patch.delenv(name)
-        patch.setenv("HOME", str(folder))
-        patch.setenv("TILEDAG_DATA_DIR", str(folder / "data"))
-        patch.setenv("TILEDAG_SERVER", "embedded")
-        launch.ensure(hold=False)
+    with embedded_server(folder, TILEDAG_SERVER="embedded"):
         yield folder
-        launch.let_go()
-        launch.stop()
 
 
 def batch(**options: Any) -> DAG:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.server.running import embedded_server
 from tiledag_widget import DAG, ParentFailedError, Status, StoppedError, list_logs, server_logs
 from tiledag_widget.errors import ServerError, ServerUnreachable
 from tiledag_widget.server_node import ServerNode
@@ -26,19 +27,9 @@ SECONDS = 60
 @pytest.fixture(scope="module", autouse=True)
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder and a home of its own, so that nobody's server or account is touched."""
-    from tiledag_widget.server import launch
-
     folder = tmp_path_factory.mktemp("embedded")
-    with pytest.MonkeyPatch.context() as patch:
-        for name in list(os.environ):
-            if name.startswith(("TILEDB_REST_", "TILEDAG_")):
-                patch.delenv(name)
-        patch.setenv("HOME", str(folder))
-        patch.setenv("TILEDAG_DATA_DIR", str(folder / "data"))
-        launch.ensure(hold=False)  # nothing is configured: that is the embedded server
+    with embedded_server(folder):  # nothing is configured: that is the embedded server
         yield folder
-        launch.let_go()
-        launch.stop()
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tiledag_widget.wire import codec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -133,6 +135,26 @@ def running_server(folder: Path, *options: str) -> Iterator[Server]:
             process.kill()
             process.wait()
             process.stdout.close()
+
+
+@contextlib.contextmanager
+def embedded_server(folder: Path, **settings: str) -> Iterator[None]:
+    """The embedded server of a user whose home is ``folder`` and who configured nothing but ``settings``; it is
+    stopped at the end. Nobody's own server or account is touched."""
+    from tiledag_widget.server import launch
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("TILEDB_REST_", "TILEDAG_")):
+                patch.delenv(name)
+        for name, value in {"HOME": str(folder), "TILEDAG_DATA_DIR": str(folder / "data"), **settings}.items():
+            patch.setenv(name, value)
+        launch.ensure(hold=False)
+        try:
+            yield
+        finally:
+            launch.let_go()
+            launch.stop()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
