@@ -660,6 +660,7 @@ class DAG:
 
     def retry_all(self) -> None:
         """Run every Failed and Cancelled node again, and what they block when they complete."""
+        self._driver.follow_caller()
         self._driver.retry(self._indices(FAILED, CANCELLED))
 
     def __enter__(self) -> DAG:

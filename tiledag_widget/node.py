@@ -425,6 +425,7 @@ class Node(Generic[T]):
         code = self._code
         if code not in BAD and not (descendants and code == COMPLETED):
             return False
+        self._graph._driver.follow_caller()
         self._graph._driver.retry([self._index], descendants)
         return True
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import contextvars
 import logging
 import os
 import signal
@@ -144,6 +145,8 @@ class Driver:
         self._listeners: tuple[Callable[[], None], ...] = ()
         self._pid = os.getpid()
         self._is_start_asked = False
+        self._context = contextvars.copy_context()
+        """In copies of this nodes and callbacks run. See `follow_caller`."""
         self.on_end: Callable[[], object] | None = None
         """Called each time the graph ends, inside the step that ends it: must not wait for anything."""
         # Times are UTC, counted on by the monotonic clock: a step of the wall clock moves nothing.
@@ -198,7 +201,17 @@ class Driver:
         _cancel_before_pools_close()
         self._is_start_asked = True
         watch_streams()
+        self.follow_caller()
         self._request(lambda at: Start(at))
+
+    def follow_caller(self) -> None:
+        """What nodes see of context variables from now on is what the caller sees.
+
+        ipykernel keeps in one which cell printed text belongs to. Without it, text would go to whichever cell had the
+        thread made (ipykernel 6) or to the latest (7), and a button of the view, whose context is no cell's, would
+        lose it.
+        """
+        self._context = contextvars.copy_context()
 
     def cancel(self, nodes: Sequence[int] | None) -> int:
         """Returns how many nodes will not start because of it: those cancelled, and what they block."""
@@ -350,8 +363,9 @@ class Driver:
         if self.executor.is_inline:
             lane(slot)
             return True
+        context = self._context.copy()  # one cannot be entered twice
         try:
-            threads.start(lambda: lane(slot), f"dag-{self.label}-nodes_{slot}")
+            threads.start(lambda: context.run(lane, slot), f"dag-{self.label}-nodes_{slot}")
         except RuntimeError as error:
             self._no_thread(slot, error)
             return False
@@ -529,8 +543,9 @@ class Driver:
             if self._is_delivering or not self._outbox:
                 return
             self._is_delivering = True
+        context = self._context.copy()
         try:
-            threads.start(self._deliver, f"dag-{self.label}-callbacks")
+            threads.start(lambda: context.run(self._deliver), f"dag-{self.label}-callbacks")
         except RuntimeError:
             self._deliver()
 
