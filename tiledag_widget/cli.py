@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     where = argparse.ArgumentParser(add_help=False)
     where.add_argument("--data-dir", type=Path, help="folder of the server (default: TILEDAG_DATA_DIR)")
     stop = commands.add_parser("stop", parents=[where], help="end the running server")
+    stop.add_argument("--force", action="store_true", help="kill it with its workers if it does not end in 10 s")
     stop.set_defaults(run=_stop)
     status = commands.add_parser("status", parents=[where], help="say whether a server runs, and where")
     status.set_defaults(run=_status)
@@ -86,7 +87,7 @@ def _ask(method: str, path: str, body: Any = None) -> Any:
 
 
 def _stop(found: argparse.Namespace) -> int:
-    _say("stopped" if launch.stop() else "no server runs")
+    _say("stopped" if launch.stop(force=found.force) else "no server runs")
     return 0
 
 
@@ -124,7 +125,8 @@ def _name_of(text: str) -> tuple[str | None, str]:
 
 
 def _serve(found: argparse.Namespace) -> int:
-    if found.samples and launch.find() is not None:  # it goes on with the options that it was started with
+    runs_already = launch.find() is not None
+    if runs_already and found.samples:  # it goes on with the options that it was started with
         _add_samples(sys.stderr)
     return server.serve(server.options_from(found))
 

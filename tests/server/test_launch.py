@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import psutil
 import pytest
 
 from tests.server.running import ROOT, environment, running_server, wait_until
+from tiledag_widget import cli
 from tiledag_widget.errors import ServerNeeded, ServerUnreachable
 from tiledag_widget.server import launch
 from tiledag_widget.server.api import Leases
@@ -36,6 +38,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for process in list(launch._started):
         process.wait(30)
         launch._started.remove(process)
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    """A process and all that it has started."""
+    return [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+
+
+def are_gone(family: list[psutil.Process]) -> bool:
+    return not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
 
 
 def test_it_is_started_once_and_then_found(folder: Path) -> None:
@@ -77,9 +88,7 @@ def test_a_hundred_kernels_get_one_server_and_each_can_use_it(folder: Path) -> N
     )
     env = {**environment(), "TILEDAG_DATA_DIR": str(folder)}
     kernels = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=ROOT
-        )
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=ROOT)
         for _ in range(100)
     ]
     for kernel in kernels:  # all at once
@@ -178,14 +187,68 @@ def test_after_its_death_another_one_is_started(folder: Path) -> None:
 def test_stop_ends_it_and_leaves_no_process_and_no_token(folder: Path) -> None:
     """`tiledag stop` is what a user types before a backup."""
     found = launch.ensure(hold=False)
-    family = [psutil.Process(found.pid), *psutil.Process(found.pid).children(recursive=True)]
+    family = family_of(found.pid)
 
     stopped = [launch.stop(), launch.stop()]
 
-    wait_until(lambda: not any(member.is_running() and member.status() != "zombie" for member in family))
+    wait_until(lambda: are_gone(family))
     assert stopped == [True, False]
     assert launch.find() is None
     assert sorted(path.name for path in folder.iterdir() if path.suffix in (".json", "") and path.is_file()) == []
+
+
+def test_one_that_hangs_is_named_and_can_be_ended_by_force(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It holds the records, so that nothing works until it is gone: "no server runs" would leave no way out."""
+    monkeypatch.setattr(launch, "ASK_S", 0.5)
+    found = launch.ensure(hold=False)
+    assert launch.ask(found, "POST", "/v1/sql/me", {"query": "select 1", "result_format": "json"})[0] == 200  # a worker
+    family = family_of(found.pid)
+    os.kill(found.pid, signal.SIGSTOP)
+
+    for look in (launch.find, launch.ensure, lambda: launch.stop(patience=0.5)):
+        with pytest.raises(ServerUnreachable, match=rf"process {found.pid}\) hangs.*tiledag stop --force --data-dir"):
+            look()
+    assert cli.main(["status"]) == 1
+    shown = capsys.readouterr().err
+    assert launch.stop(patience=0.5, force=True)
+
+    assert f"process {found.pid}" in shown
+    assert len(family) > 1
+    wait_until(lambda: are_gone(family))
+    assert [name for name in ("token", "connection.json") if (folder / name).exists()] == []
+    assert launch.find() is None
+    assert launch.ask(launch.ensure(hold=False), "GET", "/v1/user")[0] == 200
+
+
+def test_force_ends_nobody_but_who_holds_the_folder(tmp_path: Path) -> None:
+    """The number of a process that has gone is given to another one sooner or later."""
+    stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    lock = tmp_path / "server.lock"
+    lock.write_text(f"{stranger.pid}\n")
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        with pytest.raises(ServerUnreachable, match=r"server\.lock cannot be ended from here.*another machine"):
+            launch.stop(tmp_path, patience=0.1, force=True)
+
+    assert stranger.poll() is None
+    stranger.communicate(b"\n")
+
+
+def test_who_only_looks_keeps_no_server_from_starting(tmp_path: Path) -> None:
+    """A look at whether there is a server takes the lock for a moment."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with (folder / "server.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        release = threading.Timer(1, fcntl.flock, (file, fcntl.LOCK_UN))
+        release.start()
+
+        with running_server(folder) as server:
+            assert server.ask("GET", "/v1/user").status == 200
+        release.join()
 
 
 def test_it_ends_by_itself_when_nobody_uses_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,9 +166,9 @@ def run(options: Options) -> None:
     """
     tls = _tls_of(options)
     with ExitStack() as stack:
-        lock = _lock_of(options.folder)
-        if lock is None:
-            _announce(options, _running_one(options.folder))
+        lock = _lock_or_running_one(options.folder)
+        if not isinstance(lock, int):
+            _announce(options, lock)
             return
         stack.callback(os.close, lock)
         # Before the imports: they take longer than anybody wants to wait to hear this.
@@ -322,20 +322,27 @@ def _lock_of(folder: Path) -> int | None:
     except OSError:
         os.close(file)
         return None
+    os.ftruncate(file, 0)
+    os.write(file, f"{os.getpid()}\n".encode())  # for `tiledag stop`, should this process hang
     _unlink(folder / "connection.json")  # of a server that was killed
     return file
 
 
-def _running_one(folder: Path) -> dict[str, Any]:
-    """What the server that has the folder announces; it may be about to start."""
+def _lock_or_running_one(folder: Path) -> int | dict[str, Any]:
+    """The folder's lock, or what the server that has it announces. That one may start or end just now, and who only
+    looks whether there is a server has the lock for a moment, too."""
     deadline = time.monotonic() + OTHER_STARTS_S
-    while time.monotonic() < deadline:
+    while (lock := _lock_of(folder)) is None:
         try:
             found = json.loads((folder / "connection.json").read_text())
             return {key: found[key] for key in ("url", "token_file", "pid")}
         except (OSError, ValueError, KeyError, TypeError):
+            if time.monotonic() > deadline:
+                raise CannotServe(
+                    f"Another server holds {folder} and does not say where it is. `tiledag stop --force` ends it."
+                ) from None
             time.sleep(0.05)
-    raise CannotServe(f"Another server holds {folder} and does not say where it is. Try `tiledag stop`.")
+    return lock
 
 
 def _announce(options: Options, connection: dict[str, Any]) -> None:

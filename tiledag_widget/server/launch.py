@@ -6,6 +6,8 @@
   server starts.
 - The server is found by its connection file, readable by its owner alone, and by the lock it holds as long as it
   lives; a file without a living server is ignored.
+- A server that holds its lock and does not answer hangs: that is an error with its process and the way out, and never
+  taken for no server.
 
 **Threads**: `tiledag-lease`, a daemon, while this process has a lease; ended by `let_go()`, which is also called when
 the interpreter ends.
@@ -18,6 +20,7 @@ import http.client
 import importlib.util
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -39,6 +42,7 @@ __all__ = ["Connection", "ensure", "find", "let_go", "missing", "stop"]
 IDLE_S = 600.0
 RENEW_S = 5.0
 START_S = 60.0
+OTHER_STARTS_S = 20.0
 ASK_S = 10.0
 
 NEEDED = ("uvicorn", "psutil", "pyarrow", "pandas", "tiledb", "duckdb", "sqlglot")
@@ -73,17 +77,42 @@ def ensure(*, hold: bool = True) -> Connection:
 
 
 def find(folder: Path | None = None) -> Connection | None:
-    """The running server of this user and data folder, or None."""
-    try:
-        known = json.loads(((folder or _folder()) / "connection.json").read_text(encoding="utf-8"))
-        found = Connection(str(known["url"]), str(known["token"]), int(known["pid"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    """The running server of this user and data folder, or None.
+
+    Raises:
+        ServerUnreachable: There is one, and it hangs.
+    """
+    folder = folder or _folder()
+    found = _told_in(folder)
+    if found is None:
         return None
     try:
-        status, _ = ask(found, "GET", "/tiledag/v1/info")
+        status, _ = ask(found, "GET", "/tiledag/v1/info", patience=ASK_S)
+    except TimeoutError:
+        pid = _holder_of(folder)
+        if pid is None:
+            return None
+        raise ServerUnreachable(_hangs(folder, pid, f"hangs: it gives no answer for {ASK_S:g} s")) from None
     except OSError:
         return None
     return found if status == 200 else None
+
+
+def _told_in(folder: Path) -> Connection | None:
+    """What the connection file says; the server may have ended."""
+    try:
+        known = json.loads((folder / "connection.json").read_text(encoding="utf-8"))
+        return Connection(str(known["url"]), str(known["token"]), int(known["pid"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _hangs(folder: Path, pid: int, what: str) -> str:
+    who = f"process {pid}" if pid else "a process that does not say which"
+    return (
+        f"The server of {folder} ({who}) {what}. `tiledag stop --force --data-dir {shlex.quote(str(folder))}` ends it "
+        "with its workers; what it has acknowledged is kept."
+    )
 
 
 def let_go() -> None:
@@ -91,39 +120,91 @@ def let_go() -> None:
     _holder.let_go()
 
 
-def stop(folder: Path | None = None, *, patience: float = 10.0) -> bool:
+def stop(folder: Path | None = None, *, patience: float = 10.0, force: bool = False) -> bool:
     """Ends the running server of this user and data folder; False if there is none.
 
+    Args:
+        patience: Seconds that it has for ending in order.
+        force: Then kill it, with its workers.
+
     Raises:
-        ServerUnreachable: it did not end in time.
+        ServerUnreachable: it did not end in time; the text names its process and the way out.
     """
     folder = folder or _folder()
-    found = find(folder)
-    if found is None:
+    pid = _holder_of(folder)
+    if pid is None:
         return False
-    ask(found, "POST", "/tiledag/v1/stop")
     deadline = time.monotonic() + patience
-    while _is_held(folder):
-        if time.monotonic() > deadline:
-            raise ServerUnreachable(f"The server (process {found.pid}) did not end within {patience:g} s.")
+    was_asked = _ask_to_end(folder, deadline)
+    while _holder_of(folder) is not None and time.monotonic() < deadline:
         time.sleep(0.02)
+    if _holder_of(folder) is not None:
+        if not force:
+            what = "was asked to end and still runs after" if was_asked else "hangs: it gives no answer for"
+            raise ServerUnreachable(_hangs(folder, pid, f"{what} {patience:g} s"))
+        _kill(folder, pid)
     for process in list(_started):
-        if process.pid == found.pid:  # a child of ours: it lets go of its folder a moment before it is gone
+        if process.pid == pid:  # a child of ours: it lets go of its folder a moment before it is gone
             with suppress(subprocess.TimeoutExpired, ValueError):
                 process.wait(patience)
                 _started.remove(process)
     return True
 
 
-def ask(connection: Connection, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+def _ask_to_end(folder: Path, deadline: float) -> bool:
+    """Whether the server that holds the folder has heard that it is to end. One that starts just now is waited for."""
+    while (left := deadline - time.monotonic()) > 0 and _holder_of(folder) is not None:
+        found = _told_in(folder)
+        try:
+            if found is not None and ask(found, "POST", "/tiledag/v1/stop", patience=min(left, ASK_S))[0] < 400:
+                return True
+        except OSError:
+            pass
+        time.sleep(0.05)
+    return False
+
+
+def _kill(folder: Path, pid: int) -> None:
+    """Ends the process that holds the folder, and all that it has started.
+
+    Raises:
+        ServerUnreachable: that process is not to be found here, or is another user's.
+    """
+    import psutil
+
+    lock = folder / "server.lock"
+    try:
+        server = psutil.Process(pid)
+        if not any(os.path.samefile(file.path, lock) for file in server.open_files()):
+            raise psutil.NoSuchProcess(pid)  # another one that got its number; the server runs on another machine
+        family = [server, *server.children(recursive=True)]
+        for member in family:
+            with suppress(psutil.NoSuchProcess):
+                member.kill()
+    except psutil.Error as error:
+        raise ServerUnreachable(
+            f"The process that holds {lock} cannot be ended from here ({error}). It may run on another machine or in "
+            f"a container that shares this folder, or be another user's; `fuser {lock}` names it there."
+        ) from error
+    psutil.wait_procs(family, timeout=ASK_S)
+    if _holder_of(folder) is not None:
+        raise ServerUnreachable(_hangs(folder, pid, f"was killed and is still there after {ASK_S:g} s"))
+    for left in ("connection.json", "token"):
+        (folder / left).unlink(missing_ok=True)
+
+
+def ask(
+    connection: Connection, method: str, path: str, body: Any = None, *, patience: float = ASK_S
+) -> tuple[int, Any]:
     """Status and JSON of one request to a server of ours.
 
     Raises:
+        TimeoutError: it gives no word for ``patience`` seconds.
         OSError: it does not answer.
     """
     place = urlsplit(connection.url)
     kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
-    wire = kind(place.hostname or "", place.port, timeout=ASK_S)
+    wire = kind(place.hostname or "", place.port, timeout=patience)
     try:
         headers = {"X-TILEDB-REST-API-KEY": connection.token, "Content-Type": "application/json"}
         wire.request(method, path, json.dumps(body) if body is not None else None, headers)
@@ -158,8 +239,7 @@ def _start_or_find(folder: Path) -> Connection:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with _one_at_a_time(folder):
-            found = find(folder)
-            return found if found is not None else _start(folder)
+            return _when_it_tells(folder) or _start(folder)
     except ServerUnreachable:  # an OSError too, with its own words
         raise
     except OSError as error:
@@ -184,18 +264,34 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
         os.close(file)
 
 
-def _is_held(folder: Path) -> bool:
+def _when_it_tells(folder: Path) -> Connection | None:
+    """The server that holds the folder, which may be about to start or to end; None if nobody does."""
+    deadline = time.monotonic() + OTHER_STARTS_S
+    while True:
+        found = find(folder)
+        pid = None if found is not None else _holder_of(folder)
+        if pid is None:
+            return found
+        if time.monotonic() > deadline:
+            raise ServerUnreachable(_hangs(folder, pid, f"hangs: for {OTHER_STARTS_S:g} s it has not said where it is"))
+        time.sleep(0.05)
+
+
+def _holder_of(folder: Path) -> int | None:
+    """The process that holds the folder: a server that runs, starts or ends. 0 if it does not say which it is; None if
+    nobody does."""
     import fcntl
 
     try:
         file = os.open(folder / "server.lock", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        return None
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
+        return None
     except OSError:
-        return True
+        digits = os.read(file, 20).strip()
+        return int(digits) if digits.isdigit() else 0
     finally:
         os.close(file)
 
