@@ -18,19 +18,18 @@ import logging
 import os
 import queue
 import sqlite3
-import stat
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from ..errors import TiledagError
+from .store_file import StoreError, connect, identity, opened, told
 
 __all__ = ["Log", "LogNode", "Page", "Store", "StoreError", "Task", "now"]
 
@@ -118,17 +117,12 @@ _MIGRATIONS = (
 
 _log = logging.getLogger(__name__)
 
-CHECKED_BYTES = 64 << 20
 SAID_AFTER_S = 5.0
 """A lock that somebody else holds for so long is told of, once."""
 LOCKED_S = 300.0
 """Then what waits to be written fails: whoever holds the lock will not let go of it."""
 LOCKED_AT_END_S = 10.0
 SERVER_ENDED = "The server ended while this task ran."
-
-
-class StoreError(TiledagError):
-    """The records cannot be read or written; the text says what was found and what to do."""
 
 
 def now() -> str:
@@ -219,7 +213,6 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._path = folder / "records.sqlite"
         self._pid = os.getpid()
         self._requests: queue.SimpleQueue[tuple[Callable[[sqlite3.Connection], Any], Future[Any]] | None] = (
@@ -228,54 +221,12 @@ class Store:
         self._lock = threading.Lock()
         self._readers: list[sqlite3.Connection] = []
         self._closed = False
-        self._writer = self._open()
+        self._writer = opened(self._path, _MIGRATIONS, self._end_what_was_running)
+        self._identity = identity(self._path)
         self._thread = threading.Thread(target=self._write_requests, name="tiledag-store", daemon=True)
         self._thread.start()
 
     # --- opening and closing ---------------------------------------------------------------------------------
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
-        connection.row_factory = sqlite3.Row
-        return connection
-
-    def _open(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = None
-        try:
-            # Before SQLite makes it, and readable by all: its neighbours (-wal, -shm) get the mode of this file.
-            # Only then is it opened here: closing it would take away the locks of another opening in this process.
-            with suppress(FileExistsError):
-                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            if stat.S_IMODE(self._path.stat().st_mode) != 0o600:
-                os.chmod(self._path, 0o600)
-            connection = self._connect()
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > len(_MIGRATIONS):
-                raise StoreError(f"{self._path} was written by a newer tiledag-widget; update, or use another folder.")
-            if self._path.stat().st_size < CHECKED_BYTES:  # above, the check would be felt at each start
-                (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            else:
-                verdict = "ok"
-            if verdict != "ok":
-                raise StoreError(f"{self._path} is damaged ({verdict}). Move it away to begin anew.")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            for number in range(version, len(_MIGRATIONS)):
-                script = f"BEGIN IMMEDIATE; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; COMMIT"
-                connection.executescript(script)
-            self._end_what_was_running(connection)
-        except BaseException as error:
-            if connection is not None:
-                connection.close()
-            if isinstance(error, sqlite3.DatabaseError):
-                raise StoreError(f"{self._path} cannot be opened: {error}. Move it away to begin anew.") from error
-            if isinstance(error, OSError):
-                raise StoreError(
-                    f"{self._path} cannot be written: {error.strerror}. TILEDAG_DATA_DIR names another folder."
-                ) from error
-            raise
-        return connection
 
     def _end_what_was_running(self, connection: sqlite3.Connection) -> None:
         connection.execute(
@@ -355,18 +306,19 @@ class Store:
         connection = self._writer
         done: list[tuple[Future[Any], Any]] = []
         try:
-            self._begin(connection)
+            self._refuse_other_file()
+            self._patiently(connection, "BEGIN IMMEDIATE")
             for work, future in batch:
                 connection.execute("SAVEPOINT one")
                 try:
                     result = work(connection)
                 except Exception as error:
                     connection.execute("ROLLBACK TO one")
-                    future.set_exception(_told(error))
+                    future.set_exception(told(error))
                 else:
                     done.append((future, result))
                 connection.execute("RELEASE one")
-            connection.execute("COMMIT")
+            self._patiently(connection, "COMMIT")  # without a write-ahead log it waits for who reads
         except Exception as error:
             if connection.in_transaction:
                 try:
@@ -375,19 +327,27 @@ class Store:
                     pass  # the next BEGIN will tell
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(_told(error))
+                    future.set_exception(told(error))
             return
         for future, result in done:
             future.set_result(result)
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        """Begins to write; waits while another program, as one that makes a backup, holds the lock."""
+    def _refuse_other_file(self) -> None:
+        """What is written to a file that was removed is nowhere; SQLite would not say so."""
+        if identity(self._path) != self._identity:
+            raise StoreError(
+                f"{self._path} was removed or replaced while the server ran, and nothing can be recorded. "
+                "`tiledag stop` ends the server; the next one begins with what is there."
+            )
+
+    def _patiently(self, connection: sqlite3.Connection, statement: str) -> None:
+        """Waits while another program, as one that makes a backup, holds the lock."""
         began = time.monotonic()
         is_told = False
         connection.execute(f"PRAGMA busy_timeout = {int(SAID_AFTER_S * 1000)}")
         while True:
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(statement)
                 return
             except sqlite3.OperationalError as error:
                 if "locked" not in str(error):
@@ -407,11 +367,11 @@ class Store:
             if self._closed:
                 raise StoreError("The server is ending.")
             known = self._readers.pop() if self._readers else None
-        connection = known if known is not None else self._connect()
+        connection = known if known is not None else self._new_reader()
         try:
             yield connection
         except sqlite3.Error as error:
-            raise _told(error) from error
+            raise told(error) from error
         finally:
             with self._lock:
                 is_kept = self._keeps_readers() and len(self._readers) < 8
@@ -419,6 +379,13 @@ class Store:
                     self._readers.append(connection)
             if not is_kept:
                 connection.close()
+
+    def _new_reader(self) -> sqlite3.Connection:
+        self._refuse_other_file()
+        try:
+            return connect(self._path)
+        except sqlite3.Error as error:
+            raise told(error) from error
 
     @contextmanager
     def moment(self) -> Iterator[sqlite3.Connection]:
@@ -596,9 +563,3 @@ class Store:
     def report_node(self, log: str, node: str, status: str) -> bool:
         """Records what the client says of a node; False if there is no such node."""
         return bool(self.execute(("UPDATE log_node SET status = ? WHERE log = ? AND id = ?", (status, log, node))))
-
-
-def _told(error: Exception) -> Exception:
-    if isinstance(error, sqlite3.Error):
-        return StoreError(f"The server's records could not be used: {error}")
-    return error
