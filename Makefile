@@ -12,6 +12,7 @@
 #   make js               the front end; make js-test its tests
 #   make notebooks        executes every notebook
 #   make docs             what is generated from the code
+#   make pictures         the pictures of README and docs, from real screens (ARGS="flights" makes some)
 #   make dist             wheel and sdist into dist/
 #   make clean            removes what was made, but not .venv; make distclean removes that too
 
@@ -27,7 +28,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types layers unit trials browser slow test-all night js js-check js-test bench notebooks docs dist format clean distclean
+.PHONY: help setup demo test check lint types layers unit trials browser slow test-all night js js-check js-test bench notebooks docs pictures dist format clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -133,6 +134,9 @@ notebooks: js
 docs: $(STAMPS)/dev
 	$(PY) js/make_protocol.py
 	$(PY) -m tests.docs_tables
+
+pictures: js $(STAMPS)/browser
+	$(PY) -m tools.pictures $(ARGS)
 
 dist: $(STAMPS)/dev
 	rm -rf dist
