@@ -59,6 +59,8 @@ def server_logs(dag_or_id: Any, namespace: str | None = None) -> TaskGraphLog | 
     """
     of_graph = hasattr(dag_or_id, "server_graph_uuid")
     if of_graph:
+        if dag_or_id.done():  # the last node's result can be had before the end of the graph is told
+            dag_or_id._driver.wait_until_reported(FLUSH_SECONDS)
         flush_records()
     identity = dag_or_id.server_graph_uuid if of_graph else getattr(dag_or_id, "uuid", dag_or_id)
     if identity is None:
@@ -69,8 +71,6 @@ def server_logs(dag_or_id: Any, namespace: str | None = None) -> TaskGraphLog | 
     from .wire import client
 
     if of_graph:
-        if dag_or_id.done():  # the last node's result can be had before the end of the graph is told
-            dag_or_id._driver.wait_until_reported(FLUSH_SECONDS)
         reports.flush(FLUSH_SECONDS)
     server = client.current()
     whose = namespace or getattr(dag_or_id, "namespace", None) or server.namespace("run_job")

@@ -187,6 +187,37 @@ def test_wait_wakes_for_an_end_that_comes_while_it_goes_to_sleep() -> None:
 # --- user code that strikes back ------------------------------------------------------------------------------
 
 
+def test_who_asks_in_the_middle_of_the_last_step_waits_for_its_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """1. The last event has ended the graph; 2. somebody sees that it is done; 3. the step posts its callbacks. Else
+    who looks at the record of a graph that is done finds it running there."""
+    called: list[str] = []
+    seen: list[list[str]] = []
+    asking: list[threading.Thread] = []
+    dag = DAG()
+    dag.submit_local(double, 1)
+    dag.add_done_callback(lambda _: called.append("done"))
+    handle = type(dag._driver.machine).handle
+
+    def ask() -> None:
+        dag._driver.wait_until_reported(20)
+        seen.append(list(called))
+
+    def handle_slowly(machine: Any, event: Any) -> Any:
+        commands = handle(machine, event)
+        if machine.is_ended and not asking:
+            asking.append(threading.Thread(target=ask))
+            asking[0].start()
+            asking[0].join(0.1)
+        return commands
+
+    monkeypatch.setattr(type(dag._driver.machine), "handle", handle_slowly)
+    dag.compute()
+    dag.wait()
+    asking[0].join()
+
+    assert seen == [["done"]]
+
+
 def test_a_result_whose_destructor_asks_the_graph_is_dropped_without_the_lock() -> None:
     """A retry drops the old value; its `__del__` would wait for the lock that drops it."""
     asked: list[Status] = []

@@ -117,6 +117,43 @@ def test_a_retry_is_one_more_attempt_of_the_same_record(server: LoopbackServer) 
     assert bodies(server)[-1]["status"] == "succeeded"
 
 
+def test_a_flush_waits_for_a_run_that_ends_once_more_while_its_record_is_let_go(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who looks right after the end of a graph sees the failure before its retry.
+
+    1. The record of the first end has been sent; 2. a retry ends; 3. the recorder lets go of the run; 4. it takes the
+    news of the second end; 5. somebody asks whether all is sent.
+    """
+    monkeypatch.setattr(record, "GRACE_S", 0.3)
+    monkeypatch.setattr(record, "TOGETHER_S", 0.3)
+    outcomes = iter([Fails("once")])
+
+    def fails_once() -> str:
+        for problem in outcomes:
+            raise problem
+        return "now"
+
+    dag = DAG(mode=Mode.LOCAL, record=True)
+    node = dag.submit(fails_once, name="n")
+    forget, was_let_go = recorder._forget, threading.Event()
+
+    def retry_first(run: Any) -> None:
+        if not was_let_go.is_set():
+            node.retry()
+            wait_until(dag.done)
+        forget(run)
+        was_let_go.set()
+
+    monkeypatch.setattr(recorder, "_forget", retry_first)
+    dag.compute()
+
+    assert was_let_go.wait(20)
+    assert recorder.flush(20)
+
+    assert bodies(server)[-1]["status"] == "succeeded"
+
+
 def test_the_end_after_a_retry_is_on_record_though_nobody_holds_the_graph(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

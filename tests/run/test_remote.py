@@ -14,6 +14,7 @@ import pytest
 from tiledag_widget import DAG, Mode, NotPicklable, ParentFailedError, Status, server_logs
 from tiledag_widget.errors import ServerError, ServerNeeded, ServerUnreachable
 from tiledag_widget.run.remote import parents_first, parse_ranges, reports
+from tiledag_widget.run.threads import threads
 
 from ..loopback import Answer, LoopbackServer, Request, error, serving
 
@@ -206,6 +207,23 @@ def test_a_function_that_raises_there_fails_its_node_with_type_and_traceback(ser
     assert isinstance(child.error, ParentFailedError)
     assert [one.body for one in server.named("PATCH")] == [{"status": "failed"}]
     assert len(posted(server)) == 2
+
+
+def test_a_report_for_which_there_was_no_thread_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process at its limit of threads must not leave a run on record as running."""
+    sent: list[str] = []
+
+    def refuse(job: object, name: str) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "start", refuse)
+        reports.post(lambda: sent.append("first"))
+        was_sent = reports.flush(0.1)
+
+    assert (was_sent, sent) == (False, [])
+    assert reports.flush(20)
+    assert sent == ["first"]
 
 
 def test_a_retry_calls_the_server_again(server: LoopbackServer) -> None:

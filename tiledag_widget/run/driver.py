@@ -596,11 +596,13 @@ class Driver:
     def wait_until_reported(self, timeout: float) -> bool:
         """Wait until the callbacks of everything so far were called."""
         end = time.monotonic() + timeout
-        while self._outbox or self._is_delivering:
+        while True:
+            with self.lock:  # inside a step what has just ended is not in the outbox yet
+                if not self._outbox and not self._is_delivering:
+                    return True
             if time.monotonic() >= end or threading.get_ident() == self._deliverer:
                 return False
             time.sleep(0.002)
-        return True
 
     def _wait(self, subject: int, is_over: Callable[[], bool], timeout: float | None) -> bool:
         self._refuse_in_fork()

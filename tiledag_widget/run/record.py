@@ -30,6 +30,7 @@ import threading
 import time
 import uuid
 import weakref
+from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -63,6 +64,7 @@ MOST_WAITING: Final = 200_000
 MOST_FILES: Final = 1_000
 EXIT_S: Final = 3.0
 _OFF: Final = ("0", "off", "false", "no")
+
 
 @dataclass(slots=True, eq=False)
 class _Run:
@@ -117,7 +119,9 @@ class Recorder:
 
     def __init__(self) -> None:
         self._guard = threading.Condition()
-        self._news: queue.SimpleQueue[tuple[_Run, Graph | None] | None] = queue.SimpleQueue()
+        self._news: deque[tuple[_Run, Graph | None]] = deque()
+        """Graphs that have ended. Each stands here until it is among the runs, so that it is always to be found."""
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._runs: dict[_Run, None] = {}
         self._is_working = False
         self._is_closing = False
@@ -170,9 +174,9 @@ class Recorder:
     def _ended(self, run: _Run) -> None:
         """Called inside the step that ends the graph, whose lock is held: must not wait for anything."""
         run.ends += 1
-        self._runs[run] = None  # in one step, and before it is news: `flush` must find it in one of the two
         # With the graph: after a retry nobody else may hold it any more when this is looked at.
-        self._news.put((run, run.ref()))
+        self._news.append((run, run.ref()))
+        self._bell.put(None)
         if not self._is_working:
             self._start()
 
@@ -210,7 +214,7 @@ class Recorder:
                 # 1. we see nothing left; 2. a graph ends and puts itself into the queue, and sees that we work; 3. we
                 # end. Saying that we do not work before looking once more settles it: one of the two sees the other.
                 self._is_working = False
-                if self._is_closing or self._news.empty():
+                if self._is_closing or not self._news:
                     return
                 self._is_working = True
 
@@ -238,25 +242,23 @@ class Recorder:
 
     def _take_news(self, patience: float) -> None:
         try:
-            news = self._news.get(timeout=patience) if patience > 0 else self._news.get_nowait()
+            self._bell.get(timeout=patience) if patience > 0 else self._bell.get_nowait()
         except queue.Empty:
             return
-        if news is not None and news[0].client is None and not self._hurry and not self._is_closing:
+        if self._news and self._news[0][0].client is None and not self._hurry and not self._is_closing:
             time.sleep(min(TOGETHER_S, GRACE_S))
-        while True:
-            if news is not None:
-                run = news[0]
-                run.graph = news[1]
-                with self._guard:
-                    self._runs[run] = None  # it may have been let go of just when it ended again
-                # With a server at hand there is nothing to spare anybody.
-                run.due = _now() + (0.0 if run.client is not None else GRACE_S)
-                run.latest = _now() + LATEST_S
-                self._make_way()
-            try:
-                news = self._news.get_nowait()
-            except queue.Empty:
-                return
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._bell.get_nowait()
+        while self._news:
+            run, run.graph = self._news[0]
+            with self._guard:
+                self._runs[run] = None  # it may have been let go of just when it ended again
+            self._news.popleft()
+            # With a server at hand there is nothing to spare anybody.
+            run.due = _now() + (0.0 if run.client is not None else GRACE_S)
+            run.latest = _now() + LATEST_S
+            self._make_way()
 
     def _look_after_runs(self) -> None:
         with self._guard:
@@ -389,10 +391,10 @@ class Recorder:
     def flush(self, timeout: float) -> bool:
         """Have everything up to now sent now. False when the time is over, or the server does not answer."""
         with self._guard:
-            if not self._runs and self._news.empty():
+            if not self._runs and not self._news:
                 return True
             self._hurry, self._is_failing = True, False
-            self._news.put(None)
+            self._bell.put(None)
         self._start()
         with self._guard:
             self._guard.wait_for(self._is_flushed, timeout)
@@ -403,9 +405,7 @@ class Recorder:
 
     def _owes(self) -> bool:
         runs = list(self._runs)
-        return not self._news.empty() or any(
-            run.has_ended or run.looks or run.waiting or not run.is_known for run in runs
-        )
+        return bool(self._news) or any(run.has_ended or run.looks or run.waiting or not run.is_known for run in runs)
 
     def statistics(self) -> dict[str, int]:
         """Numbers for tests and bug reports."""
@@ -419,7 +419,7 @@ class Recorder:
             if not self._runs and not self._is_working:
                 return
             self._is_closing = True
-            self._news.put(None)
+            self._bell.put(None)
             self._guard.wait_for(lambda: not self._is_working, EXIT_S)
         try:
             self._take_news(0)

@@ -499,12 +499,16 @@ class _Reports:
             if len(self._waiting) >= MOST_REPORTS:
                 return
             self._waiting.append(report)
-            if self._is_working:
+        self._start()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._is_working or not self._waiting:
                 return
             self._is_working = True
         try:
             threads.start(self._work, "tiledag-reports")
-        except RuntimeError:  # the system gives no thread
+        except RuntimeError:  # the system gives no thread: the next report, or who waits for them, tries again
             with self._lock:
                 self._is_working = False
 
@@ -525,9 +529,11 @@ class _Reports:
             del report
 
     def flush(self, timeout: float) -> bool:
-        """Wait until everything was sent. False when the time is over."""
+        """Wait until everything was sent. False when the time is over, or there is no thread to send it."""
+        self._start()
         with self._lock:
-            return self._lock.wait_for(lambda: not self._is_working, timeout)
+            self._lock.wait_for(lambda: not self._is_working, timeout)
+            return not self._is_working and not self._waiting
 
     def forget(self) -> None:
         """After a fork: the thread is not there in the child."""
