@@ -96,7 +96,7 @@ slow: js
 	$(PY) -m pytest -m "slow and not browser" $(ARGS)
 
 browser: js $(STAMPS)/browser $(STAMPS)/kernels
-	$(PY) -m pytest -m "browser and not slow" tests/browser $(ARGS)
+	$(PY) -m pytest -n $(JOBS) -m "browser and not slow" tests/browser $(ARGS)
 
 # One after another, also under `make -j`: two cores are all there is.
 test:

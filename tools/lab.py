@@ -54,6 +54,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 FAMILIAR_ERRORS = re.compile(
     r"favicon\.ico"
     r"|translations/.*404"
+    r"|Could not restore the debugger state"
     r"|Failed to load resource: .*(api/contents/|lab/api/workspaces/|api/sessions/|api/kernels/)"
 )
 
@@ -66,6 +67,19 @@ ANSWERS = """ms => {
         asked.done.then(() => true, () => false),
         new Promise(done => setTimeout(() => done(false), ms)),
     ]);
+}"""
+# Closes every document without asking about unsaved changes; true when none is left.
+CLOSE_DOCUMENTS = """async () => {
+    const shell = window.jupyterapp?.shell;
+    if (!shell) return false;
+    const documents = [...shell.widgets('main')].filter(each => each.context);
+    for (const each of documents) {
+        each.context.model.dirty = false;
+        each.close();
+    }
+    for (let tries = 0; tries < 100 && documents.some(each => !each.isDisposed); tries++)
+        await new Promise(done => setTimeout(done, 50));
+    return documents.every(each => each.isDisposed);
 }"""
 # Root class of our view.
 VIEW = ".tiledag"
@@ -114,23 +128,33 @@ class Lab:
         browser: Where its pages open.
         settings: Beside `SETTINGS`: plugin ("@jupyterlab/notebook-extension/tracker") to its settings.
         app: The front end that opens notebooks: "lab", or "notebook" for Notebook 7.
+        scale: Pixels of the screen for one of the page.
+        options: More words for the server's command line.
     """
 
     def __init__(
-        self, browser: Browser, *, settings: dict[str, dict[str, Any]] | None = None, app: str = "lab"
+        self,
+        browser: Browser,
+        *,
+        settings: dict[str, dict[str, Any]] | None = None,
+        app: str = "lab",
+        scale: float = 1,
+        options: Sequence[str] = (),
     ) -> None:
         self.browser = browser
         self.app = app
+        self.options = list(options)
         self.token = secrets.token_hex(16)
         self.home = Path(tempfile.mkdtemp(prefix="tiledag-lab-"))
         self.root = self.home / "notebooks"
         self.root.mkdir()
         self.pages: list[Page] = []
+        self._idle: list[BrowserPage] = []
         self._opened = 0
         self._log = (self.home / "server.log").open("w")
         self.set_settings({**SETTINGS, **(settings or {})})
         # One context for all pages: Lab's 10 MB of script are fetched and compiled once.
-        self.context = browser.new_context(reduced_motion="reduce")
+        self.context = browser.new_context(reduced_motion="reduce", device_scale_factor=scale)
         self.context.set_default_timeout(20_000)
         self.port = _free_port()
         self._server = subprocess.Popen(
@@ -152,6 +176,7 @@ class Lab:
             f"--ServerApp.root_dir={self.root}", "--ServerApp.terminals_enabled=False",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate", "--LabApp.news_url=",
             "--expose-app-in-browser", "--JupyterNotebookApp.expose_app_in_browser=True",
+            *self.options,
         ]  # fmt: skip
 
     def _environment(self) -> dict[str, str]:
@@ -172,6 +197,11 @@ class Lab:
 
     def set_settings(self, settings: dict[str, dict[str, Any]]) -> None:
         """Overrides Lab's settings; pages opened later see them."""
+        while self._idle:
+            self._idle.pop().close()
+        self._write_settings(settings)
+
+    def _write_settings(self, settings: dict[str, dict[str, Any]]) -> None:
         for plugin, values in settings.items():
             path = self.home / "settings" / f"{plugin}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -252,37 +282,57 @@ class Lab:
         width: int = 1280,
         height: int = 900,
         dark: bool = False,
+        fresh: bool = False,
     ) -> Page:
-        """A page on a notebook of these cells, or on a copy of this file, its kernel ready."""
+        """A page on a notebook of these cells, or on a copy of this file, its kernel ready.
+
+        A tab that another notebook was closed in is used again, as a person does: loading Lab takes longer than most
+        tests. ``fresh=True`` loads it anew, for a test of what a page loads, keeps or leaves behind.
+        """
         self._opened += 1
         if isinstance(cells, Path):
             shutil.copy(cells, self.root / cells.name)
             name = cells.name
         else:
             name = self.write(cells, kernel=kernel)
-        self.set_settings({"@jupyterlab/apputils-extension/themes": {"theme": theme_name(dark=dark)}})
-        page = Page(self, name, width=width, height=height)
+        tab = self._idle.pop() if self._idle and not fresh else None
+        page = Page(self, name, width=width, height=height, tab=tab)
         self.pages.append(page)
-        page.load()
+        if tab is None:
+            self._write_settings({"@jupyterlab/apputils-extension/themes": {"theme": theme_name(dark=dark)}})
+            page.load()
+        else:
+            page.set_theme(dark=dark)
+            page.load_here()
         return page
+
+    def keep(self, tab: BrowserPage) -> None:
+        """Takes a tab without documents, for the next notebook."""
+        self._idle.append(tab)
 
 
 class Page:
     """A notebook open in a browser tab of its own.
 
     ``page`` is playwright's: ``lab_page.page.get_by_role("button", name="Retry").click()``. ``errors`` holds what the
-    console logged as an error and every uncaught exception, without what JupyterLab logs of itself.
+    console logged as an error and every uncaught exception, without what JupyterLab logs of itself. ``is_spoiled``
+    says that the tab is not to be used again.
     """
 
-    def __init__(self, lab: Lab, name: str, *, width: int, height: int) -> None:
+    def __init__(self, lab: Lab, name: str, *, width: int, height: int, tab: BrowserPage | None = None) -> None:
         self.lab = lab
         self.name = name
         self.errors: list[str] = []
         self.console: list[str] = []
-        self.page: BrowserPage = lab.context.new_page()
+        self.is_spoiled = False
+        self.page: BrowserPage = tab or lab.context.new_page()
         self.page.set_viewport_size({"width": width, "height": height})
-        self.page.on("console", self._on_console)
-        self.page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
+        self._listeners: dict[str, Any] = {"console": self._on_console, "pageerror": self._on_error}
+        for event, listener in self._listeners.items():
+            self.page.on(event, listener)  # type: ignore[call-overload]
+
+    def _on_error(self, error: Error) -> None:
+        self.errors.append(f"uncaught: {error}")
 
     def _on_console(self, message: ConsoleMessage) -> None:
         line = f"{message.type}: {message.text} ({message.location.get('url', '')})"
@@ -304,9 +354,17 @@ class Page:
         self.page.goto(self.url)
         self.wait_until_ready(wait_idle=wait_idle)
 
+    def load_here(self) -> None:
+        """Opens the notebook in a tab that shows Lab already."""
+        self._command("docmanager:open", {"path": self.name})
+        self._wait(
+            f"name => {{ {NOTEBOOK} return notebook?.context?.path === name; }}", self.name, READY_SECONDS, "not opened"
+        )
+        self.wait_until_ready()
+
     def reload(self, *, wait_idle: bool = True) -> None:
         """What a person does with F5. ``wait_idle=False`` while a cell runs."""
-        self.page.reload()
+        self.page.goto(self.url)
         self.wait_until_ready(wait_idle=wait_idle)
 
     def wait_until_ready(self, *, wait_idle: bool = True) -> None:
@@ -335,16 +393,26 @@ class Page:
         raise LabError(f"the kernel is idle but runs nothing\nserver: {self.lab.log(1500)}")
 
     def close(self) -> None:
-        """Closes the tab and ends the notebook's kernel. Idempotent."""
+        """Closes the notebook and ends its kernel. Idempotent."""
         if self not in self.lab.pages:
             return
         self.lab.pages.remove(self)
         with contextlib.suppress(Error):
-            self.page.close()  # asks nothing about unsaved changes, as a person's browser would
+            self._leave()
         with contextlib.suppress(urllib.error.URLError):
             for session in self.lab.api("GET", "sessions"):
                 if session["path"] == self.name:
                     self.lab.api("DELETE", f"sessions/{session['id']}")
+
+    def _leave(self) -> None:
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
+        is_good = self.lab.app == "lab" and not self.is_spoiled and not self.errors
+        with contextlib.suppress(Error):
+            if is_good and self.page.evaluate(CLOSE_DOCUMENTS):
+                self.lab.keep(self.page)
+                return
+        self.page.close()  # asks nothing about unsaved changes, as a person's browser would
 
     # --- cells ----------------------------------------------------------------------------------------------
 

@@ -48,7 +48,9 @@ view
 """
 WAIT = """
 dag.compute()
-threading.Timer(40, gate.set).start()
+opens = threading.Timer(40, gate.set)
+opens.daemon = True
+opens.start()
 try:
     dag.wait()
 except ValueError as error:

@@ -255,7 +255,10 @@ def test_a_view_that_does_not_follow_stays_still_until_it_is_asked(open_notebook
 def test_the_plotly_figure_changes_while_the_cell_runs(open_notebook: OpenNotebook) -> None:
     """`force_plotly=True` is a FigureWidget that lives: 5 MB of script, hence slow."""
     figure = BUILD + "slow = dag.submit_local(wait_for_gate, name='slow')\ndag.visualize(force_plotly=True)"
-    wait = "dag.compute()\nthreading.Timer(40, gate.set).start()\n" + ENDED.split("\n", 2)[2]
+    wait = (
+        "dag.compute()\nopens = threading.Timer(40, gate.set)\nopens.daemon = True\nopens.start()\n"
+        + ENDED.split("\n", 2)[2]
+    )
     nb = open_notebook([figure, wait], width=1300)
     nb.run_and_wait(0, seconds=90)
     plot = nb.output(0).locator(".js-plotly-plot")
