@@ -20,16 +20,19 @@ holds it all.
 
 Kernels: ``kernel`` as an argument runs the test on the newest ipykernel, on 7.3.0 and on 6.31.0, whose ways for a
 click during a blocked cell differ. Without it a test runs on the newest. ``open_notebook(..., width=, height=,
-dark=True)``; a `Path` in place of cells opens a copy of that notebook. ``settings`` of Lab: ``lab.set_settings`` before
-opening.
+dark=True, fresh=True)``; a `Path` in place of cells opens a copy of that notebook; a fresh tab has loaded Lab for this
+test alone. ``settings`` of Lab: ``lab.set_settings`` before opening.
 
 Every test in this folder is marked ``browser`` and has an alarm at 120 s. Pages end with their test, kernels with
 them; a test that fails leaves ``build/screens/failed-<test>.png``. Without a browser the tests are skipped and the
 summary says so; with ``CI=true`` they fail. Playwright's loop stays with the process: no asyncio in these tests.
+
+``TILEDAG_CPU_THROTTLE=6`` makes every page as slow as on a machine six times slower: what a test takes for granted shows.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -85,6 +88,7 @@ def pytest_runtest_makereport(
     if call.when == "call" and report.failed:
         for number, page in enumerate(getattr(item, "_pages", [])):
             name = re.sub(r"[^\w.-]+", "-", item.name)
+            page.is_spoiled = True
             try:
                 path = page.screenshot(f"failed-{name}-{number}")
                 shown = "\n".join([f"picture: {path}", *page.console[-20:]])
@@ -122,6 +126,14 @@ def harness_page(folder: Path, *flags: str) -> Path:
     return folder / "index.html"
 
 
+def slowed(page: BrowserPage) -> BrowserPage:
+    """The page, as slow as ``TILEDAG_CPU_THROTTLE`` says."""
+    rate = float(os.environ.get("TILEDAG_CPU_THROTTLE", "1"))
+    if rate > 1:
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": rate})
+    return page
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests."""
@@ -151,7 +163,7 @@ def show(browser: Browser, source_page: Path) -> Iterator[OpenPage]:
             **options,
         )
         page.on("pageerror", lambda error: errors.append(str(error)))
-        pages.append(page)
+        pages.append(slowed(page))
         page.goto(f"{source_page.as_uri()}?{query}&theme={'dark' if mode == 'dark' else 'light'}")
         expect(page.locator(".td-done")).to_contain_text("/", timeout=10_000)
         return page
@@ -189,6 +201,7 @@ def open_notebook(lab: Lab, request: pytest.FixtureRequest) -> Iterator[OpenNote
         if not kernels.is_installed(kernel):
             _cannot_run(f"kernel {kernel} is not installed; `make browser` installs it")
         page = lab.open(cells, **options)
+        slowed(page.page)
         pages.append(page)
         return page
 
