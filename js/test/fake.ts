@@ -1,5 +1,7 @@
 // A kernel in the page: graphs of any size, statuses to order, and the kernel's side of the messages.
 import {
+  type LogAsk,
+  type LogScope,
   type MarkEdges,
   type MarkKind,
   type Marks,
@@ -154,6 +156,12 @@ export class FakeKernel implements CommModel {
     if (new URLSearchParams(globalThis.location?.search ?? "").has("hold")) this.release = done;
     else done();
   });
+  /** With `late` in the address names and edges are sent when `tell` is called. */
+  tell: () => void = () => undefined;
+  private readonly told = new Promise<void>((done) => {
+    if (new URLSearchParams(globalThis.location?.search ?? "").has("late")) this.tell = done;
+    else done();
+  });
   revision = 1;
   epoch = 1;
   canStop = false;
@@ -222,6 +230,14 @@ export class FakeKernel implements CommModel {
         text: "   year  month  day  dep_time\n0  2013      1    1     517.0\n1  2013      1    1     533.0",
       };
       setTimeout(() => this.message({ type: "reply", id: request.id, body, error: null }), 120);
+    } else if (request.kind === "tape") await this.sendTape(request.id ?? "");
+    else if (request.kind === "log_follow") {
+      const { view = "", log } = request;
+      if (log) this.message({ type: "log", views: { [view]: this.logLines(log) } });
+    } else if (request.kind === "log_lines" || request.kind === "log_find") {
+      const ask = request.log ?? {};
+      const body = request.kind === "log_lines" ? this.logLines(ask) : this.logFound(ask);
+      this.message({ type: "reply", id: request.id, body, error: null });
     } else if (request.kind !== "visible" && request.kind !== "ping") {
       this.message({ type: "ack", id: request.id, ...this.acted(request) });
     }
@@ -234,6 +250,75 @@ export class FakeKernel implements CommModel {
     await this.released;
     this.message({ type: "code", id, part: 1, of: 2 }, [data.slice(half)]);
     this.message({ type: "code", id, part: 0, of: 2 }, [data.slice(0, half)]);
+  }
+
+  /** Every attempt's beginning and end, in the order of time. */
+  async sendTape(id: string): Promise<void> {
+    const changes = this.states.flatMap(({ status, attempt, slot, started, ended }, node) => [
+      ...(started >= 0 ? [{ at: started, node, slot, status: Status.RUNNING as number, attempt }] : []),
+      ...(status > Status.RUNNING ? [{ at: ended >= 0 ? ended : 40, node, slot, status, attempt }] : []),
+    ]);
+    changes.sort((a, b) => a.at - b.at || a.status - b.status);
+    const n = changes.length;
+    const bytes = new Uint8Array(8 + 12 * n);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, n, true);
+    changes.forEach((each, i) => {
+      view.setFloat32(8 + 4 * i, each.at, true);
+      view.setUint32(8 + 4 * (n + i), each.node, true);
+      view.setUint16(8 + 8 * n + 2 * i, each.slot, true);
+      view.setUint8(8 + 10 * n + i, each.status);
+      view.setUint8(8 + 11 * n + i, each.attempt);
+    });
+    this.message({ type: "reply", id, body: { number: 7, name: "" }, error: null });
+    const head = { type: "columns", epoch: this.epoch, column: "tape", part: 0, of: 1, revision: 7 };
+    this.message(head, [await deflate(bytes)]);
+  }
+
+  /** Three lines a node that began, as time, node, attempt, level and text. */
+  lines(): [number, number, number, number, string][] {
+    const zero = this.startedAt ?? 0;
+    return this.states.flatMap(({ status, attempt, started }, node): [number, number, number, number, string][] => {
+      if (!(started >= 0)) return [];
+      const { name = "" } = this.nodes[node] ?? {};
+      const at = zero + started;
+      const end = status === Status.FAILED ? "ValueError: could not convert string to float: 'NA?'" : "done";
+      return [
+        [at, node, attempt, 1, `reading what ${name} needs`],
+        [at + 0.1, node, attempt, 20, `27,004 rows of \u001b[32m${name}\u001b[0m`],
+        [at + 0.3, node, attempt, status === Status.FAILED ? 40 : node % 5 === 3 ? 2 : 1, end],
+      ];
+    });
+  }
+
+  private linesOf(scope: LogScope = {}): [number, number, number, number, string][] {
+    const { nodes, attempt = 0, least = 0, stream = 0 } = scope;
+    const isMeant = (node: number): boolean =>
+      !nodes || nodes.some((from, at) => at % 2 === 0 && node >= from && node < (nodes[at + 1] ?? 0));
+    return this.lines().filter(
+      ([, node, own, level]) =>
+        isMeant(node) &&
+        (attempt === 0 || own === attempt) &&
+        level >= least &&
+        (stream === 0 || Math.min(3, level) === stream),
+    );
+  }
+
+  private logLines({ scope, start = 0, stop = 500 }: LogAsk): object {
+    const all = this.linesOf(scope);
+    const lines = all.map((line, row) => [row, ...line]).slice(start, Math.max(stop, start + 500));
+    return { first: 0, end: all.length, start, lines };
+  }
+
+  private logFound({ scope, text = "", is_error = false, start = 0, step = 0 }: LogAsk): object {
+    const all = this.linesOf(scope);
+    const rows = all.flatMap(([, , , level, own], row) =>
+      (is_error ? level >= 40 : own.toLowerCase().includes(text.toLowerCase())) ? [row] : [],
+    );
+    const next = step < 0 ? rows.findLast((row) => row < start) : rows.find((row) => row >= start + step);
+    const row = next ?? (step < 0 ? rows.at(-1) : rows[0]) ?? -1;
+    const marks = rows.map((each) => Math.round((240 * each) / Math.max(1, all.length)));
+    return { count: rows.length, at: rows.indexOf(row) + 1, row, marks, first: 0, end: all.length };
   }
 
   counts(): number[] {
@@ -284,6 +369,7 @@ export class FakeKernel implements CommModel {
     const statuses = await deflate(Uint8Array.from(this.states, (state) => state.status));
     this.message(picture, [table, statuses]);
     await this.sendColumn("records", packRecords(this.states.map((state, index) => ({ index, ...state }))));
+    await this.told;
     await this.sendColumn("names", new TextEncoder().encode(this.nodes.map((node) => node.name).join("\n")));
     const pairs = this.nodes.flatMap((node, index) => node.parents.flatMap((parent) => [parent, index]));
     await this.sendColumn("edges", new Uint8Array(Uint32Array.from(pairs).buffer));

@@ -2,7 +2,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Store } from "../src/model/store.ts";
-import { Axis, BREAK, bySlot, density, idleOf, readyAt, rowsOf, squeeze } from "../src/model/timeline.ts";
+import {
+  Axis,
+  attemptsIn,
+  BREAK,
+  bySlot,
+  density,
+  idleOf,
+  readyAt,
+  rowsOf,
+  squeeze,
+  took,
+} from "../src/model/timeline.ts";
 import { Status } from "../src/protocol.ts";
 import { FakeKernel } from "./fake.ts";
 import { connect } from "./tools.ts";
@@ -117,4 +128,25 @@ test("density counts what runs at once, and no failure is narrower than three pi
     found.failed.reduce((sum, each) => sum + each, 0),
     3,
   );
+});
+
+test("slots and durations show every attempt, or the one that is meant", async () => {
+  const kernel = new FakeKernel([{ name: "load", group: "load", parents: [] }]);
+  kernel.startedAt = Date.now() / 1000 - 20;
+  Object.assign(kernel.states[0] ?? {}, { status: COMPLETED, attempt: 2, slot: 1, started: 10, ended: 12 });
+  const { store } = await connect(kernel);
+  store.past.set(0, [{ index: 0, status: FAILED, attempt: 1, slot: 0, started: 1, ended: 4 }]);
+
+  const rows = rowsOf(store, "slots", new Set(), null).ids;
+  const all = bySlot(store, rows);
+  const inRow = (at: number): number[][] =>
+    [...attemptsIn(store, all, at)].map((each) => [each.index, each.attempt, each.status]);
+  assert.deepEqual(inRow(0), [[0, 1, FAILED]]);
+  assert.deepEqual(inRow(1), [[0, 2, COMPLETED]]);
+  assert.equal([...attemptsIn(store, bySlot(store, rows, 2), 0)].length, 0);
+  assert.equal(took(store, 0), 5);
+  assert.equal(took(store, 0, 1), 3);
+  assert.equal(took(store, 0, 2), 2);
+  assert.ok(Number.isNaN(took(store, 0, 3)));
+  assert.deepEqual([...rowsOf(store, "duration", new Set(), null, 3).ids], []);
 });

@@ -88,6 +88,49 @@ def busy(page: BrowserPage) -> None:
     page.locator("[data-action=retry_failed]").click()
 
 
+def replayed(*buttons: str, first: Act = lambda page: None) -> Act:
+    """The replay, after these of its buttons."""
+
+    def play(page: BrowserPage) -> None:
+        first(page)
+        page.locator("[aria-haspopup=menu]").click()
+        page.get_by_role("menuitemcheckbox", name="Replay").click()
+        for each in buttons:
+            page.locator(".td-replay").get_by_role("button", name=each).click()
+        if not buttons:
+            page.get_by_role("slider").fill("6000")
+
+    return play
+
+
+def retried(*then: Act) -> Act:
+    """The first failed node ran again and completed."""
+
+    def retry(page: BrowserPage) -> None:
+        page.evaluate(
+            """() => {
+                const index = kernel.states.findIndex(each => each.status === 4);
+                kernel.patch([{ index, status: 2, attempt: 2, slot: 3, started: 30, ended: NaN }]);
+                kernel.patch([{ index, status: 3, attempt: 2, slot: 3, started: 30, ended: 36 }]);
+            }"""
+        )
+        for each in then:
+            each(page)
+
+    return retry
+
+
+def pointed_at(action: str, pane: str) -> Act:
+    """An action has the focus: what it would touch is shown."""
+
+    def point(page: BrowserPage) -> None:
+        key(pane)(page)
+        expect(page.locator("[role=tabpanel] >> visible=true").first).to_be_visible()
+        page.locator(f".td-actions [data-action={action}]").focus()
+
+    return point
+
+
 EVERY = ("light", "dark", "forced")
 TIMELINE: dict[str, Any] = {"canvas": ".td-tl-canvas", "shows": ".td-tl-body"}
 NO_CANVAS: dict[str, Any] = {"canvas": ""}
@@ -100,11 +143,36 @@ SCREENS_OF_VIEW: dict[str, Screen] = {
     "board": Screen("n=1000&state=mixed", key("Home", "ArrowRight", "Enter"), ("failed", "completed"), modes=EVERY),
     "timeline": Screen("n=60&state=mixed", key("t"), ("failed", "completed"), **TIMELINE, modes=EVERY),
     "timeline-1000": Screen("n=1000&state=mixed", key("t"), ("failed", "completed"), **TIMELINE),
+    "timeline-slots": Screen(
+        "n=12&state=failed", retried(key("t"), click("[data-order=slots]")), ("failed", "completed"), **TIMELINE
+    ),
+    "timeline-duration": Screen(
+        "n=12&state=failed", retried(key("t"), click("[data-order=duration]")), ("failed", "completed"), **TIMELINE
+    ),
+    "replay": Screen("n=12&state=failed", replayed(), ("completed", "running"), shows=".td-replay", modes=EVERY),
+    "replay-failure": Screen("n=60&state=mixed", replayed("First failure"), ("failed",), shows=".td-replay"),
+    "replay-timeline": Screen(
+        "n=60&state=mixed", replayed(first=key("t")), ("completed",), canvas=".td-tl-canvas", shows=".td-replay"
+    ),
+    "dry-run-list": Screen(
+        "n=12&state=failed",
+        pointed_at("retry_failed", "l"),
+        **NO_CANVAS,
+        shows="[data-touching]",
+        modes=("light", "dark"),
+    ),
+    "dry-run-timeline": Screen(
+        "n=12&state=failed",
+        pointed_at("retry_failed", "t"),
+        ("failed",),
+        canvas=".td-tl-canvas",
+        shows="[data-touching]",
+    ),
     "list": Screen("n=60&state=mixed", key("l"), **NO_CANVAS, shows="[role=treegrid]", modes=EVERY),
-    "logs": Screen("n=60&state=mixed", key("o"), **NO_CANVAS, shows="[role=log]", modes=EVERY),
+    "logs": Screen("n=60&state=mixed", key("o"), **NO_CANVAS, shows=".td-logline.is-error", modes=EVERY),
     "inspector-error": Screen("n=12&state=failed", tab("Error"), ("failed",), shows=".td-errormessage", modes=EVERY),
     "inspector-overview": Screen("n=12&state=failed", tab("Overview"), ("failed",), shows=".td-facts"),
-    "inspector-logs": Screen("n=12&state=failed", tab("Logs"), ("failed",), shows=".td-inspector"),
+    "inspector-logs": Screen("n=12&state=failed", tab("Logs"), ("failed",), shows=".td-inspector .td-logline"),
     "inspector-attempts": Screen("n=12&state=failed", tab("Attempts"), ("failed",), shows=".td-inspector"),
     "inspector-code": Screen("n=12&state=failed", tab("Code"), ("failed",), shows=".td-panel pre"),
     "inspector-stack": Screen("n=1000&state=mixed", key("Home", "ArrowRight", " "), ("failed",), shows=".td-inspector"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as BrowserPage
 
-from tests.browser.conftest import OpenNotebook, harness_page
+from tests.browser.conftest import OpenNotebook, harness_page, slowed
 
 ASKED = "kernel.requests.filter(each => each.kind === 'code').length"
 
@@ -75,17 +75,44 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return harness_page(tmp_path_factory.mktemp("two-parts"), "--built")
 
 
+Show = Callable[[str], BrowserPage]
+
+
 @pytest.fixture
-def page(browser: Browser, built: Path) -> Iterator[BrowserPage]:
+def show(browser: Browser, built: Path) -> Iterator[Show]:
     """The bundle that users get, on a kernel in the page that holds the second part back until it is told."""
+    pages: list[BrowserPage] = []
     errors: list[str] = []
-    page = browser.new_page(viewport={"width": 1300, "height": 900})
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{built.as_uri()}?n=12&state=failed&hold=1")
-    expect(page.locator(".td-done")).to_contain_text("/")
-    yield page
-    page.close()
+
+    def open_page(query: str) -> BrowserPage:
+        page = slowed(browser.new_page(viewport={"width": 1300, "height": 900}))
+        pages.append(page)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{built.as_uri()}?{query}&hold=1")
+        expect(page.locator(".td-done")).to_contain_text("/", timeout=10_000)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
     assert errors == []
+
+
+@pytest.fixture
+def page(show: Show) -> BrowserPage:
+    return show("n=12&state=failed")
+
+
+def asked(page: BrowserPage) -> list[list[object]]:
+    """Actions that reached the kernel: kind and nodes, each once."""
+    found: list[list[object]] = page.evaluate(
+        """() => {
+            const kinds = ['retry', 'retry_failed', 'retry_from', 'cancel', 'cancel_graph', 'stop'];
+            const sent = kernel.requests.filter(each => kinds.includes(each.kind));
+            return [...new Map(sent.map(each => [each.id, each])).values()].map(each => [each.kind, each.nodes ?? []]);
+        }"""
+    )
+    return found
 
 
 @pytest.mark.slow
@@ -124,11 +151,29 @@ def test_a_kernel_that_goes_before_it_comes_is_told_with_a_way_out(page: Browser
 
     waiting = page.locator("[role=tabpanel]:visible .td-waiting")
     expect(waiting).to_contain_text("could not be loaded: The kernel is not connected.")
+    expect(waiting.get_by_role("button", name="Try again")).to_be_visible()
     page.evaluate("kernel.isAnswering = true; kernel.emit('comm_live_update')")
     expect(page.locator(".tiledag")).to_have_attribute("data-state", "live")
-    waiting.get_by_role("button", name="Try again").click()
 
     expect(page.locator("[role=tabpanel]:visible canvas").first).to_be_visible(timeout=10_000)
+
+
+@pytest.mark.slow
+def test_what_another_graph_of_the_page_was_brought_serves_a_view_whose_kernel_is_gone(page: BrowserPage) -> None:
+    """A kernel restarted at once: the old view could never show what it holds, though its code is in the page."""
+    page.evaluate("kernel.emit('comm:close')")
+    page.locator(".td-failed").click()
+    inspector = page.locator(".td-inspector")
+    expect(inspector).to_contain_text("could not be loaded: The kernel is not connected.")
+    expect(inspector).to_contain_text("Failed")
+
+    page.evaluate("kernel.release(); another(document.body.appendChild(document.createElement('div')))")
+    other = page.locator(".tiledag").nth(1)
+    expect(other.locator(".td-done")).to_contain_text("/")
+    other.locator("[role=tab][data-pane=list]").click()
+
+    expect(other.locator("[role=treegrid]")).to_be_visible(timeout=10_000)
+    expect(inspector.get_by_role("tab", name="Overview")).to_be_visible(timeout=10_000)
 
 
 @pytest.mark.slow
@@ -143,3 +188,114 @@ def test_the_key_map_opens_when_it_has_come_unless_somebody_changed_their_mind(p
     page.locator("[role=tab][data-pane=list]").click()
     expect(page.locator("[role=treegrid]")).to_be_visible()
     expect(page.get_by_role("dialog", name="Keyboard")).to_have_count(0)
+
+
+def test_enter_in_the_search_is_done_when_its_reader_has_come(show: Show) -> None:
+    """Quick fingers typed a name and pressed Enter, and nothing happened: it was too early."""
+    page = show("n=12&state=failed&late=1")
+    page.locator(".td-viewport").focus()
+    page.keyboard.press("/")
+    page.keyboard.type("node:report")
+    page.keyboard.press("Enter")
+    expect(page.locator(".td-chips .td-waiting")).to_be_visible()
+
+    # The reader comes, but not yet the names that it needs.
+    page.evaluate("kernel.release()")
+    expect(page.locator(".td-term").first).to_have_text("node:report")
+    expect(page.locator(".td-inspector")).to_be_hidden()
+    page.evaluate("kernel.tell()")
+
+    expect(page.locator(".td-inspector .td-title")).to_have_text("report")
+    expect(page.locator(".td-searchcount")).to_have_text("1/1")
+
+
+def test_keys_pressed_before_the_second_part_came_are_done_in_their_order(show: Show) -> None:
+    """The list, its third row, the inspector; and in another view the retry of a failure, then the map of the keys."""
+    page = show("n=12&state=failed")
+    page.locator(".td-viewport").focus()
+    for key in ("l", "Home", "ArrowDown", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    page.evaluate("kernel.release()")
+
+    rows = page.locator("[role=row][aria-selected=true]")
+    expect(rows).to_have_count(1)
+    expect(rows).to_have_attribute("aria-rowindex", "4")
+    name = rows.locator(".td-listname").inner_text()
+    expect(page.locator(".td-inspector .td-title")).to_have_text(name)
+    assert page.locator(".td-inspector").evaluate("inspector => inspector.contains(document.activeElement)")
+
+
+@pytest.mark.slow
+def test_a_retry_and_a_cancel_that_were_pressed_too_early_reach_the_kernel(show: Show) -> None:
+    """f and r, then all failed ones, in this order; c asks, and Enter, pressed as early, is the answer."""
+    page = show("n=12&state=failed")
+    page.locator(".td-viewport").focus()
+    for key in ("f", "r", "Shift+R"):
+        page.keyboard.press(key)
+    assert asked(page) == []
+    page.evaluate("kernel.release()")
+
+    page.wait_for_function("() => kernel.requests.some(each => each.kind === 'retry_failed')")
+    failed = page.evaluate("() => kernel.states.flatMap((each, node) => each.status === 4 ? [node] : [])")
+    assert asked(page) == [["retry", failed[:1]], ["retry_failed", []]]
+
+    page = show("n=12&state=running")
+    page.locator(".td-viewport").focus()
+    for key in ("End", " ", "c", "Enter"):
+        page.keyboard.press(key)
+    page.evaluate("kernel.release()")
+    page.wait_for_function("() => kernel.requests.some(each => each.kind === 'cancel')")
+    assert [kind for kind, _ in asked(page)] == ["cancel"]
+
+
+@pytest.mark.slow
+def test_every_part_of_the_second_part_opens_for_who_was_too_early(show: Show) -> None:
+    """Timeline, logs, replay, export and the map of the keys: each pressed before it was there."""
+    page = show("n=12&state=done")
+    viewport = page.locator(".td-viewport")
+    viewport.focus()
+    page.keyboard.press("?")
+    expect(page.locator(".td-waitbox")).to_be_visible()
+    page.evaluate("kernel.release()")
+    expect(page.get_by_role("dialog", name="Keyboard")).to_be_visible()
+    expect(page.locator(".td-waitbox")).to_be_hidden()
+
+    for entry, opened in (("Replay", ".td-replay"), ("Export…", "[role=dialog][aria-label=Export]")):
+        page = show("n=12&state=done")
+        page.locator("[aria-haspopup=menu]").click()
+        page.locator(".td-menu").get_by_text(entry, exact=True).press("Enter")
+        expect(page.locator(".td-waitbox")).to_be_visible()
+        page.evaluate("kernel.release()")
+        expect(page.locator(opened)).to_be_visible()
+
+    for key, body in (("t", ".td-tl-body"), ("o", "[role=log]")):
+        page = show("n=12&state=done")
+        page.locator(".td-viewport").focus()
+        page.keyboard.press(key)
+        page.keyboard.press("End")
+        page.keyboard.press("/")
+        page.keyboard.type("clean")
+        page.evaluate("kernel.release()")
+        expect(page.locator(f"{body} >> visible=true")).to_be_visible()
+        expect(page.locator(".td-searchcount")).to_have_text("5 of 12")
+        expect(page.locator(".td-search")).to_be_focused()
+
+
+@pytest.mark.slow
+def test_escape_takes_back_what_waits_and_another_pane_is_one_key_away(page: BrowserPage) -> None:
+    """Nobody is held in a pane that has not come, and what was taken back stays undone."""
+    page.locator(".td-viewport").focus()
+    page.keyboard.press("l")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    expect(page.locator(".td-viewport")).to_be_focused()
+    page.keyboard.press("f")
+    page.keyboard.press("r")
+    page.keyboard.press("Escape")
+    page.evaluate("kernel.release()")
+
+    expect(page.locator(".td-inspector").get_by_role("tab", name="Error")).to_be_visible()
+    assert asked(page) == []
+    expect(page.locator("[role=row][aria-selected=true]")).to_have_count(0)

@@ -177,6 +177,15 @@ export function effect(store: Store, action: Action, nodes: readonly number[]): 
   }
 }
 
+/** Per node 1 if the action would touch it; null for no action. */
+export function touchedBy(store: Store, action: Action | null, nodes: readonly number[]): Uint8Array | null {
+  if (action === null) return null;
+  const { own, follow } = effect(store, action, nodes);
+  const touched = new Uint8Array(store.total);
+  for (const list of [own, follow]) for (const node of list) touched[node] = 1;
+  return touched;
+}
+
 /** Parent Failed nodes below that nothing else blocks. */
 function blockedBelow(store: Store, nodes: readonly number[]): number[] {
   const freed = new Set(nodes);

@@ -1,5 +1,5 @@
 // The run along time: rows in three orders, an axis that folds idle breaks, and when a node could have started.
-import { NO_SLOT, Status } from "../protocol.ts";
+import { type NodeRecord, NO_SLOT, Status } from "../protocol.ts";
 import { attemptsOf } from "./replay.ts";
 import type { Store } from "./store.ts";
 
@@ -155,8 +155,14 @@ export interface Rows {
   isInner: Uint8Array;
 }
 
-export function rowsOf(store: Store, order: Order, open: ReadonlySet<number>, mask: Uint8Array | null): Rows {
-  const ids = order === "nodes" ? null : order === "slots" ? slotsOf(store) : longestFirst(store, mask);
+export function rowsOf(
+  store: Store,
+  order: Order,
+  open: ReadonlySet<number>,
+  mask: Uint8Array | null,
+  attempt = 0,
+): Rows {
+  const ids = order === "nodes" ? null : order === "slots" ? slotsOf(store) : longestFirst(store, mask, attempt);
   if (ids) return { ids, isInner: new Uint8Array(ids.length) };
   const { markCount, total, markOf, started } = store;
   const first = new Float64Array(markCount).fill(Number.POSITIVE_INFINITY);
@@ -215,19 +221,30 @@ function slotsOf(store: Store): Int32Array {
   return Int32Array.from(found);
 }
 
-function longestFirst(store: Store, mask: Uint8Array | null): Int32Array {
+function longestFirst(store: Store, mask: Uint8Array | null, attempt: number): Int32Array {
   const now = store.runTime();
   const nodes: number[] = [];
   for (let node = 0; node < store.total; node++) {
-    if ((!mask || mask[node] === 1) && !Number.isNaN(store.started[node] ?? Number.NaN)) nodes.push(node);
+    if ((!mask || mask[node] === 1) && !Number.isNaN(took(store, node, attempt, now))) nodes.push(node);
   }
-  return Int32Array.from(sorted(nodes, (node) => -took(store, node, now)));
+  return Int32Array.from(sorted(nodes, (node) => -took(store, node, attempt, now)));
 }
 
-/** Seconds that the latest attempt took, or has taken. */
-export function took(store: Store, node: number, now = store.runTime()): number {
+/** Seconds that an attempt took or has taken, with 0 all of them together; NaN for what never began. */
+export function took(store: Store, node: number, attempt = 0, now = store.runTime()): number {
+  if (store.past.size > 0 && store.past.has(node)) {
+    const all = attemptsOf(store, node).filter((each) => attempt === 0 || each.attempt === attempt);
+    const times = all.map((each) => lasted(each, now)).filter((each) => each >= 0);
+    return times.length > 0 ? times.reduce((sum, each) => sum + each, 0) : Number.NaN;
+  }
+  if (attempt !== 0 && store.attempt[node] !== attempt) return Number.NaN;
   const ended = store.ended[node] ?? Number.NaN;
-  return Math.max(0, (Number.isNaN(ended) ? now : ended) - (store.started[node] ?? Number.NaN));
+  return Math.max(0, (ended >= 0 ? ended : now) - (store.started[node] ?? Number.NaN));
+}
+
+/** Seconds of one attempt until its end, or until now; NaN before it began. */
+export function lasted({ started, ended }: { started: number; ended: number }, now: number): number {
+  return Math.max(0, (ended >= 0 ? ended : now) - started);
 }
 
 /** By a key, then by index. Keys and places are sorted as plain numbers, which is several times faster than by a function. */
@@ -243,31 +260,63 @@ function sorted(nodes: ArrayLike<number>, key: (node: number) => number): number
   return Array.from(keys, (each) => nodes[((each % 2 ** 17) + 2 ** 17) % 2 ** 17] ?? 0);
 }
 
-/** Nodes by slot, each slot's in the order of their starts: `items[start[i]] ..` of the i-th of `slots`. */
-export function bySlot(store: Store, slots: Int32Array): { start: Uint32Array; items: Uint32Array } {
+/** What each slot did: attempts `items[start[i]] ..` of the i-th slot. */
+export interface BySlot {
+  readonly start: Uint32Array;
+  /** A node's latest attempt is its index; earlier ones stand in `past`, from `total` on. */
+  readonly items: Uint32Array;
+  readonly past: readonly NodeRecord[];
+}
+
+/** Attempts by slot; with 0 all of them, else those of one number. O(attempts). */
+export function bySlot(store: Store, slots: Int32Array, attempt = 0): BySlot {
   const place = new Int32Array(NO_SLOT + 1).fill(-1);
   slots.forEach((slot, at) => {
     place[slot] = at;
   });
-  const start = new Uint32Array(slots.length + 1);
-  const of = (node: number): number => {
-    if (Number.isNaN(store.started[node] ?? Number.NaN)) return -1;
-    return place[store.slot[node] ?? NO_SLOT] ?? -1;
+  const isMeant = (number: number): boolean => attempt === 0 || number === attempt;
+  const past: NodeRecord[] = [];
+  for (const list of store.past.values())
+    for (const each of list) if (each.started >= 0 && isMeant(each.attempt)) past.push(each);
+  const { total } = store;
+  const of = (item: number): number => {
+    if (item >= total) return place[past[item - total]?.slot ?? NO_SLOT] ?? -1;
+    if (Number.isNaN(store.started[item] ?? Number.NaN) || !isMeant(store.attempt[item] ?? 0)) return -1;
+    return place[store.slot[item] ?? NO_SLOT] ?? -1;
   };
-  for (let node = 0; node < store.total; node++) {
-    const at = of(node);
+  const start = new Uint32Array(slots.length + 1);
+  for (let item = 0; item < total + past.length; item++) {
+    const at = of(item);
     if (at >= 0) start[at + 1] = (start[at + 1] ?? 0) + 1;
   }
   for (let at = 0; at < slots.length; at++) start[at + 1] = (start[at + 1] ?? 0) + (start[at] ?? 0);
   const next = start.slice();
   const items = new Uint32Array(start[slots.length] ?? 0);
-  for (let node = 0; node < store.total; node++) {
-    const at = of(node);
+  for (let item = 0; item < total + past.length; item++) {
+    const at = of(item);
     if (at < 0) continue;
-    items[next[at] ?? 0] = node;
+    items[next[at] ?? 0] = item;
     next[at] = (next[at] ?? 0) + 1;
   }
-  return { start, items };
+  return { start, items, past };
+}
+
+/** The attempts of the slot in a row. */
+export function* attemptsIn(store: Store, slots: BySlot, row: number): Generator<NodeRecord> {
+  for (let at = slots.start[row] ?? 0; at < (slots.start[row + 1] ?? 0); at++) {
+    const item = slots.items[at] ?? 0;
+    const own = slots.past[item - store.total];
+    if (own) yield own;
+    else
+      yield {
+        index: item,
+        status: store.status[item] ?? 0,
+        attempt: store.attempt[item] ?? 0,
+        slot: store.slot[item] ?? NO_SLOT,
+        started: store.started[item] ?? Number.NaN,
+        ended: store.ended[item] ?? Number.NaN,
+      };
+  }
 }
 
 export interface Density {

@@ -1,5 +1,5 @@
 // Rows of the timeline on a pen: bars of attempts, waiting, density strips, breaks, the axis. Screen pixels.
-import { type Axis, BREAK, type Density, readyAt, took } from "../model/timeline.ts";
+import { type Axis, BREAK, type Density, lasted, readyAt } from "../model/timeline.ts";
 import { attemptsOf } from "../model/replay.ts";
 import type { Store } from "../model/store.ts";
 import { duration, middle, plain, say } from "../model/words.ts";
@@ -278,48 +278,65 @@ export function drawDensity(brush: Brush, found: Density, y: number, height: num
   }
 }
 
-/** Bars of one slot; so many that they are one pixel each come out as runs of the worst status. */
+/** Attempts in one slot; so many that they are one pixel each come out as runs of the worst status. */
 export function drawSlot(
   brush: Brush,
   store: Store,
-  nodes: Uint32Array,
+  attempts: Iterable<NodeRecord>,
   y: number,
   axis: Axis,
   isDense: boolean,
 ): void {
-  const { context, theme } = brush;
   const now = store.runTime();
   const width = Math.ceil(axis.width);
   const worst = isDense ? new Uint8Array(width) : null;
-  for (const node of nodes) {
-    const started = store.started[node] ?? Number.NaN;
-    const ended = store.ended[node] ?? Number.NaN;
-    const status = store.status[node] ?? 0;
+  for (const each of attempts) {
+    const { status, started, ended } = each;
     const from = axis.x(started);
     const to = Math.max(from + 1, axis.x(Number.isNaN(ended) ? now : ended));
     if (to < 0 || from > width) continue;
     if (!worst) {
-      // A line of ground between two that follow each other at once.
-      const over = to - from > 6 ? ended - 1 / axis.k : ended;
-      drawBar(brush, { index: node, status, attempt: 0, slot: 0, started, ended: over }, y, axis, now, false);
-      if (to - from < 30) continue;
-      const style = styleOf(theme, status);
-      const left = Math.max(0, from) + (status === Status.FAILED ? 16 : 5);
-      const font = setFont(context, 400, 10, theme.uiFont);
-      context.fillStyle = style.ink;
-      context.textAlign = "left";
-      context.textBaseline = "middle";
-      const text = fitText(brush, font, middle(plain(store.nameOf(node)), 80), Math.min(width, to) - left - 4);
-      context.fillText(text, LABEL + left, y + ROW / 2 + 0.5);
+      drawAttempt(brush, store, each, y, axis, now, to);
       continue;
     }
     const end = Math.min(width, Math.max(Math.floor(to), Math.floor(from) + (status === Status.FAILED ? LEAST : 1)));
     for (let x = Math.max(0, Math.floor(from)); x < end; x++) if (rank(status) > rank(worst[x] ?? 0)) worst[x] = status;
   }
-  if (!worst) return;
-  for (let x = 0; x < width; ) {
+  if (worst) drawRuns(brush, worst, y);
+}
+
+/** One attempt in its slot, with the node's name where there is room. */
+function drawAttempt(
+  brush: Brush,
+  store: Store,
+  each: NodeRecord,
+  y: number,
+  axis: Axis,
+  now: number,
+  to: number,
+): void {
+  const { context, theme } = brush;
+  const from = axis.x(each.started);
+  // A line of ground between two that follow each other at once.
+  const ended = to - from > 6 ? each.ended - 1 / axis.k : each.ended;
+  drawBar(brush, { ...each, ended }, y, axis, now, false);
+  if (to - from < 30) return;
+  const left = Math.max(0, from) + (each.status === Status.FAILED ? 16 : 5);
+  const isMany = (store.attempt[each.index] ?? 0) > 1;
+  const name = middle(plain(store.nameOf(each.index)), 80) + (isMany ? ` #${each.attempt}` : "");
+  const font = setFont(context, 400, 10, theme.uiFont);
+  context.fillStyle = styleOf(theme, each.status).ink;
+  context.textAlign = "left";
+  context.textBaseline = "middle";
+  const text = fitText(brush, font, name, Math.min(axis.width, to) - left - 4);
+  context.fillText(text, LABEL + left, y + ROW / 2 + 0.5);
+}
+
+/** By pixel, neighbours of one status together. */
+function drawRuns({ context, theme }: Brush, worst: Uint8Array, y: number): void {
+  for (let x = 0; x < worst.length; ) {
     let end = x + 1;
-    while (end < width && worst[end] === worst[x]) end += 1;
+    while (end < worst.length && worst[end] === worst[x]) end += 1;
     if (worst[x]) {
       context.fillStyle = styleOf(theme, worst[x] ?? 0).mark;
       context.fillRect(LABEL + x, y + (ROW - BAR) / 2, end - x, BAR);
@@ -332,19 +349,27 @@ function rank(status: number): number {
   return status === Status.FAILED ? 3 : status === Status.RUNNING ? 2 : status > 0 ? 1 : 0;
 }
 
-/** A bar from the left, as long as the node took. */
-export function drawTook(brush: Brush, store: Store, node: number, y: number, axis: Axis): void {
-  const seconds = took(store, node);
-  const status = store.status[node] ?? 0;
-  const record = { index: node, status, attempt: 0, slot: 0, started: 0, ended: seconds };
-  const right = drawBar(brush, record, y, axis, 0, false);
-  if (right > axis.width - 20) return;
+/** From the left, as long as the node took: its attempts one after the other, or the one that is meant. */
+export function drawTook(brush: Brush, store: Store, node: number, y: number, axis: Axis, attempt: number): void {
   const { context, theme } = brush;
+  const now = store.runTime();
+  const all = attemptsOf(store, node);
+  let at = 0;
+  let right = -1;
+  for (const each of all) {
+    const seconds = lasted(each, now);
+    if (!(seconds >= 0) || (attempt > 0 && each.attempt !== attempt)) continue;
+    const isLast = each === all.at(-1);
+    const gap = isLast || seconds * axis.k < 6 ? 0 : 1 / axis.k;
+    right = drawBar(brush, { ...each, started: at, ended: at + seconds - gap }, y, axis, 0, all.length > 1);
+    at += seconds;
+  }
+  if (right < 0 || right > axis.width - 20) return;
   setFont(context, 400, 11, theme.uiFont);
   context.fillStyle = theme.secondary;
   context.textAlign = "left";
   context.textBaseline = "middle";
-  context.fillText(duration(seconds), LABEL + right + 6, y + ROW / 2 + 0.5);
+  context.fillText(duration(at), LABEL + right + 6, y + ROW / 2 + 0.5);
 }
 
 /** The whole run below the rows, and which part of it is shown. */

@@ -26,6 +26,8 @@ interface Loaded {
 
 /** By the name of the code, in every window. Other graphs have a first part of their own, but this is theirs, too. */
 const KEPT = Symbol.for("tiledag_widget.parts");
+/** An event of the page by the name of the code: a part has come, also for those to whom none could be brought. */
+const CAME = "tiledag-part-";
 /** For as long one view waits for what another one asked for. */
 const PATIENCE_MS = 4000;
 
@@ -52,6 +54,10 @@ export class FetchedPart<T> implements Part<T> {
     this.base = base;
     this.carrier = carrier;
     this.signal = signal;
+    const again = (): void => {
+      if (this.trouble) this.want();
+    };
+    addEventListener(CAME + name, again, { signal });
   }
 
   want(): void {
@@ -92,9 +98,12 @@ export class FetchedPart<T> implements Part<T> {
     if (!this.carrier.canAsk()) throw new Error(say("connection.cannot"));
     const own = this.fetch().then((text) => adopt(text, this.name));
     kept().set(this.name, own);
-    own.catch(() => {
-      if (kept().get(this.name) === own) kept().delete(this.name);
-    });
+    const { name } = this;
+    own
+      .then(() => dispatchEvent(new Event(CAME + name)))
+      .catch(() => {
+        if (kept().get(this.name) === own) kept().delete(this.name);
+      });
     return own;
   }
 

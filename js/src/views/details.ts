@@ -40,6 +40,24 @@ export class Details {
     return this.kept.get(node)?.detail ?? null;
   }
 
+  /** The last one known, asked for if need be; null where none comes. */
+  get(node: number): Promise<NodeDetail | null> {
+    const known = this.lastOf(node);
+    if (known) return Promise.resolve(known);
+    return new Promise((resolve) => {
+      const done = new AbortController();
+      const look = (): void => {
+        const detail = this.lastOf(node);
+        if (!detail) this.want(node);
+        if (!detail && !this.troubleOf(node) && this.canAsk()) return;
+        done.abort();
+        resolve(detail);
+      };
+      this.subscribe(look, AbortSignal.any([done.signal, this.signal]));
+      look();
+    });
+  }
+
   /** Why there is none, in words; empty if there is or may be one. */
   troubleOf(node: number): string {
     const kept = this.kept.get(node);
@@ -61,8 +79,7 @@ export class Details {
   want(node: number): boolean {
     const key = this.key(node);
     if (this.kept.get(node)?.key === key || this.open >= MOST_OPEN) return false;
-    const { state, why } = this.source.connection;
-    if ((state === "detached" && why !== "saved") || this.signal.aborted) return false;
+    if (!this.canAsk()) return false;
     this.forgetOldest();
     const detail = this.kept.get(node)?.detail ?? null;
     this.kept.set(node, { key, detail: null, error: "" });
@@ -84,6 +101,11 @@ export class Details {
   /** After a new connection what failed is asked for again. */
   forgetTrouble(): void {
     for (const [node, kept] of this.kept) if (kept.error) this.kept.delete(node);
+  }
+
+  private canAsk(): boolean {
+    const { state, why } = this.source.connection;
+    return !this.signal.aborted && (state !== "detached" || why === "saved");
   }
 
   private key(node: number): string {

@@ -1,18 +1,20 @@
 // One node, one stack or several: what it is, what happened, what can be done.
-import { blockerOf, ranFor, URGENCY } from "../model/derive.ts";
-import { matches } from "../model/filter.ts";
+import { ranFor, URGENCY } from "../model/derive.ts";
 import type { Focus } from "../model/focus.ts";
 import { spans } from "../model/loglines.ts";
 import { STATUS_COUNT, type Store } from "../model/store.ts";
-import { count, duration, plain, say, timeOfDay, utc } from "../model/words.ts";
-import { type Frame, type NodeDetail, NO_SLOT, type Preview, STATUS_WORDS, Status } from "../protocol.ts";
+import { count, duration, plain, say } from "../model/words.ts";
+import { type NodeDetail, STATUS_WORDS, Status } from "../protocol.ts";
 import { ticking, waitingWords } from "../render/scene.ts";
 import { STATUS_NAMES } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { ActionButton, type ActionContext, type ActionKind } from "./actions.ts";
 import type { Details } from "./details.ts";
+import { button, element, fill, glyph, on, set, setText } from "./dom.ts";
+import { GroupPanel } from "./inspector_group.ts";
+import { Overview } from "./inspector_overview.ts";
+import { copyButton, frameRow, timeElement } from "./inspector_parts.ts";
 import { LogList } from "./loglist.ts";
-import { button, copyText, element, fill, glyph, on, set, setText } from "./dom.ts";
 
 export const TABS = ["error", "overview", "logs", "attempts", "code"] as const;
 export type Tab = (typeof TABS)[number];
@@ -30,10 +32,7 @@ export interface InspectorEvents extends ActionContext {
 const NODE_ACTIONS: readonly ActionKind[] = ["retry", "blocker", "retry_from", "cancel", "stop"];
 const GROUP_ACTIONS: readonly ActionKind[] = ["retry", "cancel", "stop"];
 const MOST_LINKS = 12;
-const MOST_ROWS = 40;
-const SLOWEST = 5;
 const MOST_ASKED = 12;
-const SLOW_MS = 50;
 const GROUP_MS = 400;
 
 export class Inspector {
@@ -58,11 +57,10 @@ export class Inspector {
   private shown = "";
   private inner = new AbortController();
   private forActions = new AbortController();
-  private previews = new Map<string, { text: string; isBusy: boolean }>();
+  private readonly overview: Overview;
+  private readonly group: GroupPanel;
   private lastGroup = 0;
   private groupTimer: ReturnType<typeof setTimeout> | undefined;
-  private rows = MOST_ROWS;
-  private filter = "";
   private readonly focus: Focus;
   /** Lines of the one node, made when they are first looked at. */
   private log: LogList | null = null;
@@ -84,12 +82,15 @@ export class Inspector {
     this.prefix = prefix;
     this.signal = signal;
     this.root = root;
+    const reveal = (node: number): void => events.reveal(node);
+    const does = { reveal, changed: () => this.update() };
+    this.overview = new Overview(this.panel, source, focus, details, does, signal);
+    this.group = new GroupPanel(this.panel, this.store, focus, details, reveal);
     fill(root, this.head, this.actions, this.tabs, this.panel);
     on(this.tabs, "keydown", signal, (event) => this.tabKey(event));
     focus.subscribe((changed) => {
-      if (!changed.has("attempt")) return;
-      this.log?.scopeChanged();
-      this.update();
+      if (changed.has("attempt")) this.log?.scopeChanged();
+      if (changed.has("attempt") || changed.has("filter")) this.update();
     }, signal);
     signal.addEventListener(
       "abort",
@@ -114,8 +115,7 @@ export class Inspector {
     this.node = node;
     if (isOther) {
       this.isTabChosen = false;
-      this.rows = MOST_ROWS;
-      this.filter = "";
+      this.group.begin();
       this.panel.scrollTop = 0;
     }
     set(this.root, { hidden: marks.length === 0 });
@@ -181,7 +181,6 @@ export class Inspector {
     this.details.want(node);
     const status = store.status[node] ?? 0;
     const detail = this.details.of(node);
-    const busy = [...this.previews].map(([key, value]) => `${key}${value.isBusy}`).join();
     const trouble = this.details.troubleOf(node);
     const key = [
       node,
@@ -191,7 +190,8 @@ export class Inspector {
       trouble,
       this.tab,
       this.isTabChosen,
-      busy,
+      this.overview.key,
+      this.focus.state.filter,
       store.parents !== null,
       store.names !== null,
       this.neighbourStates(node),
@@ -213,7 +213,7 @@ export class Inspector {
     else if (this.tab === "attempts") this.showAttempts(node, detail, signal);
     else if (this.tab === "logs") this.showLog();
     else if (this.tab === "code") this.showCode(node, detail, trouble, signal);
-    else this.showOverview(node, detail, trouble, signal);
+    else this.overview.show(node, detail, this.waiting(trouble), signal);
     this.panel.scrollTop = scroll;
   }
 
@@ -351,10 +351,7 @@ export class Inspector {
     const isOld = this.store.status[node] !== Status.FAILED;
     const mine = known.frames.filter((frame) => frame.mine);
     const rest = known.frames.filter((frame) => !frame.mine);
-    const copy = button(say("inspector.copy_traceback"), () => this.copy(known.traceback, copy.root, signal), signal, {
-      icon: "copy",
-      className: "is-small",
-    });
+    const copy = copyButton(say("inspector.copy_traceback"), () => known.traceback, signal);
     const search = button(say("inspector.search_logs"), () => this.events.searchLogs(), signal, {
       icon: "search",
       className: "is-small",
@@ -387,195 +384,8 @@ export class Inspector {
             element("pre.td-pre", { tabindex: 0 }, known.traceback),
           )
         : null,
-      element("div.td-row", {}, known.traceback ? copy.root : null, search.root),
+      element("div.td-row", {}, known.traceback ? copy : null, search.root),
     );
-  }
-
-  private copy(text: string, near: HTMLElement, signal: AbortSignal): void {
-    void copyText(text, near, signal).then((isDone) => {
-      const label = near.querySelector(".td-label");
-      if (!isDone || !label) return;
-      const before = label.textContent ?? "";
-      label.textContent = say("inspector.copied");
-      setTimeout(() => {
-        label.textContent = before;
-      }, 1500);
-    });
-  }
-
-  private showOverview(node: number, detail: NodeDetail | null, trouble: string, signal: AbortSignal): void {
-    const { store } = this;
-    const known = detail ?? this.details.lastOf(node);
-    fill(
-      this.panel,
-      this.blockedBy(node, signal),
-      facts([
-        [say("inspector.function"), known ? element("code", {}, known.function) : null],
-        [say("inspector.mode"), known?.mode],
-        [say("inspector.resource_class"), known?.resource_class],
-        ...this.timings(node),
-      ]),
-      detail || known ? null : this.waiting(trouble),
-      known ? this.argumentList(known, signal) : null,
-      this.links(say("inspector.parents"), store.parentsOf(node), signal),
-      this.links(say("inspector.children"), store.childrenOf(node), signal),
-      this.result(node, detail, signal),
-      known ? this.referenceRow(known.reference, signal) : null,
-    );
-  }
-
-  private referenceRow(reference: string, signal: AbortSignal): HTMLElement {
-    const copy = button(
-      say("inspector.copy_reference"),
-      ({ shiftKey }) => {
-        const run = shiftKey ? `  # run ${this.store.picture?.graph_id ?? ""}` : "";
-        this.copy(reference + run, copy.root, signal);
-      },
-      signal,
-      {
-        icon: "copy",
-        className: "is-small",
-        title: say("inspector.copy_reference_title", { reference }),
-      },
-    );
-    return element("div.td-row", {}, copy.root);
-  }
-
-  private blockedBy(node: number, signal: AbortSignal): HTMLElement | null {
-    const { store } = this;
-    if (store.status[node] !== Status.PARENT_FAILED) return null;
-    const blocker = this.details.of(node)?.blocker ?? blockerOf(store, node);
-    if (blocker === null || blocker < 0) return null;
-    const fine = [...store.parentsOf(node)].filter((each) => store.status[each] === Status.COMPLETED).length;
-    return element(
-      "div.td-blocked",
-      {},
-      element("span", {}, `${say("inspector.blocked_by")} `),
-      this.link(blocker, signal),
-      element("span", {}, ` (${STATUS_WORDS[store.status[blocker] ?? 0] ?? ""}). `),
-      fine > 0 ? element("span", {}, say("inspector.others_completed", { n: fine })) : null,
-    );
-  }
-
-  private timings(node: number): [string, string | HTMLElement | null][] {
-    const { store } = this;
-    const zero = store.run?.started ?? null;
-    const started = store.started[node] ?? Number.NaN;
-    const ended = store.ended[node] ?? Number.NaN;
-    const rows: [string, string | HTMLElement | null][] = [];
-    if (Number.isNaN(started) || zero === null) return rows;
-    const waited = started - this.readyAt(node);
-    if (waited >= 0) rows.push([say("inspector.waited"), duration(waited)]);
-    const took = ranFor(store, node);
-    if (!Number.isNaN(took)) rows.push([say("inspector.ran"), duration(took)]);
-    rows.push([say("inspector.started"), timeElement(zero + started, store.now())]);
-    if (!Number.isNaN(ended)) rows.push([say("inspector.ended"), timeElement(zero + ended, store.now())]);
-    const slot = store.slot[node] ?? NO_SLOT;
-    if (slot !== NO_SLOT) rows.push([say("inspector.slot"), count(slot + 1)]);
-    return rows;
-  }
-
-  /** When the last parent and the attempt before this one had ended. */
-  private readyAt(node: number): number {
-    const { store } = this;
-    let ready = 0;
-    for (const parent of store.parentsOf(node)) ready = Math.max(ready, store.ended[parent] ?? 0);
-    const before = (store.attempt[node] ?? 0) - 1;
-    const own = store.past.get(node)?.find((each) => each.attempt === before)?.ended ?? Number.NaN;
-    const told = this.details.of(node)?.attempts.find((each) => each.number === before)?.ended ?? Number.NaN;
-    const last = Number.isNaN(own) ? told - (store.run?.started ?? 0) : own;
-    return Number.isNaN(last) ? ready : Math.max(ready, last);
-  }
-
-  private argumentList(detail: NodeDetail, signal: AbortSignal): HTMLElement {
-    const rows = detail.arguments.map((each) =>
-      element(
-        "div.td-argument",
-        {},
-        element("span.td-argname", {}, each.name),
-        element("span.td-argtype", {}, each.type),
-        each.node === null
-          ? element("code.td-argvalue", { title: each.value }, each.value)
-          : element("span.td-argvalue", {}, this.link(each.node, signal)),
-      ),
-    );
-    const none = element("span.td-quiet", {}, say("inspector.no_arguments"));
-    const list = rows.length > 0 ? element("div.td-arguments", {}, ...rows) : none;
-    return section(say("inspector.arguments"), detail.arguments.length, list);
-  }
-
-  private links(title: string, nodes: Uint32Array, signal: AbortSignal): HTMLElement | null {
-    if (nodes.length === 0) return null;
-    const { store } = this;
-    const rank = (node: number): number => URGENCY.indexOf(store.status[node] ?? 0);
-    const sorted = nodes.length > 5000 ? [...nodes.subarray(0, 5000)] : [...nodes];
-    sorted.sort((a, b) => rank(a) - rank(b) || a - b);
-    const rest = nodes.length - Math.min(MOST_LINKS, sorted.length);
-    return section(
-      title,
-      nodes.length,
-      element(
-        "div.td-links",
-        {},
-        ...sorted.slice(0, MOST_LINKS).map((node) => this.link(node, signal)),
-        rest > 0 ? element("span.td-quiet", {}, say("inspector.and_more", { n: rest })) : null,
-      ),
-    );
-  }
-
-  private link(node: number, signal: AbortSignal): HTMLElement {
-    const name = plain(this.store.nameOf(node));
-    const status = this.store.status[node] ?? 0;
-    const made = element(
-      "button.td-nodelink",
-      { type: "button", title: `${name}, ${STATUS_WORDS[status] ?? ""}` },
-      glyph(status),
-      element("span", {}, name),
-    );
-    on(made, "click", signal, () => this.events.reveal(node));
-    return made;
-  }
-
-  // --- result --------------------------------------------------------------------------------------------------
-
-  private result(node: number, detail: NodeDetail | null, signal: AbortSignal): HTMLElement | null {
-    if (this.store.status[node] !== Status.COMPLETED) return null;
-    const key = `${node}.${this.store.attempt[node] ?? 0}`;
-    const own = this.previews.get(key);
-    const kind = detail?.result ? element("div.td-quiet", {}, detail.result) : null;
-    if (own) {
-      const body = own.isBusy
-        ? element("p.td-quiet", {}, own.text)
-        : element("pre.td-pre.is-wrapped", { tabindex: 0 }, own.text);
-      return section(say("inspector.result"), null, kind, body);
-    }
-    const show = button(say("inspector.show_result"), () => this.preview(node, key), signal, { className: "is-small" });
-    if (this.source.connection.state === "detached") show.setBlocked(say("blocked.detached"));
-    return section(say("inspector.result"), null, kind, show.root);
-  }
-
-  private preview(node: number, key: string): void {
-    const put = (text: string, isBusy: boolean): void => {
-      if (this.signal.aborted) return;
-      this.previews.set(key, { text, isBusy });
-      this.update();
-    };
-    put("…", true);
-    const slow = setTimeout(() => put(say("inspector.computing"), true), SLOW_MS);
-    this.source
-      .ask("preview", node, this.signal)
-      .then(
-        (body) => {
-          const made = body as unknown as Preview;
-          const head = [made.type, made.size].filter(Boolean).join(" · ");
-          put([head, made.text].filter(Boolean).join("\n"), false);
-        },
-        (error: unknown) => {
-          this.previews.delete(key);
-          put(error instanceof Error ? error.message : String(error), false);
-        },
-      )
-      .finally(() => clearTimeout(slow));
   }
 
   // --- attempts ------------------------------------------------------------------------------------------------
@@ -612,17 +422,14 @@ export class Inspector {
       fill(this.panel, this.waiting(trouble));
       return;
     }
-    const copy = button(say("inspector.copy_code"), () => this.copy(known.source, copy.root, signal), signal, {
-      icon: "copy",
-      className: "is-small",
-    });
+    const copy = copyButton(say("inspector.copy_code"), () => known.source, signal);
     fill(
       this.panel,
       element("p.td-quiet", {}, known.function),
       known.source
         ? element("pre.td-pre", { tabindex: 0 }, known.source)
         : element("p.td-quiet", {}, say("inspector.no_code")),
-      known.source ? element("div.td-row", {}, copy.root) : null,
+      known.source ? element("div.td-row", {}, copy) : null,
     );
   }
 
@@ -695,10 +502,6 @@ export class Inspector {
 
   // --- stacks and several --------------------------------------------------------------------------------------
 
-  private members(): readonly number[] {
-    return this.focus.chosen();
-  }
-
   /** Counts change often: the list is drawn again at most a few times a second, and not under a pointer's press. */
   private updateGroup(): void {
     const wait = this.lastGroup + GROUP_MS - Date.now();
@@ -712,7 +515,7 @@ export class Inspector {
     this.lastGroup = Date.now();
     const { store } = this;
     this.log?.hide();
-    const members = this.members();
+    const members = this.focus.chosen();
     const counts = new Uint32Array(STATUS_COUNT);
     for (const node of members) {
       const status = store.status[node] ?? 0;
@@ -727,41 +530,18 @@ export class Inspector {
       members.length,
       counts.join(),
       messages,
-      this.rows,
+      this.group.key,
       store.names !== null,
     ].join("|");
     if (key === this.shown) return;
     this.shown = key;
     const signal = this.begin();
-    const isTyping = this.panel.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement;
     this.showGroupHead(members.length, counts, signal);
     this.showActions(GROUP_ACTIONS, members);
     set(this.tabs, { hidden: true });
     set(this.panel, { "data-tab": null });
     for (const name of ["id", "role", "aria-labelledby"]) this.panel.removeAttribute(name);
-    const scroll = this.panel.scrollTop;
-    const input = element("input.td-input", {
-      type: "search",
-      placeholder: say("inspector.filter_members"),
-      "aria-label": say("inspector.filter_members"),
-      spellcheck: "false",
-    });
-    input.value = this.filter;
-    const list = element("div.td-members");
-    on(input, "input", signal, () => {
-      this.filter = input.value;
-      this.rows = MOST_ROWS;
-      this.showMembers(list, members, signal);
-    });
-    fill(
-      this.panel,
-      this.failures(failed, signal),
-      this.slowest(members, signal),
-      section(say("inspector.all_members"), members.length, members.length > 8 ? input : null, list),
-    );
-    this.showMembers(list, members, signal);
-    this.panel.scrollTop = scroll;
-    if (isTyping) input.focus();
+    this.group.show(members, failed, signal);
   }
 
   private showGroupHead(total: number, counts: Uint32Array, signal: AbortSignal): void {
@@ -788,133 +568,4 @@ export class Inspector {
       element("div.td-counts", {}, ...chips),
     );
   }
-
-  private failures(failed: readonly number[], signal: AbortSignal): HTMLElement | null {
-    if (failed.length === 0) return null;
-    const groups = new Map<string, number[]>();
-    for (const node of failed) {
-      const message = this.details.messageOf(node);
-      const list = groups.get(message);
-      if (list) list.push(node);
-      else groups.set(message, [node]);
-    }
-    const sorted = [...groups].sort((a, b) => Number(a[0] === "") - Number(b[0] === "") || b[1].length - a[1].length);
-    const rows = sorted.map(([message, nodes]) =>
-      element(
-        "div.td-failure",
-        {},
-        message
-          ? element(
-              "div.td-failuretext",
-              { title: message },
-              element("span.td-strong", {}, `${say("inspector.times", { n: nodes.length })} `),
-              message,
-            )
-          : null,
-        element(
-          "div.td-links",
-          {},
-          ...nodes.slice(0, MOST_LINKS).map((node) => this.link(node, signal)),
-          nodes.length > MOST_LINKS
-            ? element("span.td-quiet", {}, say("inspector.and_more", { n: nodes.length - MOST_LINKS }))
-            : null,
-        ),
-      ),
-    );
-    return section(say("inspector.failures"), failed.length, ...rows);
-  }
-
-  private slowest(members: readonly number[], signal: AbortSignal): HTMLElement | null {
-    const timed = members
-      .map((node) => ({ node, took: ranFor(this.store, node) }))
-      .filter((each) => each.took > 0)
-      .sort((a, b) => b.took - a.took)
-      .slice(0, SLOWEST);
-    if (timed.length < 2) return null;
-    const most = timed[0]?.took ?? 1;
-    const rows = timed.map(({ node, took }) => {
-      const bar = element("span.td-slowbar");
-      bar.style.setProperty("--td-share", String(took / most));
-      return element("div.td-slow", {}, this.link(node, signal), bar, element("span.td-time", {}, duration(took)));
-    });
-    return section(say("inspector.slowest"), null, ...rows);
-  }
-
-  private showMembers(list: HTMLElement, members: readonly number[], signal: AbortSignal): void {
-    const { store } = this;
-    const found = members.filter((node) => matches(store.nameOf(node), this.filter));
-    const rank = (node: number): number => URGENCY.indexOf(store.status[node] ?? 0);
-    found.sort((a, b) => rank(a) - rank(b) || a - b);
-    const rows = found.slice(0, this.rows).map((node) => {
-      const took = ranFor(store, node);
-      return element(
-        "div.td-member",
-        {},
-        this.link(node, signal),
-        element("span.td-time", {}, Number.isNaN(took) ? "" : duration(took)),
-      );
-    });
-    const rest = found.length - rows.length;
-    const more = button(
-      say("inspector.more_members", { n: Math.min(rest, 5 * MOST_ROWS) }),
-      () => {
-        this.rows += 5 * MOST_ROWS;
-        this.showMembers(list, members, signal);
-      },
-      signal,
-      { className: "is-small" },
-    );
-    const none = say("inspector.no_match", { text: this.filter, n: members.length });
-    fill(
-      list,
-      ...(rows.length > 0 ? rows : [element("p.td-quiet", {}, none)]),
-      rest > 0 ? element("div.td-row", {}, more.root) : null,
-    );
-  }
-}
-
-function facts(rows: readonly (readonly [string, string | HTMLElement | null | undefined])[]): HTMLElement | null {
-  const shown = rows.filter(([, value]) => value);
-  if (shown.length === 0) return null;
-  return element(
-    "dl.td-facts",
-    {},
-    ...shown.flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value ?? "")]),
-  );
-}
-
-function section(title: string, total: number | null, ...children: (HTMLElement | null)[]): HTMLElement {
-  const number = total === null ? null : element("span.td-total", {}, count(total));
-  return element("section.td-section", {}, element("h4.td-caption", {}, title, number), ...children);
-}
-
-function frameRow(frame: Frame): HTMLElement {
-  const file = frame.file.split(/[\\/]/).at(-1) ?? frame.file;
-  const place =
-    frame.cell === null
-      ? `${file}:${frame.line}`
-      : say("inspector.cell", { cell: frame.cell, line: String(frame.line) });
-  return element(
-    "div.td-frame",
-    {},
-    element(
-      "div.td-frameplace",
-      { title: frame.cell === null ? `${frame.file}:${frame.line}` : place },
-      element("span.td-strong", {}, place),
-      ` ${say("inspector.in_function", { function: frame.function })}`,
-    ),
-    frame.code ? element("code.td-code", {}, frame.code.trim()) : null,
-  );
-}
-
-function timeElement(unix: number, now: number): HTMLElement {
-  return element("time", { title: utc(unix), datetime: new Date(unix * 1000).toISOString() }, timeOfDay(unix, now));
-}
-
-/** The nodes that a key acts on when several marks are selected. */
-export function nodesOf(store: Store, marks: Iterable<number>, node: number): number[] {
-  if (node >= 0) return [node];
-  const found: number[] = [];
-  for (const mark of marks) found.push(...store.membersOf(mark));
-  return found;
 }

@@ -23,9 +23,6 @@ export class InspectorSlot {
   private marks: readonly number[] = [];
   private node = -1;
   private wished: Tab | null = null;
-  /** A key that was pressed for these nodes before the buttons were there. */
-  private pressed: ActionKind | null = null;
-  private isAsking = false;
   private inner = new AbortController();
 
   constructor(
@@ -63,16 +60,11 @@ export class InspectorSlot {
     this.own.show(this.marks, this.node);
     if (this.wished) this.own.chooseTab(this.wished);
     if (hadFocus) this.focus();
-    const { pressed } = this;
-    this.pressed = null;
-    if (!this.isOpen || !pressed || this.own.press(pressed, this.isAsking)) return;
-    if (pressed === "retry") this.own.press("blocker");
   }
 
   show(marks: readonly number[], node: number): void {
     this.marks = marks;
     this.node = node;
-    this.pressed = null;
     if (this.own) {
       this.own.show(marks, node);
       return;
@@ -122,12 +114,9 @@ export class InspectorSlot {
     this.own?.chooseTab(tab);
   }
 
+  /** The button of that kind, once it is there; false if there is none. */
   press(kind: ActionKind, isAsking = false): boolean {
-    if (this.own) return this.own.press(kind, isAsking);
-    this.pressed = kind;
-    this.isAsking = isAsking;
-    this.part.want();
-    return true;
+    return this.own?.press(kind, isAsking) ?? false;
   }
 
   focus(): void {

@@ -1,11 +1,11 @@
 // All nodes as rows, groups as rows that open: the accessible equal of the graph. Only rows that can be seen are
 // elements; one of them is the active one, which the grid names to screen readers.
-import { ranFor, segments, worst } from "../model/derive.ts";
+import { ranFor, segments, touchedBy, worst } from "../model/derive.ts";
 import { waitedFor } from "../model/filter.ts";
 import { COLUMNS, type Column, groupRow, isGroup, markOfRow, type Row, rowsOf, type Sorting } from "../model/rows.ts";
 import { type Changes, STATUS_COUNT, type Store } from "../model/store.ts";
 import { count, duration, middle, plain, say } from "../model/words.ts";
-import { STATUS_WORDS } from "../protocol.ts";
+import { type Action, STATUS_WORDS } from "../protocol.ts";
 import { STATUS_NAMES } from "../render/theme.ts";
 import { element, fill, glyph, icon, on, set } from "./dom.ts";
 import type { Pane, PaneContext } from "./pane.ts";
@@ -36,6 +36,8 @@ class ListPane implements Pane {
   private areRowsStale = true;
   private frame = 0;
   private drawn = "";
+  /** Nodes that an action would touch, while one is pointed at. */
+  private touched: Uint8Array | null = null;
 
   constructor(context: PaneContext) {
     const { signal, focus, prefix } = context;
@@ -111,6 +113,14 @@ class ListPane implements Pane {
     this.grid.focus({ preventScroll: true });
   }
 
+  /** The others stand back. */
+  highlight(action: Action | null, nodes: readonly number[]): void {
+    this.touched = touchedBy(this.store, action, nodes);
+    set(this.grid, { "data-touching": this.touched !== null });
+    this.drawn = "";
+    this.later();
+  }
+
   reveal(node: number): void {
     const mark = this.store.markOf[node] ?? 0;
     if ((this.store.picture?.marks.size[mark] ?? 1) > 1) this.setOpen(mark, true);
@@ -119,6 +129,8 @@ class ListPane implements Pane {
   }
 
   key(event: KeyboardEvent): boolean {
+    // A key may be quicker than the frame that would have made them.
+    if (this.areRowsStale) this.makeRows();
     const at = this.active === null ? -1 : this.rows.indexOf(this.active);
     const page = Math.max(1, Math.floor(this.grid.clientHeight / ROW_PX) - 2);
     const moves: Record<string, number> = {
@@ -311,6 +323,7 @@ class ListPane implements Pane {
         "data-row": row,
         "data-active": row === this.active,
         "data-odd": at % 2 === 1,
+        "data-touched": this.isTouched(row),
       },
       ...COLUMNS.map((column, index) =>
         element(
@@ -322,6 +335,12 @@ class ListPane implements Pane {
     );
     made.style.top = `${at * ROW_PX}px`;
     return made;
+  }
+
+  private isTouched(row: Row): boolean {
+    const { touched } = this;
+    if (!touched) return false;
+    return isGroup(row) ? this.store.membersOf(markOfRow(row)).some((node) => touched[node] === 1) : touched[row] === 1;
   }
 
   private nodeCells(node: number): Partial<Record<Column, (Node | string)[]>> {

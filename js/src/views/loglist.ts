@@ -18,6 +18,10 @@ const COPIED = 2_000;
 const FIND_MS = 150;
 const ASK_AGAIN_MS = 1500;
 const SAY_MS = 5000;
+/** Keys that mean nothing before there are lines. */
+const OF_LINES = new Set(["Home", "End", "e", "E"]);
+const MOST_EARLY = 50;
+const EARLY_MS = 5000;
 
 export interface LogEvents {
   /** Which lines, now. */
@@ -73,6 +77,9 @@ export class LogList {
   private foundAt = 0;
   private said = 0;
   private scrolledTo = -1;
+  /** False until the kernel has said once what there is; keys that are pressed before that wait. */
+  private isKnown = false;
+  private early: KeyboardEvent[] = [];
 
   constructor(source: Source, focus: Focus, name: string, events: LogEvents, signal: AbortSignal) {
     this.source = source;
@@ -199,6 +206,8 @@ export class LogList {
     if (key !== this.scopeKey) {
       this.scopeKey = key;
       this.rows.reset(scope);
+      this.isKnown = false;
+      this.early = [];
       this.forgetRows();
       this.opened.clear();
       this.isFollowing = true;
@@ -221,6 +230,11 @@ export class LogList {
 
   private came(): void {
     if (this.isFollowing) this.left = this.rows.end;
+    if (!this.isKnown) {
+      this.isKnown = true;
+      const now = performance.now();
+      for (const event of this.early.splice(0)) if (now - event.timeStamp < EARLY_MS) this.key(event);
+    }
     if (!this.bar.hidden && this.found && Date.now() - this.foundAt > ASK_AGAIN_MS) this.look(0, true);
     this.draw();
   }
@@ -570,8 +584,12 @@ export class LogList {
     this.mark();
   }
 
-  /** To the next line that looks like an error. */
-  async nextError(by = 1): Promise<void> {
+  /** To the next line that looks like an error; presses are done one after the other. */
+  private toError(by: number): void {
+    this.steps = this.steps.then(() => this.nextError(by));
+  }
+
+  private async nextError(by: number): Promise<void> {
     const start =
       this.found && this.bar.hidden ? this.found.row : Math.floor(this.isFollowing ? this.rows.first - 1 : this.top);
     try {
@@ -595,11 +613,15 @@ export class LogList {
     if (event.ctrlKey || event.metaKey || event.altKey) return false;
     const page = Math.max(1, Math.floor(this.fits) - 1);
     const moves: Record<string, number> = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, " ": page };
+    if (!this.isKnown && (event.key in moves || OF_LINES.has(event.key))) {
+      if (this.early.push(event) > MOST_EARLY) this.early.shift();
+      return true;
+    }
     const by = moves[event.key];
     if (by !== undefined) this.goTo(this.top + by);
     else if (event.key === "Home") this.goTo(this.rows.first);
     else if (event.key === "End") this.toEnd();
-    else if (event.key === "e" || event.key === "E") void this.nextError(event.key === "e" ? 1 : -1);
+    else if (event.key === "e" || event.key === "E") this.toError(event.key === "e" ? 1 : -1);
     else if (event.key === "w") this.wrap();
     else return false;
     return true;

@@ -31,6 +31,8 @@ export class SearchBox {
   private madeAt = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private at = -1;
+  /** Enter was pressed before the names and edges that the answer needs were here. */
+  private owed = 0;
   private hasFocus = false;
   private chipsKey = "";
   private inner = new AbortController();
@@ -81,13 +83,31 @@ export class SearchBox {
     if (this.filter.terms.length === 0 || this.timer !== undefined) return;
     if (!changes.structure && !changes.names && !changes.edges && !(changes.statuses && isMoving(this.filter))) return;
     const wait = Math.max(0, this.madeAt + AGAIN_MS - Date.now());
-    if (wait === 0 || changes.structure) this.make();
+    if (wait === 0 || changes.structure || (this.owed !== 0 && !this.isPartial())) this.make();
     else this.timer = setTimeout(() => this.make(), wait);
+  }
+
+  /** To the next node that is meant, or the one before: of what stands in the field now. */
+  step(by: number): void {
+    if (this.timer !== undefined) this.make();
+    const { mask, matched } = this.focused.state;
+    this.owed = mask && this.isPartial() ? by : 0;
+    if (!mask || matched === 0 || this.owed !== 0) return;
+    this.at = this.at < 0 && by < 0 ? matched - 1 : (this.at + by + matched) % matched;
+    let left = this.at;
+    this.events.reveal(mask.findIndex((each) => each === 1 && left-- === 0));
+    this.show();
+  }
+
+  /** Without names and edges the answer may be another one. */
+  private isPartial(): boolean {
+    return this.store.names === null || this.store.parents === null;
   }
 
   private typed(): void {
     this.filter = parse(this.field.value);
     this.at = -1;
+    this.owed = 0;
     this.make();
     if (this.count.textContent) this.events.said(say("filter.said", { count: this.count.textContent }));
   }
@@ -101,6 +121,7 @@ export class SearchBox {
     if (mask) for (const each of mask) matched += each;
     this.focused.set({ filter: this.filter.text.trim(), mask, matched });
     this.show();
+    if (this.owed !== 0 && !this.isPartial()) this.step(this.owed);
   }
 
   private setFocused(hasFocus: boolean): void {
@@ -194,14 +215,8 @@ export class SearchBox {
       this.events.left();
       return;
     }
-    const { mask, matched } = this.focused.state;
-    if (event.key !== "Enter" || !mask || matched === 0) return;
+    if (event.key !== "Enter" || !this.focused.state.mask) return;
     event.preventDefault();
-    const step = event.shiftKey ? -1 : 1;
-    this.at = this.at < 0 && step < 0 ? matched - 1 : (this.at + step + matched) % matched;
-    let left = this.at;
-    const node = mask.findIndex((each) => each === 1 && left-- === 0);
-    this.events.reveal(node);
-    this.show();
+    this.step(event.shiftKey ? -1 : 1);
   }
 }

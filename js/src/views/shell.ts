@@ -1,87 +1,47 @@
 // One view of a graph: it hosts the panes, says what the whole graph is about, and owns size, focus, keys and what is
 // remembered. What is drawn stands in the panes, in `summary`, `inspector` and `actions`.
-import { blockerOf, failuresInOrder } from "../model/derive.ts";
+import { failuresInOrder } from "../model/derive.ts";
 import { Focus, type FocusPart } from "../model/focus.ts";
 import type { Changes, Store } from "../model/store.ts";
-import { duration, plain, say, timeOfDay } from "../model/words.ts";
-import { PROTOCOL, Status } from "../protocol.ts";
+import { plain, say } from "../model/words.ts";
 import { readTheme, watchTheme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
-import { ActionButton, type ActionContext } from "./actions.ts";
+import { ActionButton, type ActionContext, type ActionKind } from "./actions.ts";
+import { ConnectionWords } from "./connection.ts";
 import type { Details } from "./details.ts";
+import { copyText, element, fill, on, rove, set } from "./dom.ts";
+import { EmptyNote } from "./empty.ts";
 import type { ExportBox } from "./export.ts";
-import { type Button, button, copyText, element, fill, on, rove, set, setText } from "./dom.ts";
+import { COLUMN, Frame } from "./frame.ts";
 import { makeGraphPane } from "./graph_pane.ts";
-import type { Tab } from "./inspector.ts";
+import { Held } from "./held.ts";
 import { InspectorSlot } from "./inspector_slot.ts";
 import type { KeyMap } from "./keymap.ts";
+import { type Doing, shellKey } from "./keys.ts";
+import { fresh, type Kept, recall, remember } from "./memory.ts";
 import { Menu } from "./menu.ts";
-import type { MenuItem, Pane, PaneContext, PaneName } from "./pane.ts";
 import type { Later } from "./more.ts";
+import type { MenuItem, Pane, PaneContext, PaneName } from "./pane.ts";
 import { PANES } from "./panes.ts";
 import type { ReplayBar } from "./replay.ts";
 import { SearchSlot } from "./search_slot.ts";
 import { Summary } from "./summary.ts";
 import { Waiting, WaitingPane } from "./waiting.ts";
 
-const HEIGHTS = { tiny: 160, small: 360, large: 480, least: 200, most: 900 } as const;
-/** Summary, tools and actions. */
-const BARS = 108;
-const WITH_INSPECTOR = 420;
-const WITH_DRAWER = 560;
-const WIDE = 900;
-const NARROW = 600;
-const TINY = 480;
-const COLUMN = { usual: 320, least: 240, most: 520 } as const;
 const TICK_MS = 1000;
 const SLEEP_MS = 5000;
 const SAVE_MS = 400;
 /** After the first picture the second part of the bundle is fetched, so that it is there when it is wanted. */
 const FETCH_MS = 2000;
 const MOST_KEPT = 50;
-const CRITICAL = "path:critical";
 const NOTHING: Changes = { structure: false, statuses: false, names: false, edges: false, run: false };
 const EVERYTHING: Changes = { structure: true, statuses: true, names: true, edges: true, run: true };
-
-/** Goes through `sessionStorage`. */
-interface Kept {
-  pane: PaneName | null;
-  panes: Partial<Record<PaneName, unknown>>;
-  marks: readonly number[];
-  nodes: readonly number[];
-  filter: string;
-  isHiding: boolean;
-  tab: Tab | null;
-  height: number;
-  column: number;
-  isCollapsed: boolean;
-}
-
-const FRESH: Kept = {
-  pane: null,
-  panes: {},
-  marks: [],
-  nodes: [],
-  filter: "",
-  isHiding: false,
-  tab: null,
-  height: 0,
-  column: COLUMN.usual,
-  isCollapsed: false,
-};
 
 /** What comes with the second part of the bundle and is not a pane. */
 interface Extras {
   readonly keyMap: KeyMap;
   readonly replay: ReplayBar;
   readonly exporter: ExportBox;
-}
-
-interface Drag {
-  y: number;
-  x: number;
-  height: number;
-  column: number;
 }
 
 export class Shell {
@@ -98,7 +58,7 @@ export class Shell {
   private readonly panes = new Map<PaneName, Pane>();
   private pane: Pane | null = null;
   private isPaneShown = false;
-  private state: Kept = { ...FRESH };
+  private state: Kept = fresh(COLUMN.usual);
   private isRestored = false;
   private awake: AbortController | null = null;
   private isOnScreen = true;
@@ -110,23 +70,19 @@ export class Shell {
   private readonly summary: Summary;
   private readonly search: SearchSlot;
   private readonly menu: Menu;
-  private readonly full: Button;
+  private readonly frame: Frame;
+  private readonly words: ConnectionWords;
+  private readonly empty: EmptyNote;
+  private readonly held: Held;
   private extras: Extras | null = null;
-  /** To be done when they are there. */
-  private wish: ((extras: Extras) => void) | null = null;
   private pictureAt = 0;
 
-  private readonly stripe = element("div.td-stripe", { hidden: true, role: "status" });
   private readonly tabs = element("div.td-panetabs", { role: "tablist", "aria-label": say("tools.panes") });
   private readonly own = element("span.td-own");
   private readonly room = element("div.td-room");
-  private readonly empty = element("div.td-empty", { hidden: true });
-  private readonly connection = element("span.td-connection");
   private readonly body = element("div.td-body");
-  private readonly handle = element("div.td-handle");
   private readonly forReplay = element("div.td-slot");
   private readonly waiting = element("div.td-keys.td-waitbox", { hidden: true });
-  private readonly splitter = element("div.td-splitter", { hidden: true });
   private readonly tools = element("div.td-tools", { role: "toolbar" });
   private readonly actions = element("div.td-actions", { role: "toolbar" });
 
@@ -145,6 +101,10 @@ export class Shell {
       tabindex: -1,
     });
     host.append(this.root);
+    this.held = new Held(later, this.root, signal);
+    this.words = new ConnectionWords(source, signal);
+    this.empty = new EmptyNote(source, this.room, signal);
+    this.frame = this.makeFrame();
     this.actionContext = {
       source,
       highlight: (action, nodes) => this.pane?.highlight?.(action, nodes),
@@ -183,6 +143,7 @@ export class Shell {
     const said = (sentence: string): void => this.summary.announcer.tell(sentence);
     this.search = new SearchSlot(
       later,
+      this.held,
       this.store,
       this.focus,
       details,
@@ -190,7 +151,6 @@ export class Shell {
       signal,
     );
     this.menu = new Menu(() => this.menuItems(), this.root.ownerDocument, signal);
-    this.full = button(say("tools.fullscreen"), () => this.toggleFull(), signal, { icon: "full", isIconOnly: true });
     this.confirmed = (["retry_failed", "cancel_graph", "stop"] as const).map(
       (kind) => new ActionButton(kind, this.actionContext, () => [], signal),
     );
@@ -218,58 +178,58 @@ export class Shell {
     }
     set(this.tools, { "aria-label": say("aria.tools") });
     set(this.actions, { "aria-label": say("aria.actions") });
-    this.full.root.hidden = !this.root.ownerDocument.fullscreenEnabled;
     fill(
       this.tools,
       this.tabs,
       this.search.root,
       element("span.td-space"),
       this.own,
-      this.full.root,
+      this.frame.full.root,
       this.menu.button.root,
     );
-    this.room.append(this.empty);
-    fill(this.actions, ...this.confirmed.map((each) => each.root), element("span.td-space"), this.connection);
-    set(this.handle, {
-      role: "separator",
-      tabindex: 0,
-      "aria-orientation": "horizontal",
-      "aria-label": say("tools.handle"),
-      title: say("tools.handle"),
-    });
-    set(this.splitter, { role: "separator", "aria-hidden": "true" });
+    fill(this.actions, ...this.confirmed.map((each) => each.root), element("span.td-space"), this.words.line);
     fill(
       this.body,
       element("div.td-left-side", {}, this.tools, this.search.chips, this.room, this.forReplay),
-      this.splitter,
+      this.frame.splitter,
       this.inspector.root,
       this.menu.root,
       this.waiting,
     );
     this.waiting.append(new Waiting(this.later, signal).root);
-    fill(this.root, this.summary.root, this.stripe, this.body, this.actions, this.handle, this.summary.announcer.root);
+    const { summary, words, body, actions, frame } = this;
+    fill(this.root, summary.root, words.stripe, body, actions, frame.handle, summary.announcer.root);
     // With the pane's body these are the five stops of the Tab key.
     rove([this.summary.root], signal);
     rove([this.tools, this.search.chips, this.room, this.forReplay], signal);
     rove([this.inspector.root], signal);
-    rove([this.actions, this.handle], signal);
+    rove([this.actions, this.frame.handle], signal);
+  }
+
+  private makeFrame(): Frame {
+    const shell = this;
+    const framed = {
+      store: this.store,
+      get state() {
+        return shell.state;
+      },
+      get isInspecting() {
+        return shell.inspector.isOpen;
+      },
+      get paneName() {
+        return shell.pane?.name ?? "graph";
+      },
+      cardHeight: (width: number) => this.panes.get("graph")?.heightFor?.(width) ?? 0,
+      widthKnown: () => this.choose(),
+      keep: () => this.save(),
+    };
+    return new Frame(this.root, framed, this.signal);
   }
 
   private listen(): void {
     const { signal, root } = this;
     on(root, "keydown", signal, (event) => this.key(event));
     for (const name of ["keyup", "keypress", "contextmenu"]) on(root, name, signal, (event) => event.stopPropagation());
-    this.drag(this.handle, (event, start) => this.setHeight(start.height + event.clientY - start.y));
-    this.drag(this.splitter, (event, start) => {
-      if (this.isWide()) this.setColumn(start.column + start.x - event.clientX);
-    });
-    on(this.handle, "keydown", signal, (event) => {
-      const step = event.key === "ArrowDown" ? 20 : event.key === "ArrowUp" ? -20 : 0;
-      if (step === 0) return;
-      event.preventDefault();
-      this.setHeight(this.height() + step);
-    });
-    on(root.ownerDocument, "fullscreenchange", signal, () => this.fullChanged());
     const sized = new ResizeObserver(() => {
       if (root.clientWidth > 0) this.resized();
       if (root.isConnected) this.wake();
@@ -364,7 +324,7 @@ export class Shell {
     fill(this.own, this.pane.controls ?? null);
     for (const tab of this.tabs.querySelectorAll<HTMLElement>("[data-pane]"))
       set(tab, { "aria-selected": String(tab.dataset.pane === name) });
-    this.placeEmpty();
+    this.empty.place(this.pane);
     this.tellVisible();
     if (hadFocus) this.pane.focus();
   }
@@ -426,8 +386,7 @@ export class Shell {
     this.inspector.arrived();
     this.replaceWaiting();
     this.waiting.hidden = true;
-    this.wish?.(this.extras);
-    this.wish = null;
+    this.held.release();
   }
 
   private replaceWaiting(): void {
@@ -443,18 +402,16 @@ export class Shell {
     this.isPaneShown = false;
     this.choose();
     pane.root.remove();
-    if (hadFocus) (this.pane as Pane | null)?.focus();
+    const now = this.pane as Pane | null;
+    if (hadFocus) now?.focus();
+    // Selected while it was waited for.
+    if (this.focus.node >= 0) now?.reveal?.(this.focus.node);
   }
 
   /** Do it now, or when the second part is there; until then it is said what is waited for. */
   private withExtras(run: (extras: Extras) => void): void {
-    if (this.extras) {
-      run(this.extras);
-      return;
-    }
-    this.wish = run;
-    this.waiting.hidden = false;
-    this.later.want();
+    this.held.do(() => this.extras && run(this.extras));
+    this.waiting.hidden = this.extras !== null;
   }
 
   private showPane(isShown: boolean): void {
@@ -504,9 +461,9 @@ export class Shell {
     const wasStale = this.isStale;
     this.isStale = !this.isSeen();
     if (this.isStale) return;
-    this.showEmpty();
+    this.empty.show(this.pane);
     this.inspector.update();
-    this.showConnection();
+    this.words.show();
     if (wasStale) this.tellPane(NOTHING);
   }
 
@@ -516,24 +473,14 @@ export class Shell {
 
   private connectionChanged(): void {
     const { connection } = this.source;
-    if (connection.state === "live") this.details.forgetTrouble();
+    if (connection.state === "live") {
+      this.details.forgetTrouble();
+      if (this.later.trouble) this.later.want();
+    }
     set(this.root, { "data-state": connection.state });
-    const isDetached = connection.state === "detached";
-    const text = isDetached ? this.detachedWords() : this.isNewer() ? say("connection.newer") : "";
-    setText(this.stripe, text);
-    set(this.stripe, { hidden: text === "" });
+    this.words.changed();
     this.tellPane(NOTHING);
     this.restate();
-  }
-
-  private isNewer(): boolean {
-    return (this.store.picture?.protocol ?? PROTOCOL) > PROTOCOL;
-  }
-
-  private detachedWords(): string {
-    const { connection } = this.source;
-    if (connection.why !== "saved" && (!this.store.picture || connection.why === "none")) return say("connection.none");
-    return say(`connection.${connection.why}`, { time: timeOfDay((connection.heard || connection.since) / 1000) });
   }
 
   private tick(): void {
@@ -553,81 +500,8 @@ export class Shell {
     }
     this.summary.showTimes();
     this.inspector.tick();
-    this.showConnection();
+    this.words.show();
     if (this.isPaneShown) this.pane?.tick?.();
-  }
-
-  private showConnection(): void {
-    const { connection, pending } = this.source;
-    const busy = pending.filter((each) => each.state === "busy").length;
-    const { run } = this.store;
-    const isSilent = run?.stale_since != null && !run.is_ended;
-    const silence = Math.max(0, this.store.now() - (run?.stale_since ?? 0));
-    let text: string;
-    if (connection.state === "detached") text = "";
-    else if (busy > 0) text = say("connection.busy", { n: busy });
-    else if (connection.state === "connecting") text = say("connection.connecting");
-    else if (connection.state === "quiet")
-      text = say("connection.quiet", { n: Math.floor((Date.now() - connection.heard) / 1000) });
-    else if (isSilent) text = say("connection.stale", { time: duration(Math.round(silence)) });
-    else if (connection.state === "still") text = say("connection.still");
-    else if (run?.is_ended && run.ended !== null)
-      text = say("connection.ended", { time: timeOfDay(run.ended, this.store.now()) });
-    else if (run?.started == null) text = say("connection.live");
-    else {
-      const age = (Date.now() - connection.heard) / 1000;
-      text =
-        age < 1.5 ? say("connection.live_now") : say("connection.live_updated", { time: duration(Math.round(age)) });
-    }
-    const key = `${connection.state}|${text}`;
-    if (this.connection.dataset.key === key) return;
-    this.connection.dataset.key = key;
-    const dot = element("span.td-dot", { "data-state": busy > 0 ? "busy" : isSilent ? "quiet" : connection.state });
-    const update = element("button.td-link", { type: "button" }, say("connection.update"));
-    on(update, "click", this.signal, () => this.source.refresh());
-    fill(this.connection, text ? dot : null, element("span", {}, text), connection.state === "still" ? update : null);
-    set(this.connection, { title: busy > 0 ? say("actions.busy_title") : null });
-  }
-
-  private showEmpty(): void {
-    const { picture, total, run, counts } = this.store;
-    let key = "";
-    if (!picture) key = this.source.connection.state === "detached" ? "none" : "loading";
-    else if (total === 0) key = "nodes";
-    else if (run?.started == null && counts[Status.NOT_STARTED] === total) key = "ready";
-    if (this.empty.dataset.key === key) return;
-    this.empty.dataset.key = key;
-    set(this.empty, { hidden: key === "", "data-place": key === "ready" ? "corner" : "middle" });
-    this.placeEmpty();
-    if (key === "loading" || key === "none") {
-      fill(this.empty, element("p", {}, say(key === "none" ? "connection.none" : "empty.loading")));
-      return;
-    }
-    const reference = picture?.reference || "dag";
-    if (key === "nodes") {
-      const code = say("empty.no_nodes_code", { reference });
-      const copy = button(say("empty.copy"), () => void copyText(code, copy.root, this.signal), this.signal, {
-        icon: "copy",
-        className: "is-small",
-      });
-      fill(
-        this.empty,
-        element("p", {}, say("empty.no_nodes")),
-        element("p.td-row", {}, element("code.td-code", {}, code), copy.root),
-      );
-    } else if (key === "ready") {
-      const [before, after] = say("empty.ready", { n: total, code: "\u0000" }).split("\u0000");
-      fill(
-        this.empty,
-        element("p", {}, before ?? "", element("code.td-code", {}, `${reference}.compute()`), after ?? ""),
-      );
-    }
-  }
-
-  /** "Ready" stands in the graph's corner, or in a line under another pane; what is said instead of a graph, over it. */
-  private placeEmpty(): void {
-    const corner = this.empty.dataset.place === "corner" ? this.room.querySelector(".td-corner") : null;
-    (corner && this.pane?.name === "graph" ? corner : this.room).append(this.empty);
   }
 
   // --- selection -----------------------------------------------------------------------------------------------
@@ -657,59 +531,9 @@ export class Shell {
 
   // --- size ----------------------------------------------------------------------------------------------------
 
-  private height(): number {
-    if (this.state.height > 0) return this.state.height;
-    const { total, picture } = this.store;
-    const page = this.root.ownerDocument.defaultView?.innerHeight ?? 800;
-    // A small graph gets the large view where that, and only that, shows its cards.
-    const needed = (this.panes.get("graph")?.heightFor?.(this.root.clientWidth) ?? 0) + BARS;
-    const isHigh = needed > HEIGHTS.small && needed <= HEIGHTS.large;
-    let height: number = total > 30 || isHigh ? HEIGHTS.large : HEIGHTS.small;
-    if (picture && total < 3 && this.pane?.name === "graph") height = HEIGHTS.tiny;
-    if (this.inspector.isOpen) height = Math.max(height, this.isWide() ? WITH_INSPECTOR : WITH_DRAWER);
-    return Math.min(height, Math.max(HEIGHTS.tiny, 0.7 * page));
-  }
-
-  private isWide(): boolean {
-    return this.root.dataset.wide === "true";
-  }
-
   private resized(): void {
-    const width = this.root.clientWidth;
-    const isFull = this.root.ownerDocument.fullscreenElement === this.root;
-    const isInspecting = this.inspector.isOpen;
-    set(this.root, {
-      "data-wide": String(width >= WIDE),
-      "data-narrow": String(width < NARROW),
-      "data-tiny": String(width < TINY),
-      "data-collapsed": String(this.state.isCollapsed),
-      "data-few": String(this.store.total < 3 && !isInspecting && (this.pane?.name ?? "graph") === "graph"),
-      "data-inspecting": String(isInspecting),
-    });
-    if (width > 0) this.choose();
-    const height = Math.round(this.height());
-    this.root.style.setProperty("--td-height", isFull ? "100%" : `${height}px`);
-    set(this.handle, {
-      "aria-valuemin": HEIGHTS.least,
-      "aria-valuemax": HEIGHTS.most,
-      "aria-valuenow": Math.max(HEIGHTS.least, Math.min(HEIGHTS.most, height)),
-      "aria-valuetext": say("aria.pixels", { n: height }),
-    });
-    this.root.style.setProperty("--td-column", `${this.state.column}px`);
-    this.splitter.hidden = !isInspecting || !this.isWide();
+    this.frame.update();
     if (this.store.picture) this.summary.showBar();
-  }
-
-  private setHeight(height: number): void {
-    this.state.height = Math.round(Math.min(HEIGHTS.most, Math.max(HEIGHTS.least, height)));
-    this.resized();
-    this.save();
-  }
-
-  private setColumn(width: number): void {
-    this.state.column = Math.round(Math.min(COLUMN.most, Math.max(COLUMN.least, width)));
-    this.resized();
-    this.save();
   }
 
   private collapse(isCollapsed: boolean): void {
@@ -718,36 +542,6 @@ export class Shell {
     this.tellVisible();
     this.summary.update(isCollapsed);
     this.save();
-  }
-
-  private drag(target: HTMLElement, moved: (event: PointerEvent, start: Drag) => void): void {
-    let start: Drag | null = null;
-    on(target, "pointerdown", this.signal, (event) => {
-      event.preventDefault();
-      target.setPointerCapture(event.pointerId);
-      start = { x: event.clientX, y: event.clientY, height: this.height(), column: this.state.column };
-    });
-    on(target, "pointermove", this.signal, (event) => {
-      if (start) moved(event, start);
-    });
-    for (const name of ["pointerup", "pointercancel"] as const) {
-      on(target, name, this.signal, () => {
-        start = null;
-      });
-    }
-  }
-
-  private toggleFull(): void {
-    const page = this.root.ownerDocument;
-    if (page.fullscreenElement === this.root) void page.exitFullscreen();
-    else void this.root.requestFullscreen?.().catch(() => undefined);
-  }
-
-  private fullChanged(): void {
-    const isFull = this.root.ownerDocument.fullscreenElement === this.root;
-    this.full.setLabel(say(isFull ? "tools.fullscreen_leave" : "tools.fullscreen"));
-    set(this.root, { "data-full": isFull });
-    this.resized();
   }
 
   private menuItems(): readonly MenuItem[] {
@@ -798,91 +592,60 @@ export class Shell {
     }
     const isBody = this.pane?.isBody(target) ?? false;
     if (!isBody && target !== this.root) return;
-    if (isBody && this.pane?.key(event)) event.preventDefault();
+    // A pane by its key comes at once, also while keys wait.
+    const isPane = PANES.some((each) => each.key === event.key);
+    const isHeld = !isPane && this.held.takes(event, isBody && this.pane instanceof WaitingPane);
+    if (isHeld || (isBody && this.pane?.key(event))) event.preventDefault();
     else if (!event.ctrlKey && !event.metaKey && !event.altKey && this.shellKey(event)) event.preventDefault();
   }
 
   private shellKey(event: KeyboardEvent): boolean {
-    const pane = PANES.find((each) => each.key === event.key);
-    if (pane) {
-      this.go(pane.name);
-      this.pane?.focus();
-      return true;
-    }
-    const isAnyChosen = this.focus.state.marks.length > 0;
-    switch (event.key) {
-      case "f":
-      case "F":
-        this.nextFailure(event.shiftKey ? -1 : 1);
-        break;
-      case "r":
-        if (isAnyChosen && !this.inspector.press("retry")) this.inspector.press("blocker");
-        break;
-      case "R":
-        this.confirmed.find((each) => each.kind === "retry_failed")?.press();
-        break;
-      case "c":
-        if (isAnyChosen) this.inspector.press("cancel", true);
-        else this.confirmed.find((each) => each.kind === "cancel_graph")?.press();
-        break;
-      case "b":
-        this.reveal(this.blocker());
-        break;
-      case "[":
-      case "]":
-        this.turnAttempt(event.key === "]" ? 1 : -1);
-        break;
-      case "p":
-        this.search.set(this.focus.state.filter === CRITICAL ? "" : CRITICAL);
-        break;
-      case "/":
-        this.search.focus();
-        break;
-      case "?":
-        this.openKeys();
-        break;
-      default:
-        return false;
-    }
-    return true;
+    const doing: Doing = {
+      go: (name) => {
+        this.go(name);
+        this.pane?.focus();
+      },
+      nextFailure: (step) => this.nextFailure(step),
+      reveal: (node) => this.reveal(node),
+      pressChosen: (kinds, isAsking) => this.pressChosen(kinds, isAsking),
+      pressWhole: (kind) => this.confirmed.find((each) => each.kind === kind)?.press(),
+      toggleFilter: (text) => this.search.set(this.search.value.trim() === text ? "" : text),
+      search: () => this.search.focus(),
+      openKeys: () => this.openKeys(),
+    };
+    return shellKey(event, this.focus, this.store, doing);
   }
 
-  /** The attempt that Timeline and Logs show: of the selected node, or as many as any node had; 0 stands for all. */
-  private turnAttempt(step: number): void {
-    const { node } = this.focus;
-    const { attempt } = this.store;
-    const most = node >= 0 ? (attempt[node] ?? 0) : attempt.reduce((high, each) => Math.max(high, each), 0);
-    const next = (this.focus.state.attempt + step + most + 1) % (most + 1);
-    this.focus.set({ attempt: next });
-  }
-
-  private blocker(): number {
-    const { node } = this.focus;
-    return node >= 0 && this.store.status[node] === Status.PARENT_FAILED ? blockerOf(this.store, node) : -1;
+  /** For what is selected now; if that is something else when the buttons are there, for nothing. */
+  private pressChosen(kinds: readonly ActionKind[], isAsking: boolean): void {
+    const { marks, nodes } = this.focus.state;
+    this.held.do(() => {
+      if (this.focus.state.marks !== marks || this.focus.state.nodes !== nodes) return;
+      kinds.some((kind) => this.inspector.press(kind, isAsking));
+    });
   }
 
   private copyReference(): void {
     if ((this.root.ownerDocument.defaultView?.getSelection()?.toString() ?? "") !== "") return;
     const { node } = this.focus;
-    const reference = node >= 0 ? this.details.lastOf(node)?.reference : this.store.picture?.reference;
-    if (reference) void copyText(reference, this.connection, this.signal);
+    const copy = (reference: string | undefined): void => {
+      if (reference) void copyText(reference, this.words.line, this.signal);
+    };
+    if (node < 0) copy(this.store.picture?.reference);
+    else void this.details.get(node).then((detail) => copy(detail?.reference));
   }
 
   /** Closes what is open, then clears the selection, then leaves to the cell. */
   private escape(): void {
-    if (!this.waiting.hidden) this.endWish();
-    else if (this.extras?.keyMap.isOpen) this.extras.keyMap.open(false);
+    if (this.held.drop() || !this.waiting.hidden) {
+      this.waiting.hidden = true;
+      this.pane?.focus();
+    } else if (this.extras?.keyMap.isOpen) this.extras.keyMap.open(false);
     else if (this.extras?.exporter.isOpen) this.extras.exporter.open(false);
     else if (this.focus.state.marks.length > 0) {
       this.focus.selectMarks([]);
       this.pane?.focus();
     } else if (!this.pane?.escape?.() && !this.search.clear()) this.leave();
-  }
-
-  private endWish(): void {
-    this.wish = null;
-    this.waiting.hidden = true;
-    this.pane?.focus();
   }
 
   private leave(): void {
@@ -893,18 +656,10 @@ export class Shell {
 
   // --- what is remembered --------------------------------------------------------------------------------------
 
-  /** Kept under the graph's id and the view's place among the views of that graph in the page. */
-  private keptAs(): string {
-    const id = this.store.picture?.graph_id ?? "";
-    const views = [...this.root.ownerDocument.querySelectorAll<HTMLElement>(".tiledag")];
-    const same = views.filter((view) => view.dataset.graph === id || view === this.root);
-    return `tiledag:${id}:${same.indexOf(this.root)}`;
-  }
-
   private restore(): void {
     if (this.isRestored) return;
     this.isRestored = true;
-    this.state = { ...FRESH, ...this.readKept() };
+    this.state = { ...this.state, ...recall(this.root, this.store.picture?.graph_id ?? "") };
     const { marks, nodes, tab, filter, isHiding, panes } = this.state;
     this.focus.set({ isHiding });
     for (const [name, pane] of this.panes) if (panes[name] !== undefined) pane.restore?.(panes[name]);
@@ -915,16 +670,6 @@ export class Shell {
     if (tab) this.inspector.chooseTab(tab);
   }
 
-  private readKept(): Partial<Kept> {
-    try {
-      const text = sessionStorage.getItem(this.keptAs());
-      const kept: unknown = text ? JSON.parse(text) : null;
-      return typeof kept === "object" && kept !== null ? (kept as Partial<Kept>) : {};
-    } catch {
-      return {};
-    }
-  }
-
   private save(): void {
     if (!this.isRestored || this.saveTimer !== undefined) return;
     this.saveTimer = setTimeout(() => {
@@ -932,11 +677,7 @@ export class Shell {
       if (!this.root.isConnected || !this.store.picture) return;
       this.state.tab = this.inspector.isOpen ? this.inspector.tab : null;
       for (const [name, pane] of this.panes) if (pane.keep) this.state.panes[name] = pane.keep();
-      try {
-        sessionStorage.setItem(this.keptAs(), JSON.stringify(this.state));
-      } catch {
-        // A host may close the storage; then a reload starts afresh.
-      }
+      remember(this.root, this.store.picture.graph_id, this.state);
     }, SAVE_MS);
   }
 }

@@ -1,51 +1,37 @@
 // The timeline: when each node waited and ran, what each slot did, and what took longest. A canvas in a scrolling box.
 import type { FocusPart } from "../model/focus.ts";
-import { URGENCY, worst } from "../model/derive.ts";
-import { attemptsOf } from "../model/replay.ts";
-import { type Changes, STATUS_COUNT, type Store } from "../model/store.ts";
+import { touchedBy } from "../model/derive.ts";
+import type { Changes, Store } from "../model/store.ts";
 import {
   Axis,
+  attemptsIn,
   type Break,
+  type BySlot,
   bySlot,
   density,
   idleOf,
   type Order,
   type Rows,
-  readyAt,
   rowsOf,
   squeeze,
   took,
 } from "../model/timeline.ts";
-import { count, duration, middle, plain, say } from "../model/words.ts";
-import { NO_SLOT, STATUS_WORDS, Status } from "../protocol.ts";
-import {
-  drawBreaks,
-  drawBrush,
-  drawDensity,
-  drawGrid,
-  drawLabel,
-  drawLine,
-  drawNode,
-  drawRowGround,
-  drawSlot,
-  drawTook,
-  HEAD,
-  LABEL,
-  ROW,
-} from "../render/bars.ts";
+import { say } from "../model/words.ts";
+import type { Action } from "../protocol.ts";
+import { drawBrush, HEAD, LABEL, ROW } from "../render/bars.ts";
 import { begin, fitBitmap } from "../render/painter.ts";
 import { type Brush, makeBrush, type Pen } from "../render/pen.ts";
 import { svgOf } from "../render/svg.ts";
 import type { Theme } from "../render/theme.ts";
 import { button, element, fill, on, set } from "./dom.ts";
 import type { Pane, PaneContext } from "./pane.ts";
+import { drawTimeline, MOST_BARS, type Seen } from "./timeline_rows.ts";
+import { describeRow, RowTip } from "./timeline_words.ts";
 
 const FOOT = 34;
 const EDGE = 80;
 const SHIFT = 0.1;
 const DRAG_PX = 4;
-const TOOLTIP_MS = 350;
-const MOST_BARS = 2000;
 /** A large run is put in order anew this often at most. */
 const ORDER_MS = 250;
 const STRIP_MS = 500;
@@ -65,7 +51,7 @@ class TimelinePane implements Pane {
   private readonly foot = element("canvas.td-tl-foot", { "aria-hidden": "true" });
   private readonly spacer: HTMLElement;
   private readonly body: HTMLElement;
-  private readonly tooltip = element("div.td-tooltip", { role: "tooltip", hidden: true });
+  private readonly tip = new RowTip();
   private readonly empty = element("div.td-empty", { hidden: true, "data-place": "middle" }, say("timeline.none"));
   private readonly mirror = element("div.td-mirror");
   private readonly follow: ReturnType<typeof button>;
@@ -77,7 +63,9 @@ class TimelinePane implements Pane {
   private readonly open = new Set<number>();
   private readonly unfolded = new Set<number>();
   private rows: Rows = { ids: new Int32Array(0), isInner: new Uint8Array(0) };
-  private slots: ReturnType<typeof bySlot> | null = null;
+  private slots: BySlot | null = null;
+  /** Nodes that an action would touch, while one is pointed at. */
+  private touched: Uint8Array | null = null;
   private idle: Break[] = [];
   /** Seconds without folded breaks. */
   private from = 0;
@@ -122,7 +110,7 @@ class TimelinePane implements Pane {
       this.mirror,
       this.empty,
       this.follow.root,
-      this.tooltip,
+      this.tip.root,
     );
     this.orders = (["nodes", "slots", "duration"] as const).map((order) => {
       const made = element(
@@ -163,7 +151,7 @@ class TimelinePane implements Pane {
   hide(): void {
     this.isShown = false;
     clearTimeout(this.timer);
-    this.hideTooltip();
+    this.tip.hide();
   }
 
   changed(changes: Readonly<Changes>): void {
@@ -193,6 +181,17 @@ class TimelinePane implements Pane {
     this.body.focus({ preventScroll: true });
   }
 
+  /** The others stand back. */
+  highlight(action: Action | null, nodes: readonly number[]): void {
+    this.touched = touchedBy(this.store, action, nodes);
+    set(this.root, { "data-touching": this.touched?.reduce((sum, each) => sum + each, 0) });
+    this.redraw();
+  }
+
+  reveal(node: number): void {
+    this.bringIntoView(node);
+  }
+
   escape(): boolean {
     if (this.context.focus.state.attempt === 0) return false;
     this.context.focus.set({ attempt: 0 });
@@ -209,6 +208,8 @@ class TimelinePane implements Pane {
   }
 
   key(event: KeyboardEvent): boolean {
+    // A key may be quicker than the frame that would have put the rows in order.
+    this.arrange();
     const page = Math.max(1, Math.floor((this.height - HEAD) / ROW) - 1);
     const last = this.rows.ids.length - 1;
     const to: Record<string, number> = {
@@ -240,7 +241,7 @@ class TimelinePane implements Pane {
     const rows = isWhole ? Math.min(this.rows.ids.length, MOST_BARS) : Math.floor((this.height - HEAD) / ROW);
     const height = Math.max(60, HEAD + rows * ROW);
     return svgOf(this.width, height, this.brush.theme, this.store.picture?.title ?? "", (brush) =>
-      this.drawRows(brush, isWhole ? 0 : this.body.scrollTop, height),
+      drawTimeline(brush, this.seen(), isWhole ? 0 : this.body.scrollTop, height),
     );
   }
 
@@ -291,7 +292,7 @@ class TimelinePane implements Pane {
 
   private focusChanged(changed: ReadonlySet<FocusPart>): void {
     if (changed.has("attempt")) this.attempts.value = String(this.context.focus.state.attempt);
-    if (changed.has("mask")) this.areRowsStale = true;
+    if (changed.has("mask") || changed.has("attempt")) this.areRowsStale = true;
     if (changed.has("nodes") && this.isShown) this.bringIntoView(this.context.focus.node);
     this.redraw();
   }
@@ -313,8 +314,9 @@ class TimelinePane implements Pane {
     this.isFootStale = true;
     this.orderedAt = now;
     const id = this.rows.ids[this.focused];
-    this.rows = rowsOf(this.store, this.order, this.open, this.context.focus.state.mask);
-    this.slots = this.order === "slots" ? bySlot(this.store, this.rows.ids) : null;
+    const { mask, attempt } = this.context.focus.state;
+    this.rows = rowsOf(this.store, this.order, this.open, mask, attempt);
+    this.slots = this.order === "slots" ? bySlot(this.store, this.rows.ids, attempt) : null;
     this.idle = idleOf(this.store).filter((each) => !this.unfolded.has(Math.round(each.from)));
     const at = id === undefined ? -1 : this.rows.ids.indexOf(id);
     this.focused = at >= 0 ? at : Math.max(0, Math.min(this.focused, this.rows.ids.length - 1));
@@ -324,7 +326,7 @@ class TimelinePane implements Pane {
   private whole(): number {
     if (this.order !== "duration") return Math.max(0.1, squeeze(this.idle, this.store.horizon()));
     const node = this.rows.ids[0];
-    return node === undefined ? 1 : Math.max(0.1, took(this.store, node));
+    return node === undefined ? 1 : Math.max(0.1, took(this.store, node, this.context.focus.state.attempt));
   }
 
   /** The window: all of it, or what somebody chose; while the run goes on it makes room for what comes. */
@@ -403,7 +405,7 @@ class TimelinePane implements Pane {
     this.canvas.style.width = `${this.width}px`;
     this.canvas.style.height = `${this.height}px`;
     begin(this.brush.context as CanvasRenderingContext2D, ratio);
-    this.drawRows(this.brush, this.body.scrollTop, this.height);
+    drawTimeline(this.brush, this.seen(), this.body.scrollTop, this.height);
     this.drawFoot(ratio);
     const isNothing = this.store.run?.started == null;
     this.empty.hidden = !isNothing;
@@ -412,78 +414,11 @@ class TimelinePane implements Pane {
     set(this.root, { "data-rows": this.rows.ids.length, "data-order": this.order });
   }
 
-  private drawRows(brush: Brush, scroll: number, height: number): void {
-    const { context, theme } = brush;
-    const { axis, rows, store } = this;
-    const { state } = this.context.focus;
-    const selected = new Set(state.nodes);
-    const marks = state.nodes.length === 0 ? new Set(state.marks) : new Set<number>();
-    const isLive = this.order !== "duration";
-    const first = Math.max(0, Math.floor(scroll / ROW));
-    const end = Math.min(rows.ids.length, first + Math.ceil((height - HEAD) / ROW) + 1);
-    const hasFocus = this.body.matches(":focus-visible");
-    let inView = 0;
-    for (let at = first; at < end && this.slots; at++)
-      inView += (this.slots.start[at + 1] ?? 0) - (this.slots.start[at] ?? 0);
-    drawGrid(brush, axis, height);
-    context.save();
-    context.beginPath();
-    context.rect(0, HEAD, this.width, height - HEAD);
-    context.clip();
-    for (let at = first; at < end; at++) {
-      const id = rows.ids[at] ?? 0;
-      const y = HEAD + at * ROW - scroll;
-      const isSelected = this.order === "slots" ? false : id >= 0 ? selected.has(id) : marks.has(~id);
-      const look = { y, isSelected, isFocused: hasFocus && at === this.focused, isInner: rows.isInner[at] === 1 };
-      drawRowGround(brush, this.width, look);
-      context.save();
-      context.beginPath();
-      context.rect(LABEL, HEAD, axis.width, height - HEAD);
-      context.clip();
-      if (this.order === "slots") {
-        const nodes = this.slots?.items.subarray(this.slots.start[at] ?? 0, this.slots.start[at + 1] ?? 0);
-        if (nodes) drawSlot(brush, store, nodes, y, axis, inView > MOST_BARS);
-      } else if (this.order === "duration") drawTook(brush, store, id, y, axis);
-      else if (id >= 0) drawNode(brush, store, id, y, axis, state.attempt);
-      else {
-        const found = density(store, store.membersOf(~id), axis, state.attempt, store.runTime());
-        drawDensity(brush, found, y + 3, ROW - 6, this.groundOf(~id));
-      }
-      context.restore();
-      this.drawRowLabel(brush, id, look);
-    }
-    if (isLive) drawBreaks(brush, axis, height);
-    context.restore();
-    const isStarted = store.run?.started != null;
-    const now = LABEL + axis.x(store.runTime());
-    if (isLive && isStarted && (this.isRunning() || !this.context.focus.isLive) && now >= LABEL && now <= this.width) {
-      drawLine(brush, now, height, theme.focus, false);
-    }
-    const hovered = LABEL + axis.x(state.hoveredTime);
-    if (isLive && hovered >= LABEL && hovered <= this.width) drawLine(brush, hovered, height, theme.secondary, true);
-    context.fillStyle = theme.cardBorder;
-    context.globalAlpha = 0.6;
-    context.fillRect(LABEL - 0.5, 0, 1, height);
-    context.fillRect(0, HEAD - 0.5, this.width, 1);
-    context.globalAlpha = 1;
-  }
-
-  private drawRowLabel(brush: Brush, id: number, look: Parameters<typeof drawLabel>[1]): void {
-    const { store } = this;
-    if (this.order === "slots") {
-      drawLabel(brush, look, 0, id === NO_SLOT ? say("timeline.no_slot") : say("timeline.slot", { n: id + 1 }), "", "");
-    } else if (id >= 0) drawLabel(brush, look, store.status[id] ?? 0, store.nameOf(id), "", "");
-    else {
-      const status = worst(store.markCounts, ~id * STATUS_COUNT);
-      const more = `×${count(store.picture?.marks.size[~id] ?? 0)}`;
-      drawLabel(brush, look, status, store.picture?.marks.name[~id] ?? "", more, this.open.has(~id) ? "open" : "shut");
-    }
-  }
-
-  /** A strip is blue while anything of it runs. Failures show by themselves. */
-  private groundOf(mark: number): number {
-    const running = this.store.markCounts[mark * STATUS_COUNT + Status.RUNNING] ?? 0;
-    return running > 0 ? Status.RUNNING : Status.COMPLETED;
+  private seen(): Seen {
+    const { store, order, rows, slots, open, axis, width, touched } = this;
+    const focused = this.body.matches(":focus-visible") ? this.focused : -1;
+    const isRunning = this.isRunning();
+    return { store, focus: this.context.focus, order, rows, slots, open, axis, width, focused, isRunning, touched };
   }
 
   private drawFoot(ratio: number): void {
@@ -529,7 +464,7 @@ class TimelinePane implements Pane {
     const { signal } = this.context;
     const { body, foot } = this;
     on(body, "scroll", signal, () => {
-      this.hideTooltip();
+      this.tip.hide();
       this.redraw();
     });
     on(body, "focus", signal, () => {
@@ -561,7 +496,7 @@ class TimelinePane implements Pane {
         sized.disconnect();
         cancelAnimationFrame(this.frame);
         clearTimeout(this.timer);
-        clearTimeout(this.tooltipTimer);
+        this.tip.hide();
       },
       { once: true },
     );
@@ -583,14 +518,11 @@ class TimelinePane implements Pane {
     if (id === undefined || row < 0) return -1;
     if (this.order !== "slots") return id;
     if (!this.slots || x < LABEL) return -1;
-    const { started, ended } = this.store;
     const now = this.store.runTime();
-    const nodes = this.slots.items.subarray(this.slots.start[row] ?? 0, this.slots.start[row + 1] ?? 0);
-    for (const node of nodes) {
-      const from = this.axis.x(started[node] ?? 0);
-      const over = ended[node] ?? Number.NaN;
-      const to = Math.max(from + 3, this.axis.x(Number.isNaN(over) ? now : over));
-      if (x - LABEL >= from && x - LABEL <= to) return node;
+    for (const { index, started, ended } of attemptsIn(this.store, this.slots, row)) {
+      const from = this.axis.x(started);
+      const to = Math.max(from + 3, this.axis.x(Number.isNaN(ended) ? now : ended));
+      if (x - LABEL >= from && x - LABEL <= to) return index;
     }
     return -1;
   }
@@ -611,7 +543,7 @@ class TimelinePane implements Pane {
     if (drag && drag.foot === "") {
       drag.isDrag ||= Math.abs(point.x - drag.x) > DRAG_PX;
       if (!drag.isDrag) return;
-      this.hideTooltip();
+      this.tip.hide();
       this.pan(drag.from - (point.x - drag.x) / this.axis.k - this.from);
       return;
     }
@@ -621,7 +553,11 @@ class TimelinePane implements Pane {
     const hoveredTime = isOver ? this.axis.time(point.x - LABEL) : Number.NaN;
     this.context.focus.set({ hoveredTime, hovered: node >= 0 ? node : -1 });
     set(this.body, { "data-over": row >= 0 });
-    this.tooltipSoon(node, row, point);
+    this.tip.soon(
+      row < 0 ? "" : `${row}|${node}`,
+      () => this.describe(row, node),
+      () => ({ at: this.pointer ?? point, width: this.width, height: this.height }),
+    );
   }
 
   private pointerUp(event: PointerEvent): void {
@@ -641,7 +577,7 @@ class TimelinePane implements Pane {
 
   private leave(): void {
     this.pointer = null;
-    this.hideTooltip();
+    this.tip.hide();
     this.context.focus.set({ hoveredTime: Number.NaN, hovered: -1 });
   }
 
@@ -758,60 +694,7 @@ class TimelinePane implements Pane {
   // --- words ---------------------------------------------------------------------------------------------------
 
   private describe(row: number, under = -1): string[] {
-    const { store } = this;
-    const id = this.rows.ids[row];
-    if (id === undefined) return [];
-    if (this.order === "slots" && under < 0) {
-      const nodes = (this.slots?.start[row + 1] ?? 0) - (this.slots?.start[row] ?? 0);
-      const name = id === NO_SLOT ? say("timeline.no_slot") : say("timeline.slot", { n: id + 1 });
-      return [name, say("aria.nodes", { n: nodes })];
-    }
-    if (id < 0 && under < 0) {
-      const base = ~id * STATUS_COUNT;
-      const counts = URGENCY.filter((status) => (store.markCounts[base + status] ?? 0) > 0).map(
-        (status) => `${count(store.markCounts[base + status] ?? 0)} ${STATUS_WORDS[status] ?? ""}`,
-      );
-      return [plain(store.picture?.marks.name[~id] ?? ""), counts.join(", ")];
-    }
-    const node = under >= 0 ? under : id;
-    const all = attemptsOf(store, node);
-    const parts = [STATUS_WORDS[store.status[node] ?? 0] ?? ""];
-    const waited = (all[0]?.started ?? Number.NaN) - readyAt(store, node);
-    if (waited >= 0.001) parts.push(say("timeline.waited", { time: duration(waited) }));
-    for (const each of all) {
-      const seconds = (Number.isNaN(each.ended) ? store.runTime() : each.ended) - each.started;
-      if (!(seconds >= 0)) continue;
-      const ran = say("timeline.ran", { time: duration(seconds) });
-      parts.push(all.length > 1 ? `${say("aria.attempt", { n: each.attempt })} ${ran}` : ran);
-    }
-    return [middle(plain(store.nameOf(node)), 300), parts.join(", ")];
-  }
-
-  private tooltipTimer: ReturnType<typeof setTimeout> | undefined;
-  private told = "";
-
-  private tooltipSoon(node: number, row: number, point: { x: number; y: number }): void {
-    const key = `${row}|${node}`;
-    if (key === this.told) return;
-    this.hideTooltip();
-    this.told = key;
-    if (row < 0) return;
-    this.tooltipTimer = setTimeout(() => {
-      const lines = this.describe(row, node);
-      fill(this.tooltip, ...lines.map((text, at) => element(at === 0 ? "div.td-strong" : "div", {}, text)));
-      set(this.tooltip, { hidden: false });
-      const { offsetWidth, offsetHeight } = this.tooltip;
-      const at = this.pointer ?? point;
-      const left = Math.max(4, Math.min(this.width - offsetWidth - 4, at.x + 12));
-      const top = at.y + 20 + offsetHeight > this.height ? at.y - offsetHeight - 8 : at.y + 20;
-      this.tooltip.style.transform = `translate(${Math.round(left)}px, ${Math.round(Math.max(2, top))}px)`;
-    }, TOOLTIP_MS);
-  }
-
-  private hideTooltip(): void {
-    clearTimeout(this.tooltipTimer);
-    this.told = "";
-    set(this.tooltip, { hidden: true });
+    return describeRow(this.store, this.order, this.rows, this.slots, row, under);
   }
 
   /** The focused row and its neighbours, as elements that a screen reader can be pointed at. */

@@ -1,0 +1,58 @@
+// What stands where a graph would be: there is none yet, it has no nodes, or it waits to be started.
+import { say } from "../model/words.ts";
+import { Status } from "../protocol.ts";
+import type { Source } from "../sources/source.ts";
+import { button, copyText, element, fill, set } from "./dom.ts";
+import type { Pane } from "./pane.ts";
+
+export class EmptyNote {
+  private readonly root = element("div.td-empty", { hidden: true });
+  private readonly source: Source;
+  private readonly room: HTMLElement;
+  private readonly signal: AbortSignal;
+
+  constructor(source: Source, room: HTMLElement, signal: AbortSignal) {
+    this.source = source;
+    this.room = room;
+    this.signal = signal;
+    room.append(this.root);
+  }
+
+  show(pane: Pane | null): void {
+    const key = this.key();
+    if (this.root.dataset.key === key) return;
+    this.root.dataset.key = key;
+    set(this.root, { hidden: key === "", "data-place": key === "ready" ? "corner" : "middle" });
+    this.place(pane);
+    const { picture, total } = this.source.store;
+    const reference = picture?.reference || "dag";
+    if (key === "loading" || key === "none")
+      fill(this.root, element("p", {}, say(key === "none" ? "connection.none" : "empty.loading")));
+    else if (key === "nodes") {
+      const code = say("empty.no_nodes_code", { reference });
+      const copy = button(say("empty.copy"), () => void copyText(code, copy.root, this.signal), this.signal, {
+        icon: "copy",
+        className: "is-small",
+      });
+      const line = element("p.td-row", {}, element("code.td-code", {}, code), copy.root);
+      fill(this.root, element("p", {}, say("empty.no_nodes")), line);
+    } else if (key === "ready") {
+      const [before, after] = say("empty.ready", { n: total, code: "\u0000" }).split("\u0000");
+      const code = element("code.td-code", {}, `${reference}.compute()`);
+      fill(this.root, element("p", {}, before ?? "", code, after ?? ""));
+    }
+  }
+
+  /** "Ready" stands in the graph's corner, or in a line under another pane; what is said instead of a graph, over it. */
+  place(pane: Pane | null): void {
+    const corner = this.root.dataset.place === "corner" ? this.room.querySelector(".td-corner") : null;
+    (corner && pane?.name === "graph" ? corner : this.room).append(this.root);
+  }
+
+  private key(): string {
+    const { picture, total, run, counts } = this.source.store;
+    if (!picture) return this.source.connection.state === "detached" ? "none" : "loading";
+    if (total === 0) return "nodes";
+    return run?.started == null && counts[Status.NOT_STARTED] === total ? "ready" : "";
+  }
+}
