@@ -27,7 +27,8 @@ Every test in this folder is marked ``browser`` and has an alarm at 120 s. Pages
 them; a test that fails leaves ``build/screens/failed-<test>.png``. Without a browser the tests are skipped and the
 summary says so; with ``CI=true`` they fail. Playwright's loop stays with the process: no asyncio in these tests.
 
-``TILEDAG_CPU_THROTTLE=6`` makes every page as slow as on a machine six times slower: what a test takes for granted shows.
+``TILEDAG_CPU_THROTTLE=6`` makes every page as slow as on a machine six times slower: what a test takes for granted
+shows then.
 """
 
 from __future__ import annotations
