@@ -197,10 +197,9 @@ def registry() -> None:
     policy = models.TaskGraphSharing(namespace="you", actions=["fetch_task_graph"])
     graphs_api.share_registered_task_graph(user, "to share", policy)
     found = graphs_api.get_registered_task_graph_sharing_policies(user, "to share")
-    seen["registered graph"] = [
-        registration.load("to share")["nodes"] == grf._tdb_to_json()["nodes"],
-        found[0].namespace,
-    ]
+    nodes = registration.load("to share")["nodes"]
+    identity = nodes[0]["array_node"].pop("array_uuid", "missing")
+    seen["registered graph"] = [nodes == grf._tdb_to_json()["nodes"], identity, found[0].namespace]
     registration.delete("to share")
 
 
@@ -226,6 +225,8 @@ def account() -> None:
     used = tasks.fetch_tasks(array=f"tiledb://{user}/mine", end=now + datetime.timedelta(hours=1)).array_tasks
     listed = [tiledb.cloud.list_arrays().arrays, tiledb.cloud.list_public_arrays().arrays]
     seen["arrays"] = [cells, len(used), *([one.name for one in some] for some in listed)]
+    with tiledb.open(f"tiledb://{user}/mine", ctx=tiledb.cloud.Ctx()) as opened:
+        seen["opened array"] = [opened.schema.sparse, opened[:]["a"].tolist(), opened.df[2:2, :]["a"].tolist()]
     seen["shared arrays"] = tiledb.cloud.list_shared_arrays().arrays
     array.deregister_array(f"tiledb://{user}/mine")
     failed = tasks.fetch_tasks(status="FAILED", end=now + datetime.timedelta(hours=1)).array_tasks

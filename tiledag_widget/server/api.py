@@ -19,6 +19,7 @@ from .batch_routes import BatchRoutes
 from .call_routes import CallRoutes
 from .exchange import NO_CONTENT, Later, Refused, Reply, Request, Route, RouteRow, error_reply, refusals
 from .log_routes import LogRoutes
+from .native_routes import NativeRoutes
 from .own_routes import OwnRoutes
 from .record_routes import RecordRoutes
 from .registry_routes import RegistryRoutes
@@ -55,6 +56,7 @@ class Api:
         groups = (
             AccountRoutes(services),
             ArrayRoutes(services),
+            NativeRoutes(services),
             CallRoutes(services),
             TaskRoutes(services),
             LogRoutes(services, batch_routes),

@@ -26,7 +26,7 @@ def document(routes: Sequence[tuple[str, tuple[str, ...], Callable[..., Any]]], 
                     "description": "An error.",
                     "content": {"application/json": {"schema": _reference("ErrorBody")}},
                 },
-                **_REPLIES.get(handler.__name__, {"2XX": {"description": "Done."}}),
+                **_REPLIES.get(handler.__name__, _native(handler.__name__)),
             },
         }
         names = [part[1:-1] for part in pattern if part.startswith("{")]
@@ -41,6 +41,8 @@ def document(routes: Sequence[tuple[str, tuple[str, ...], Callable[..., Any]]], 
         if body is not None:
             content = {"application/json": {"schema": _reference(body) if isinstance(body, str) else body}}
             operation["requestBody"] = {"required": True, "content": content}
+        elif handler.__name__ in _NATIVE and method == "POST":
+            operation["requestBody"] = {"required": True, "content": _CAPNP}
         paths.setdefault("/" + "/".join(pattern), {})[method.lower()] = operation
     key = {"type": "apiKey", "in": "header", "name": "X-TILEDB-REST-API-KEY"}
     return {
@@ -131,6 +133,19 @@ _QUERIES: dict[str, dict[str, dict[str, Any]]] = {
 
 def _reference(name: str) -> dict[str, Any]:
     return {"$ref": f"#/components/schemas/{name}"}
+
+
+_NATIVE = {"get_array_schema", "post_schemas", "post_open", "get_non_empty_domain", "get_array_metadata"} | {
+    "post_enumerations", "post_result_sizes", "post_query_plan", "post_query"
+}  # fmt: skip
+_CAPNP = {"application/capnp": {"schema": {"type": "string", "format": "binary"}}}
+"""Messages of TileDB's own library, whose schema is TileDB's."""
+
+
+def _native(name: str) -> dict[str, Any]:
+    if name not in _NATIVE:
+        return {"2XX": {"description": "Done."}}
+    return {"200": {"description": "Done.", "content": _CAPNP}}
 
 
 def _reply(status: str, name: str) -> dict[str, Any]:

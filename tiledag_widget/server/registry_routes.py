@@ -167,9 +167,11 @@ class RegistryRoutes:
         return replace(self.get_udf(request, to, as_name), status=201)
 
     def get_registered_graph(self, request: Request, namespace: str, name: str) -> Reply:
-        """A registered graph; its nodes exactly as they were sent."""
+        """A registered graph; its nodes as they were sent, array nodes with the id that TileDB Cloud tells beside."""
         identity, body = _registered(self._services.store, "registered_graph", namespace, name)
-        return json_reply({**body, "uuid": identity, "namespace": namespace, "name": name})
+        nodes = body.get("nodes")
+        shown = {"nodes": [_with_array_id(node) for node in nodes]} if isinstance(nodes, list) else {}
+        return json_reply({**body, **shown, "uuid": identity, "namespace": namespace, "name": name})
 
     def post_registered_graph(self, request: Request, namespace: str, name: str) -> Reply:
         """Registers a graph."""
@@ -191,6 +193,13 @@ class RegistryRoutes:
     def patch_registered_graph_share(self, request: Request, namespace: str, name: str) -> Reply:
         """Shares it with a namespace; without actions, no longer."""
         return self._share(request, "registered_graph", namespace, name)
+
+
+def _with_array_id(node: Any) -> Any:
+    """Arrays have names here and no ids, so that it is null."""
+    if not isinstance(node, dict) or not isinstance(node.get("array_node"), dict):
+        return node
+    return {**node, "array_node": {"array_uuid": None, **node["array_node"]}}
 
 
 def registered_udf(services: Services, namespace: str, name: str, at: str | None = None) -> models.UdfInfoUpdate:

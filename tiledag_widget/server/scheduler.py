@@ -9,7 +9,8 @@
 - A task that runs longer than its time, or uses more memory than its limit, is killed, and only that one.
 - Nothing that a worker sends or writes is ever unpickled here: its reply is JSON in a file, its result a file.
 
-**Threads**: `tiledag-task-N`, up to `slots`, started as needed, ended by `close()`; `tiledag-limits`, while there are
+**Threads**: `tiledag-task-N`, up to `slots`, started as needed, ended by `close()`; `tiledag-aside`, one for each order
+beside the slots, of which as many run at once as there are slots, ended with it; `tiledag-limits`, while there are
 running tasks, ended by `close()`.
 """
 
@@ -64,6 +65,8 @@ class Order:
     request: str | None = None
     id: str | None = None
     """Of the task, where whoever orders it has recorded it already."""
+    aside: Path | None = None
+    """For what is nobody's task, the folder for its files: it is not on record, and does not wait for a slot."""
 
     @property
     def key(self) -> Key | None:
@@ -129,6 +132,8 @@ class Scheduler:
         self._threads: list[threading.Thread] = []
         self._free = 0
         self._waiting = 0
+        self._aside: set[threading.Thread] = set()
+        self._aside_slots = threading.Semaphore(slots)
         self._by_key: dict[Key, _Running] = {}
         self._by_id: dict[str, _Running] = {}
         self._limits: threading.Thread | None = None
@@ -146,7 +151,7 @@ class Scheduler:
         task = order.id or str(uuid.uuid4())
         future: Future[Done] = Future()
         future.set_running_or_notify_cancel()  # nobody who waits may cancel it for the others
-        running = _Running(task, order, future, self._store.folder_of(task))
+        running = _Running(task, order, future, self._store.folder_of(task) if not order.aside else order.aside / task)
         key = order.key
         with self._lock:
             if self._closed:
@@ -159,7 +164,7 @@ class Scheduler:
         try:
             before = self._completed_before(order)
             if before is None:
-                self._enqueue(running)
+                self._enqueue(running) if order.aside is None else self._start_aside(running)
         except BaseException:
             with self._lock:
                 self._forget(running)
@@ -203,6 +208,19 @@ class Scheduler:
                 self._free += 1
                 thread.start()
             self._queue.put(running)
+
+    def _start_aside(self, running: _Running) -> None:
+        thread = threading.Thread(target=self._serve_aside, args=(running,), name="tiledag-aside", daemon=True)
+        with self._lock:
+            self._by_id[running.id] = running
+            self._aside.add(thread)
+        thread.start()
+
+    def _serve_aside(self, running: _Running) -> None:
+        with self._aside_slots:
+            self._run(running)
+        with self._lock:
+            self._aside.discard(threading.current_thread())
 
     def done(self, task: Task) -> Done:
         """The end of a task in the records."""
@@ -258,17 +276,8 @@ class Scheduler:
     def _run(self, running: _Running) -> None:
         try:
             done, memory = self._carried_out(running)
-            self._store.task_ended(
-                running.id,
-                status=done.status,
-                message=done.message,
-                duration=int((time.monotonic() - running.began) * 1e9) if running.began else 0,
-                memory=memory,
-                mime=done.mime,
-                size=_size_in(running.folder),
-                error_type=done.error_type,
-                traceback=done.traceback,
-            ).result()
+            if running.order.aside is None:
+                self._record_end(running, done, memory)
         except BaseException as error:  # ours, or the store's: whoever waits must hear of it
             with self._lock:
                 self._forget(running)
@@ -277,6 +286,19 @@ class Scheduler:
         with self._lock:
             self._forget(running)
         running.future.set_result(done)
+
+    def _record_end(self, running: _Running, done: Done, memory: int | None) -> None:
+        self._store.task_ended(
+            running.id,
+            status=done.status,
+            message=done.message,
+            duration=int((time.monotonic() - running.began) * 1e9) if running.began else 0,
+            memory=memory,
+            mime=done.mime,
+            size=_size_in(running.folder),
+            error_type=done.error_type,
+            traceback=done.traceback,
+        ).result()
 
     def _forget(self, running: _Running) -> None:
         running.ended = True
@@ -297,7 +319,8 @@ class Scheduler:
             return self._failed(running, _Early("FAILED", "OSError", words)), None
         except WorkerDied as error:
             return self._failed(running, _Early("FAILED", "WorkerDied", str(error))), None
-        self._store.task_started(running.id, running.order.graph)
+        if running.order.aside is None:
+            self._store.task_started(running.id, running.order.graph)
         name = running.order.name or running.id
         try:
             job = json.dumps({**running.order.job, "folder": str(running.folder), "name": name})
@@ -402,10 +425,11 @@ class Scheduler:
                 self._end_early(running, _Early("CANCELLED", "StoppedError", "The server ended."))
             self._changed.notify_all()
             threads = list(self._threads)
+            aside = list(self._aside)
             limits = self._limits
         for _ in threads:
             self._queue.put(None)
-        for thread in threads:
+        for thread in (*threads, *aside):
             thread.join(5)
         if limits is not None:
             limits.join(5)

@@ -146,9 +146,16 @@ def _run_query(job: Mapping[str, Any]) -> Any:
     return run(job)
 
 
+def _read_natively(job: Mapping[str, Any]) -> Any:
+    from .native import answer
+
+    return answer(job)
+
+
 _KINDS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "udf": _call_udf,
     "sql": _run_query,
+    "native": _read_natively,
     **batch_worker.KINDS,
 }
 
