@@ -22,7 +22,8 @@ from tests.view.test_picture import moment, svg_in
 from tiledag_widget.view import export
 from tiledag_widget.view.picture import Still, shown, to_dot, to_html, to_mermaid, to_svg, to_text
 
-pytestmark = pytest.mark.parametrize("payload", PAYLOADS, ids=lambda text: f"payload{PAYLOADS.index(text)}")
+pytestmark = pytest.mark.slow
+every = pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
 
 HTML_TAGS = {"div", "p", "strong", "small", "table", "thead", "tbody", "tr", "th", "td", "img"}
 SVG_TAGS = {"svg", "title", "style", "defs", "marker", "symbol", "pattern", "rect", "path", "g", "use", "text"}
@@ -55,6 +56,7 @@ def with_it(payload: str) -> Still:
     return moment(made, [4, 6], title=payload, errors={0: f"{payload}: {payload}"}, blocker={1: 0})
 
 
+@every
 def test_the_html_form_has_no_tag_of_its_making(payload: str) -> None:
     """Whoever opens the notebook would run what somebody called a node."""
     html = to_html(with_it(payload))
@@ -70,6 +72,7 @@ def test_the_html_form_has_no_tag_of_its_making(payload: str) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
+@every
 def test_the_svg_has_no_element_of_its_making(payload: str, theme: Any) -> None:
     """An SVG that is opened by itself runs scripts."""
     whole = ElementTree.fromstring(to_svg(with_it(payload), theme))
@@ -81,6 +84,7 @@ def test_the_svg_has_no_element_of_its_making(payload: str, theme: Any) -> None:
         assert all(value.startswith("#") for value in links)
 
 
+@every
 def test_text_forms_have_their_lines_and_no_control_character(payload: str) -> None:
     """A terminal obeys control characters; a document that holds a diagram obeys its lines."""
     now = with_it(payload)
@@ -93,13 +97,12 @@ def test_text_forms_have_their_lines_and_no_control_character(payload: str) -> N
     assert shown(payload).strip()[:12] in text, "it is shown as it was written"
 
 
+@pytest.mark.parametrize("payload", PAYLOADS[::6])
 def test_graphviz_reads_a_name_as_a_label(payload: str) -> None:
     """A link in a picture that somebody made of the DOT export."""
     dot = shutil.which("dot")
     if dot is None:
         pytest.skip("graphviz is not installed")
-    if PAYLOADS.index(payload) % 6:
-        pytest.skip("one in six is drawn: each costs a process")
 
     done = subprocess.run([dot, "-Tsvg"], input=to_dot(with_it(payload)).encode(), capture_output=True, timeout=20)
 
@@ -108,6 +111,7 @@ def test_graphviz_reads_a_name_as_a_label(payload: str) -> None:
     assert {each.tag.split("}")[1] for each in whole.iter()} <= {"svg", "g", "title", "polygon", "path", "text"}
 
 
+@every
 def test_plotly_is_given_text(payload: str) -> None:
     """plotly makes links and tags of what looks like them."""
     pytest.importorskip("plotly")
@@ -125,6 +129,7 @@ def test_plotly_is_given_text(payload: str) -> None:
         assert "$" not in text
 
 
+@every
 def test_the_exported_page_keeps_it_as_data(payload: str) -> None:
     """The file that is mailed would run for whoever opens it."""
     plain, page = Parts(export.made(ran(["x"]), "html")), Parts(export.made(ran([payload], payload), "html"))
@@ -134,6 +139,7 @@ def test_the_exported_page_keeps_it_as_data(payload: str) -> None:
     assert page.data["picture"]["title"] == payload
 
 
+@every
 def test_a_file_name_made_of_it_stays_in_its_folder(payload: str, tmp_path: Path) -> None:
     """A download would be written somewhere else, or refused."""
     for form in export.SUFFIXES:
@@ -145,6 +151,7 @@ def test_a_file_name_made_of_it_stays_in_its_folder(payload: str, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+@every
 def test_nbconvert_shows_it_and_does_not_make_it(payload: str) -> None:
     """A report that is mailed; the title of the notebook is the payload, too."""
     nbformat = pytest.importorskip("nbformat")
