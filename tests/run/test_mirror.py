@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -223,11 +224,32 @@ def test_what_was_said_before_a_stop_was_heard_revives_nothing() -> None:
 
     mirror.hear(Word(1, RUNNING, 1, 1.5))
     mirror.hear_run(False, False, 1.5)
-    mirror.hear(Word(1, COMPLETED, 1, 1.6))
+    assert machine.status[1] == CANCELLED
     mirror.hear(Word(0, CANCELLED, 1, 3.0))
     mirror.hear_run(True, True, 3.0)
 
     assert bytes(machine.status) == bytes([CANCELLED, CANCELLED])
+    assert machine.is_ended
+
+
+@pytest.mark.parametrize("by_events", [True, False])
+def test_what_ended_before_the_server_heard_of_a_stop_is_not_lost(by_events: bool) -> None:
+    """A result that is there would be shown as cancelled for ever, and a retry could not bring it back."""
+    machine = machine_of([(), (0,), ()])
+    mirror = Mirror(machine)
+    machine.handle(Cancel(None, 2.0))
+    mirror.cancelled_here()
+
+    for word in (Word(0, RUNNING, 1, 1.0), Word(0, COMPLETED, 1, 1.5), Word(1, RUNNING, 1, 1.6)):
+        mirror.hear(replace(word, is_change=by_events))
+    mirror.hear(Word(1, COMPLETED, 1, 1.7, 1.6, by_events))
+    mirror.hear(Word(2, CANCELLED if by_events else NOT_STARTED, 0, 2.0, None, by_events))
+    assert bytes(machine.status) == bytes([CANCELLED, PARENT_FAILED, CANCELLED])
+    if by_events:
+        mirror.caught_up()
+    mirror.hear_run(True, True, 3.0)
+
+    assert bytes(machine.status) == bytes([COMPLETED, COMPLETED, CANCELLED])
     assert machine.is_ended
 
 

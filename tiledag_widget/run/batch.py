@@ -8,6 +8,9 @@ callbacks, views and requests are the driver's own.
 - `start` returns when the server has the graph and has been told to run it; nothing of it depends on this process then.
 - The server's events are applied in the server's order. Our server is asked by long-poll; one that has no such route is
   asked for the log, often while things change and rarely while they do not.
+- What is asked of the server and what it says cross on the way. Each request of ours that it has acknowledged begins a
+  round; the first look that was asked for in it and leaves nothing unheard makes us even again. Before that, nothing
+  that is said of the run as a whole counts.
 - While the server cannot be reached the last known state stays, marked with the moment since when it is stale.
 - A cancel that returned has been acknowledged by the server; the end is reported when the server reports it.
 - When the interpreter exits the run goes on at the server. `detach_all` stops following; whoever waits follows again.
@@ -79,6 +82,8 @@ REFUSALS: Final = 4
 LOOK_AT_LOGS: Final = 100
 LATE_LOOKS: Final = 5
 """How often a log that is over is read again for nodes that it shows unfinished."""
+OLD_LOG_S: Final = 15.0
+"""For how long after a retry a log that reads just as before it counts as read from where the retry has not come to."""
 MOST_ERRORS: Final = 100
 """Exceptions fetched from the server as objects for one run; of the nodes that fail after these its texts are shown."""
 _OVER: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
@@ -177,7 +182,13 @@ class BatchDriver(Driver):
         self._changed_at = time.monotonic()
         self._late = 0
         self._round = 0
-        """How often a retry was asked for here: what the server said before it has nothing to say about the end."""
+        """How many requests to stop or to retry the run the server has acknowledged."""
+        self._even = 0
+        """The latest round in which everything was heard that the server had said when it began."""
+        self._log: TaskGraphLog | None = None
+        """The last log that was heard, of a server that has no events."""
+        self._old_log: tuple[LogFacts, float] | None = None
+        """What a log from before the latest retry says, and until when one like it is ignored."""
 
     # --- starting -------------------------------------------------------------------------------------------
 
@@ -254,9 +265,11 @@ class BatchDriver(Driver):
             before = self._counts()
             if nodes is None:
                 client.control(self.namespace, self.log_id, "stop")
+                self._begin_round()
                 self._look_quietly()
                 with self._hearing:
-                    self._mirror.cancelled_here()
+                    if not self._is_even(client):
+                        self._mirror.cancelled_here()
                     self._request(lambda at: Cancel(None, at))
             else:
                 waiting = [node for node in nodes if self.machine.status[node] == NOT_STARTED]
@@ -306,19 +319,21 @@ class BatchDriver(Driver):
             is_partial = set(wanted) != set(bad) and client.is_ours()
             if not is_partial:
                 wanted = bad
-            self._retry_there(client, self._ids(wanted) if is_partial else None)
-            with self._hearing:
-                self._round += 1
-                self._is_over = False
-                self._late = 0
+            if not self._has_events(client):
+                self._look_quietly()
+            is_taken = self._retry_there(client, self._ids(wanted) if is_partial else None)
+            if is_taken:
+                self._begin_round(is_retry=True)
             self._look_quietly()
             with self._hearing:
-                self._put_back(wanted, revision)
+                if is_taken and not self._is_even(client):
+                    self._put_back(wanted, revision)
             after = self._counts()
         self._follow_on()
         return max(0, after[NOT_STARTED] + after[RUNNING] - before[NOT_STARTED] - before[RUNNING])
 
-    def _retry_there(self, client: Client, ids: list[str] | None) -> None:
+    def _retry_there(self, client: Client, ids: list[str] | None) -> bool:
+        """False if there is nothing to retry at the server, which is yet to be heard of here."""
         assert self.log_id is not None
         try:
             client.control(self.namespace, self.log_id, "retry", ids)
@@ -326,6 +341,21 @@ class BatchDriver(Driver):
             if error.http_status != 409:
                 raise
             _log.debug("somebody else was faster: %s", error)
+            return False
+        return True
+
+    def _begin_round(self, *, is_retry: bool = False) -> None:
+        with self._hearing:
+            self._round += 1
+            if is_retry:
+                self._is_over = False
+                self._late = 0
+                self._changed_at = time.monotonic()
+                self._old_log = (facts_of(self._log), self._changed_at + OLD_LOG_S) if self._log is not None else None
+
+    def _is_even(self, client: Client) -> bool:
+        """Whether all is known here that the server had said when it acknowledged our last request. Logs never tell."""
+        return self._even == self._round and self._has_events(client)
 
     def _refuse_completed(self, nodes: Sequence[int]) -> None:
         with self.lock:
@@ -484,12 +514,18 @@ class BatchDriver(Driver):
     def _hear_events(self, page: RunEvents, asked_in: int) -> None:
         with self._hearing:
             # 1. a page says that the run is over; 2. somebody has it retried; 3. the page is looked at: it is old.
-            is_done = page.done and not page.more and page.last >= self._after_number and asked_in == self._round
+            is_all = not page.more and page.last >= self._after_number and asked_in == self._round
+            is_done = page.done and is_all
             fresh = [event for event in page.events if event.number > self._after_number]
             self._fetch_errors(fresh)
             with self.lock:
                 for event in fresh:
                     self._hear_event(event)
+                if is_all and self._even != self._round:
+                    self._even = self._round
+                    self._take(self._mirror.caught_up())
+                    is_cancelled = is_done and status_of_log(page.status) is Status.CANCELLED
+                    self._take(self._mirror.hear_run(is_done, is_cancelled, self.now()))
                 if is_done:
                     self._is_over = True
                     self._hear_held()
@@ -507,12 +543,14 @@ class BatchDriver(Driver):
         """The locks are held."""
         self._after_number = event.number
         status = status_of_log(event.status)
-        if event.kind == "run":
+        is_even = self._even == self._round
+        if event.kind == "run" and is_even:
             self._is_over = status in _OVER
         self._hear_held()
         at = _time_of(event.time) or self.now()
         if event.kind == "run":
-            self._take(self._mirror.hear_run(self._is_over, status is Status.CANCELLED, at))
+            if is_even:
+                self._take(self._mirror.hear_run(self._is_over, status is Status.CANCELLED, at))
             return
         index = self._indices.get(event.node or "")
         if index is None:
@@ -566,8 +604,9 @@ class BatchDriver(Driver):
         nodes = [(self._indices[one.client_node_uuid], one) for one in log.nodes or () if self._is_known(one)]
         before = self.machine.revision
         with self._hearing:
-            if asked_in != self._round:
-                return  # read before a retry: the next one tells how things are
+            if asked_in != self._round or self._is_old(log):
+                return  # read before a request of ours: the next one tells how things are
+            self._log = log
             for index, one in nodes:
                 if status_of_task(one.status) is Status.FAILED and self.machine.status[index] != FAILED:
                     self._fetch_error_of(index, one)
@@ -588,6 +627,16 @@ class BatchDriver(Driver):
                 if self._late >= LATE_LOOKS or status is Status.CANCELLED:
                     self._end_what_is_left(str(log.status), None)
         self._heard_something(self.machine.revision != before)
+
+    def _is_old(self, log: TaskGraphLog) -> bool:
+        """True if it is the log from before our retry, read from where that has not come to yet."""
+        if self._old_log is None:
+            return False
+        facts, until = self._old_log
+        if time.monotonic() >= until:
+            self._old_log = None  # whoever acknowledged the retry has not done it
+            return False
+        return facts_of(log) == facts
 
     def _is_known(self, one: TaskGraphNodeMetadata) -> bool:
         return one.client_node_uuid in self._indices
@@ -661,7 +710,7 @@ class BatchDriver(Driver):
             if type(command) is Run:
                 continue
             if type(command) is Ended:
-                if self.log_id is not None and not self._is_over and not self.machine.cancel_asked:
+                if self.log_id is not None and not self._is_over:
                     continue
                 self._is_end_told = True
             elif type(command) is Changed:
@@ -808,6 +857,15 @@ def _outcome_in(event: RunEvent) -> Outcome:
 def _is_passing(error: BaseException) -> bool:
     """True of a refusal that another try may not meet."""
     return isinstance(error, ServerError) and (error.http_status >= 500 or error.http_status in (408, 413, 429))
+
+
+LogFacts = tuple[Any, ...]
+
+
+def facts_of(log: TaskGraphLog) -> LogFacts:
+    """What cannot be the same in a log once the run has gone on."""
+    nodes = log.nodes or ()
+    return log.status, log.end_time, tuple((one.status, len(one.executions or ())) for one in nodes)
 
 
 def _time_of(text: str | None) -> float | None:

@@ -6,6 +6,10 @@ No threads, no clock, no IO: `Mirror` changes the machine and gives its commands
 
 A word that says nothing new changes nothing. A word that the machine cannot take yet, since it knows the node's parents
 to be unfinished, is kept until they are (a log may be read while it is written).
+
+The machine may be ahead of the server's words: a cancel that was acknowledged holds here at once, and what was said
+before it is heard later. Until the words have caught up, those about what is cancelled here are kept, the last one of
+each node; then they hold.
 """
 
 from __future__ import annotations
@@ -72,6 +76,8 @@ class Mirror:
         """Server's number of the last attempt that a retry left behind: late words about it are ignored."""
         self._stop = _NOT_ASKED
         self._waiting: dict[int, Word] = {}
+        self._kept: dict[int, Word] = {}
+        """The last word about each node that was said while the machine was ahead, and that it is not where it says."""
         self._free: list[int] = []
         self._slots = 0
 
@@ -85,6 +91,8 @@ class Mirror:
         reports the last one."""
         if self._waiting:
             self._waiting.pop(word.node, None)
+        if self._kept:
+            self._kept.pop(word.node, None)
         commands = self._lead(word)
         if commands and self._waiting:
             self._hear_again(commands)
@@ -92,21 +100,43 @@ class Mirror:
 
     def hear_run(self, is_over: bool, is_cancelled: bool, at: float) -> list[Command]:
         """Take what the server says of the whole run."""
+        commands: list[Command] = []
+        if self._stop == _ASKED and not is_over:
+            return commands  # it was said before the server heard of the stop
         if self._stop == _ASKED:
-            self._stop = _STOPPED if is_over else _ASKED  # what was said before it heard of the stop
-        elif is_cancelled:
+            commands += self.caught_up()
+        if is_cancelled:
             self._stop = _STOPPED
+            commands += self._machine.handle(Cancel(None, at))
         elif not is_over:
             self._stop = _NOT_ASKED
-        return self._machine.handle(Cancel(None, at)) if is_cancelled else []
+        return commands
 
     def cancelled_here(self) -> None:
-        """The server was asked to stop the run, and the machine knows: what was said before changes nothing now."""
+        """The server was asked to stop the run, and the machine knows: what was said before changes nothing now.
+
+        Not to be called where everything that was said before has been heard.
+        """
         self._stop = _ASKED
+
+    def caught_up(self) -> list[Command]:
+        """Everything has been heard that the server said before it heard of a stop: what was kept holds.
+
+        Of a log that is what has happened; a node that it shows waiting, of a run that is over, was cancelled.
+        """
+        if self._stop == _ASKED:
+            self._stop = _NOT_ASKED
+        kept, self._kept = self._kept, {}
+        commands: list[Command] = []
+        for word in kept.values():
+            if word.is_change or word.status in (COMPLETED, FAILED):
+                commands += self.hear(word)
+        return commands
 
     def retried_here(self, commands: list[Command]) -> None:
         """The server was asked to run nodes again, and the machine has put them back, as its commands tell."""
         self._stop = _NOT_ASKED
+        self._kept.clear()
         for command in commands:
             if type(command) is Changed and command.status == NOT_STARTED:
                 self._leave_behind(command.node)
@@ -174,8 +204,12 @@ class Mirror:
         commands: list[Command] = []
         if word.status != NOT_STARTED and 0 < word.attempt <= self._over.get(word.node, 0):
             return commands
-        if self._is_behind(word):
-            if self._stop == _STOPPED and word.is_change and word.status in (NOT_STARTED, PARENT_FAILED):
+        is_behind = self._is_behind(word)
+        if self._stop == _ASKED and (is_behind or self._is_blocked_only_here(word)):
+            self._kept[word.node] = word
+            return commands
+        if is_behind:
+            if self._stop == _STOPPED and word.is_change:
                 self._stop = _NOT_ASKED  # somebody goes on with a run that was stopped
             if self._stop != _NOT_ASKED or not self._next_attempt(word, commands):
                 return commands
@@ -196,6 +230,9 @@ class Mirror:
         if word.attempt and theirs and word.attempt > theirs:
             return code != NOT_STARTED
         return code in TERMINAL and code != word.status
+
+    def _is_blocked_only_here(self, word: Word) -> bool:
+        return self._machine.status[word.node] == PARENT_FAILED and word.status in (RUNNING, COMPLETED, FAILED)
 
     def _next_attempt(self, word: Word, commands: list[Command]) -> bool:
         """Put the node back to Not Started. False where that cannot be."""
