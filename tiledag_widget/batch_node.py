@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .core.states import COMPLETED, RUNNING, TERMINAL, Mode
 from .errors import ServerError
-from .node import Node
+from .node import Node, refuse_unless_attempt
 from .run.batch_body import check_options
 from .run.remote import RemoteResult, Work
 from .run.remote_output import label_of
@@ -110,7 +110,10 @@ class BatchNode(ServerNode[T]):
 
         Raises:
             ServerUnreachable: The server does not answer.
+            TypeError: ``attempt`` is no whole number.
+            ValueError: It is below 1.
         """
+        refuse_unless_attempt(attempt)
         driver = self._batch
         client = driver.client
         if self._index < 0 or client is None or not client.is_ours():

@@ -30,6 +30,16 @@ _NOT_JOINED: Final = -1
 _NO_NODES, _TOP_LEVEL, _NESTED = range(3)
 
 
+def refuse_unless_attempt(attempt: object) -> None:
+    """Says what `Node.output` takes."""
+    if attempt is None:
+        return
+    if not isinstance(attempt, int) or isinstance(attempt, bool):
+        raise TypeError(f"attempt must be a whole number from 1, or None for the latest, got {attempt!r}")
+    if attempt < 1:
+        raise ValueError(f"attempt counts from 1, got {attempt}; None is the latest")
+
+
 class Node(Generic[T]):
     """A function that runs as part of a graph, once its parents are Completed.
 
@@ -321,8 +331,13 @@ class Node(Generic[T]):
         runs. It is kept in memory as long as the graph, the oldest lines of a graph only up to two million.
 
         Args:
-            attempt: Which attempt, from 1; the latest if None.
+            attempt: Which attempt, from 1; the latest if None. Of one that there was not it is empty.
+
+        Raises:
+            TypeError: ``attempt`` is no whole number.
+            ValueError: It is below 1.
         """
+        refuse_unless_attempt(attempt)
         if self._index == _NOT_JOINED:
             return ""
         driver = self._graph._driver

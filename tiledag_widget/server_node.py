@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .core.states import COMPLETED, RUNNING
 from .errors import ServerError
-from .node import Node
+from .node import Node, refuse_unless_attempt
 from .run.remote import RemoteResult, Work
 
 if TYPE_CHECKING:
@@ -67,5 +67,8 @@ class ServerNode(Node[T]):
 
         Raises:
             ServerUnreachable: The server does not answer.
+            TypeError: ``attempt`` is no whole number.
+            ValueError: It is below 1.
         """
+        refuse_unless_attempt(attempt)
         return self._graph._remote_run().output(self, attempt)

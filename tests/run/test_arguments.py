@@ -225,3 +225,10 @@ def test_a_stored_parameter_that_the_loader_lacks_is_its_error() -> None:
     """The function would run with something else."""
     with pytest.raises(KeyError):
         replace_stored_params([StoredParam(uuid.uuid4())], Loader({}))
+
+
+@pytest.mark.parametrize("loader", [None, 5, {}, lambda identity: 1])
+def test_what_cannot_load_stored_parameters_is_said_so(loader: Any) -> None:
+    """`'function' object has no attribute 'load'` does not say which of the two arguments is meant."""
+    with pytest.raises(TypeError, match="a method load.* has none"):
+        replace_stored_params([1], loader)

@@ -394,3 +394,15 @@ def test_progress_and_print_go_together() -> None:
     ended(dag)
 
     assert (node.progress, node.output()) == ((1, 2), "half\n")
+
+
+@pytest.mark.parametrize(("attempt", "error"), [("1", TypeError), (1.0, TypeError), (True, TypeError), (0, ValueError)])
+def test_an_attempt_that_cannot_be_is_refused(attempt: Any, error: type[Exception]) -> None:
+    """An empty text would look like a node that printed nothing."""
+    with DAG() as dag:
+        node = dag.submit_local(print, "x")
+
+    assert node.output(1) == "x\n"
+    assert node.output(2) == ""
+    with pytest.raises(error, match="attempt .* from 1"):
+        node.output(attempt)

@@ -114,9 +114,15 @@ def replace_stored_params(tree: T, loader: ParamLoader) -> T:
 
     Raises:
         KeyError: As raised by the loader for a parameter that it does not have.
+        TypeError: ``loader`` has no such method.
     """
     from ..wire.models import StoredParam
 
+    if not callable(getattr(loader, "load", None)):
+        raise TypeError(
+            "replace_stored_params takes an object with a method load(parameter), which gives the value of a "
+            f"StoredParam; {type(loader).__name__} has none"
+        )
     return replace(tree, StoredParam, loader.load)
 
 

@@ -147,10 +147,14 @@ def object_of(request: Request) -> dict[str, Any]:
 
 
 def page_of(request: Request) -> tuple[int, int]:
-    number = whole_number("page", request.one("page") or "1")
-    size = whole_number("per_page", request.one("per_page") or "10")
-    if number < 1 or not 1 <= size <= MOST_PER_PAGE:
-        raise Refused(400, f"page counts from 1, and per_page is 1 to {MOST_PER_PAGE}.")
+    said = {"page": request.one("page") or "1", "per_page": request.one("per_page") or "10"}
+    try:
+        number, size = whole_number("page", said["page"]), whole_number("per_page", said["per_page"])
+    except Refused:
+        number = size = 0
+    if not 1 <= number < 2**53 or not 1 <= size <= MOST_PER_PAGE:
+        got = f"{said['page']!r} and {said['per_page']!r}"
+        raise Refused(400, f"page is a whole number from 1, and per_page one from 1 to {MOST_PER_PAGE}, got {got}.")
     return number, size
 
 
