@@ -34,6 +34,11 @@ class Kernel:
     def pid(self) -> int:
         return int(self.manager.provisioner.pid)
 
+    @property
+    def client(self) -> BlockingKernelClient:
+        """For who hears every message himself."""
+        return self._client
+
     def begin(self, code: str) -> str:
         """Sends a cell; returns its id."""
         return str(self._client.execute(code))

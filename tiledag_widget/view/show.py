@@ -43,8 +43,8 @@ def picture(source: GraphSource, known: Any, notebook: bool, auto_update: bool, 
     if not notebook or force_plotly:
         return _plotly(source, is_live=notebook, auto_update=auto_update)
     try:
-        if known is not None and known.auto_update == auto_update:
-            return known
+        if known is not None and known.auto_update == auto_update and known.comm is not None:
+            return known  # unless somebody closed it
         from .widget import GraphWidget
 
         widget = GraphWidget(source, auto_update=auto_update)

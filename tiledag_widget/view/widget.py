@@ -106,7 +106,10 @@ class GraphWidget(anywidget.AnyWidget):
     def close(self) -> None:
         """End the view for good: its pages say that they are detached."""
         self._feed.close()
+        layout = self.layout
         super().close()
+        if layout is not None:
+            layout.close()  # a model of its own, which ipywidgets forgets: one comm more for each graph ever shown
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         forms = self.forms()
