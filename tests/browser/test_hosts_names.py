@@ -33,7 +33,7 @@ STRANGE = """() => [...document.querySelectorAll(`.tiledag :is(img, script, ifra
     .map(element => element.outerHTML.slice(0, 200))"""
 
 GRAPH = """
-import logging
+import logging, types
 from tiledag_widget import DAG
 from tests.payloads import PAYLOADS
 
@@ -47,19 +47,21 @@ class Shown:
     def _repr_html_(self):
         return self.text
 
-def fails(text):
+def fails(shown):
+    text = shown.text
     print(text)
     logging.getLogger(text).error(text)
     raise type("Error" + text[:20].replace("\\x00", ""), (ValueError,), {})(text)
 
-def works(text):
-    print(text)
-    return text
+def works(shown):
+    print(shown.text)
+    return shown
 
 dag = DAG(name=PAYLOADS[7], max_workers=2, record=False)
 for number, text in enumerate(PAYLOADS):
-    # Some by themselves, some in stacks that are called as they are.
     function = fails if number % 2 else works
+    if number % 5 == 0:  # a function of its own, with that name: a card by itself instead of one in a stack
+        function = types.FunctionType(function.__code__, globals(), text)
     dag.submit_local(function, Shown(text), name=text)
 """
 RUN_IT = """
@@ -239,6 +241,7 @@ def test_an_exported_run_of_all_payloads(context: BrowserContext, tmp_path: Path
     assert [url for url in asked if not url.startswith(("data:", "blob:", path.as_uri()))] == []
     assert len(set(titles)) >= 25
     assert any(title.startswith("</script><script>window.__ran=1") for title in titles)
+    expect(view.locator(".td-errormessage")).to_contain_text("window.__ran=1")
 
 
 MARKDOWN = """

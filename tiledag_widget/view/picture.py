@@ -788,13 +788,13 @@ def _html_tables(still: Still) -> str:
     if not total:
         return ""
     rows = "".join(
-        f"<tr><td>{looks()[status].glyph} {status}</td><td>{number(still.counts[status])}</td></tr>"
+        f"<tr>{_cell(f'{looks()[status].glyph} {status}')}<td>{number(still.counts[status])}</td></tr>"
         for status in urgency()
         if still.counts.get(status)
     )
     parts = [
         (
-            f"<table><thead><tr><th>{say('column_status')}</th><th>{say('column_nodes')}</th></tr></thead>"
+            f"<table><thead><tr>{_cell(say('column_status'), 'th')}<th>{say('column_nodes')}</th></tr></thead>"
             f"<tbody>{rows}</tbody></table>"
         )
     ]
@@ -813,13 +813,18 @@ def _html_failed(still: Still, failed: list[int]) -> str:
     for node in listed:
         took = still.time_of(node)
         cells = [
-            f"{looks()[Status.FAILED].glyph} {middle_cut(still.node_name(node), 3 * NAME_WIDTH)}",
-            "" if isnan(took) else duration(took),
-            end_cut(still.error(node), HTML_ERROR_WIDTH) or say("no_message"),
+            _cell(f"{looks()[Status.FAILED].glyph} {middle_cut(still.node_name(node), 3 * NAME_WIDTH)}"),
+            f"<td>{'' if isnan(took) else duration(took)}</td>",
+            _cell(end_cut(still.error(node), HTML_ERROR_WIDTH) or say("no_message")),
         ]
-        rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
-    head = "".join(f"<th>{say(key)}</th>" for key in ("column_node", "column_time", "column_error"))
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    head = _cell(say("column_node"), "th") + f"<th>{say('column_time')}</th>" + _cell(say("column_error"), "th")
     return f"<p>{heading}</p><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _cell(text: str, tag: str = "td") -> str:
+    """Words begin at the left, also where the host puts every cell to the right, as Jupyter does for numbers."""
+    return f'<{tag} style="text-align:left">{html.escape(text)}</{tag}>'
 
 
 # --- Mermaid and DOT ----------------------------------------------------------------------------------------
