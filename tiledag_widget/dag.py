@@ -136,7 +136,9 @@ class DAG:
         if executor is not None:
             raise ValueError("executor=... runs local functions; a BATCH graph runs on the server as a whole")
         from .run.batch import BatchDriver
+        from .run.batch_body import check_graph
 
+        check_graph(self)
         return BatchDriver(self, Node, self._observer, self.max_workers, label)
 
     # --- identity ---------------------------------------------------------------------------------------
@@ -294,13 +296,14 @@ class DAG:
             RuntimeError: The graph has started.
             ValueError: The graph is BATCH, where every node runs on the server.
         """
-        if self.mode is Mode.BATCH:
-            raise ValueError(
-                "submit_local: a BATCH graph runs on the server as a whole. Use submit_udf, or a graph of another mode."
-            )
         name = kwargs.pop("name", None)
         if name is None:
             name = full_name(func)
+        if self.mode is Mode.BATCH:
+            raise ValueError(
+                f"Node {name!r}: submit_local: a BATCH graph runs on the server as a whole. Use submit_udf, or a graph "
+                "of another mode."
+            )
         kwargs.pop("mode", None)
         return self._join(Node(func, *args, name=name, dag=self, mode=Mode.LOCAL, **kwargs), name)
 
@@ -529,7 +532,11 @@ class DAG:
     def _check_mode(self, kwargs: Mapping[str, Any]) -> None:
         mode = kwargs.get("mode")
         if self.mode is Mode.BATCH and mode is not None and mode is not Mode.BATCH:
-            raise ValueError("BATCH mode DAG can only execute BATCH mode Nodes.")
+            name = kwargs.get("name") or "without a name"
+            raise ValueError(
+                f"BATCH mode DAG can only execute BATCH mode Nodes. Node {name!r} asks for {mode}: leave mode= out, or "
+                "make a graph of that mode."
+            )
 
     # --- callbacks --------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.server.running import embedded_server
-from tiledag_widget import DAG
+from tiledag_widget import DAG, Mode
 from tiledag_widget.models import ArrayList, UDFArrayDetails
 
 for needed in ("uvicorn", "tiledb", "duckdb", "sqlglot", "pyarrow", "pandas", "psutil"):
@@ -39,13 +39,14 @@ def cells(data: Any) -> Any:
 cells.__module__ = "__main__"
 
 
-def test_a_function_gets_the_data_of_several_arrays_as_a_list() -> None:
+@pytest.mark.parametrize("mode", [Mode.REALTIME, Mode.BATCH])
+def test_a_function_gets_the_data_of_several_arrays_as_a_list(mode: Mode) -> None:
     """As `exec_multi_array_udf` of TileDB's client, and as a node of a graph."""
     arrays = ArrayList()
     arrays.add(DENSE, [(1, 2), (2, 3)], ["a"])
     arrays.add(SPARSE, [slice(1, 2), None], ["a", "cols"])
     arrays.add(DENSE, [[1, 4], 4], ["a"], "C")
-    with DAG(name="several") as dag:
+    with DAG(name="several", mode=mode) as dag:
         factor = dag.submit(lambda: 10, name="factor")
         both = dag.submit_array_udf(
             arrays,
@@ -79,6 +80,7 @@ def test_details_of_arrays_may_stand_anywhere_in_the_arguments_of_a_function() -
         ([1], {}, "an ArrayList of several, got list"),
         (7, {}, "must be a text, or an ArrayList"),
         (ArrayList(), {"ranges": [(1, 2)]}, "each of their own"),
+        (ArrayList(), {}, "got one that is empty"),
     ],
 )
 def test_arrays_that_make_no_sense_fail_their_node(arrays: Any, options: Any, words: str) -> None:
@@ -89,6 +91,11 @@ def test_arrays_that_make_no_sense_fail_their_node(arrays: Any, options: Any, wo
 
     with pytest.raises(TypeError, match=f"Node 'bad'.*{words}"):
         node.result(SECONDS)
+    whole = DAG(mode=Mode.BATCH)
+    whole.submit_array_udf(arrays, len, name="bad", **options)
+    with pytest.raises(TypeError, match=f"Node 'bad'.*{words}"):
+        whole.compute()
+    assert whole.server_graph_uuid is None
 
 
 def test_rows_are_written_to_an_array_that_later_nodes_read(embedded: Path) -> None:

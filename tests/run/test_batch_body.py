@@ -248,6 +248,25 @@ def test_a_strategy_may_be_written_in_several_ways(given: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"retry_strategy": "three times"}, TypeError, "retry_strategy must be .*RetryStrategy or a mapping, got str"),
+        (
+            {"workflow_retry_strategy": {"limit": "x"}},
+            ValueError,
+            "workflow_retry_strategy.limit must be a whole number",
+        ),
+        ({"retry_strategy": {"backoff": {"wait": 1}}}, ValueError, "backoff has no 'wait'; it knows duration, factor"),
+        ({"deadline": -1}, ValueError, "deadline must be a number of seconds above 0, got -1"),
+    ],
+)
+def test_an_option_of_a_graph_is_refused_when_it_is_made(options: Any, error: type[Exception], words: str) -> None:
+    """It would be found when all nodes are there, or, a name that is none, by nobody."""
+    with pytest.raises(error, match=words):
+        batch(**options)
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"retry_strategy": {"limit": -1}}, r"retry_strategy\.limit must be a whole number from 0 on, got -1"),

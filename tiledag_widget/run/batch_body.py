@@ -24,7 +24,16 @@ from ..wire.models import (
     to_json,
 )
 from . import arguments
-from .remote import RemoteResult, absolute, array_arguments, layout_of, parse_ranges, source_of, sql_call
+from .remote import (
+    RemoteResult,
+    absolute,
+    array_arguments,
+    layout_of,
+    parse_ranges,
+    several_arrays,
+    source_of,
+    sql_call,
+)
 
 if TYPE_CHECKING:
     from ..core.machine import GraphMachine
@@ -129,16 +138,7 @@ class _Writer:
         if node.work.kind == "sql":
             return [{**entry, "sql_node": self._sql(node, args, kwargs)}]
         if node.work.kind == "array":
-            array, function, rest = self._array(node, args, kwargs)
-            array_id = str(uuid.uuid5(node.id, "array"))
-            reads = {
-                "client_node_id": array_id,
-                "name": f"{node.name[: NAME_LIMIT - 8]} (array)",
-                "depends_on": parents,
-            }
-            entry["depends_on"] = [*parents, array_id]
-            udf = self._udf(node, function, (NodeOutput(array_id),), rest)
-            return [{**reads, "expand_node_output": "", "array_node": array}, {**entry, "udf_node": udf}]
+            return self._array(node, entry, args, kwargs)
         return [{**entry, "udf_node": self._udf(node, node.work.function, args, kwargs)}]
 
     def _with_references(self, node: BatchNode) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -221,18 +221,54 @@ class _Writer:
         return {key: value for key, value in data.items() if value is not None}
 
     def _array(
-        self, node: BatchNode, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], Any, dict[str, Any]]:
-        """What is read, the function that gets it, and what the function gets by name."""
-        from ..wire import codec
-
+        self, node: BatchNode, entry: dict[str, Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """What is read, an array each, and the function that gets its data: of one, or of several as a list."""
         uri, function, ranges, attrs, layout, rest = array_arguments(*args, **kwargs)
+        is_one = isinstance(uri, (str, NodeOutput))
+        if is_one:
+            arrays = [self._read(node, uri, ranges, attrs, layout)]
+        else:
+            arrays = self._read_several(node, uri, is_plain=not (ranges or attrs or layout))
+        parents, reads, data = entry["depends_on"], [], []
+        for place, array in enumerate(arrays):
+            what = "array" if is_one else f"array {place}"
+            array_id = str(uuid.uuid5(node.id, what))
+            name = f"{node.name[: NAME_LIMIT - len(what) - 3]} ({what})"
+            reads.append(
+                {
+                    "client_node_id": array_id,
+                    "name": name,
+                    "depends_on": parents,
+                    "expand_node_output": "",
+                    "array_node": array,
+                }
+            )
+            data.append(NodeOutput(array_id))
+        entry["depends_on"] = [*parents, *(one.client_node_id for one in data)]
+        udf = self._udf(node, function, (data[0] if is_one else data,), rest)
+        return [*reads, {**entry, "udf_node": udf}]
+
+    def _read_several(self, node: BatchNode, arrays: Any, *, is_plain: bool) -> list[dict[str, Any]]:
+        if not is_plain:
+            raise TypeError(f"Node {node.name!r}: several arrays have ranges, attributes and layout each of their own")
+        found: list[dict[str, Any]] = []
+        for one in several_arrays(node.name, arrays, self._client):
+            shape = one.ranges
+            ends = [list(pairs) for pairs in shape.ranges or ()] if shape is not None else []
+            how = shape.layout if shape is not None else None
+            found.append(self._read_of(node, one.uri, ends, one.buffers or (), how))
+        return found
+
+    def _read(self, node: BatchNode, uri: Any, ranges: Any, attrs: Any, layout: str | None) -> dict[str, Any]:
         if isinstance(uri, str):
             uri = absolute(uri, self._client)
-        elif not isinstance(uri, NodeOutput):
-            raise TypeError(f"Node {node.name!r}: the address of an array must be a text, got {type(uri).__name__}")
         ends = ranges if isinstance(ranges, NodeOutput) else [list(one) for one in parse_ranges(ranges)]
-        how = layout_of(layout)
+        return self._read_of(node, uri, ends, attrs, layout_of(layout))
+
+    def _read_of(self, node: BatchNode, uri: Any, ends: Any, attrs: Any, how: str | None) -> dict[str, Any]:
+        from ..wire import codec
+
         asked: dict[str, Any] = {"ranges": codec.to_tagged(ends, node.name, "ranges")}
         if how is not None:
             asked["layout"] = how
@@ -240,7 +276,7 @@ class _Writer:
         if attrs:
             names = attrs if isinstance(attrs, NodeOutput) else list(attrs)
             array["buffers"] = codec.to_tagged(names, node.name, "attrs")
-        return array, function, rest
+        return array
 
 
 def _without_raw(entry: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +290,17 @@ def _without_raw(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 # --- options ------------------------------------------------------------------------------------------------
+
+
+def check_graph(graph: BatchGraph) -> None:
+    """Refuse what the upload would, when the graph is made.
+
+    Raises:
+        TypeError, ValueError: An option of the graph does not fit.
+    """
+    retry_strategy(graph.retry_strategy, "retry_strategy")
+    retry_strategy(graph.workflow_retry_strategy, "workflow_retry_strategy")
+    whole_seconds(graph.deadline, "deadline")
 
 
 def check_options(name: str, options: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> None:
@@ -319,6 +366,10 @@ def _read_strategy(given: Any, where: str) -> RetryStrategy:
         if not isinstance(backoff, Mapping):
             backoff = {name: getattr(backoff, name, None) for name in ("duration", "factor", "max_duration")}
         backoff = {_JSON_NAMES.get(key, key): value for key, value in backoff.items()}
+        unknown = sorted(set(backoff) - {"duration", "factor", "maxDuration"})
+        if unknown:
+            words = ", ".join(map(repr, unknown))
+            raise ValueError(f"{where}.backoff has no {words}; it knows duration, factor, max_duration")
         for key in ("duration", "maxDuration"):
             if isinstance(backoff.get(key), (int, float)) and not isinstance(backoff[key], bool):
                 backoff[key] = f"{backoff[key]:g}"
@@ -405,4 +456,4 @@ def resources(given: Any, where: str) -> dict[str, Any]:
     return found
 
 
-__all__ = ["check_options", "graph_body", "resources", "retry_strategy", "seconds", "whole_seconds"]
+__all__ = ["check_graph", "check_options", "graph_body", "resources", "retry_strategy", "seconds", "whole_seconds"]

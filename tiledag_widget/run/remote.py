@@ -610,7 +610,7 @@ def _array_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: M
     else:
         if ranges or attrs or layout:
             raise TypeError(f"Node {node.name!r}: several arrays have ranges, attributes and layout each of their own")
-        fields["arrays"] = _several(node, uri, client)
+        fields["arrays"] = several_arrays(node.name, uri, client)
         first = list(fields["arrays"])
     fields["arguments_json"] = tuple(codec.dump_arguments(node.name, (first,), rest))
     if rest:
@@ -618,14 +618,14 @@ def _array_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: M
     return fields
 
 
-def _several(node: RemoteNode, arrays: Any, client: Client) -> tuple[ArrayDetails, ...]:
-    """The arrays of an `ArrayList`, or of a list of details."""
+def several_arrays(name: str, arrays: Any, client: Client) -> tuple[ArrayDetails, ...]:
+    """The arrays of an `ArrayList`, or of a list of details, for a node of that name."""
     get = getattr(arrays, "get", None)
     found = get() if callable(get) else arrays
-    if not isinstance(found, (list, tuple)) or not all(isinstance(one, ArrayDetails) for one in found):
+    if not isinstance(found, (list, tuple)) or not found or not all(isinstance(one, ArrayDetails) for one in found):
+        what = "one that is empty" if found == [] else type(arrays).__name__
         raise TypeError(
-            f"Node {node.name!r}: the address of an array must be a text, or an ArrayList of several, "
-            f"got {type(arrays).__name__}"
+            f"Node {name!r}: the address of an array must be a text, or an ArrayList of several, got {what}"
         )
     return tuple([replace(one, uri=absolute(one.uri, client), parameter_id=str(uuid.uuid4())) for one in found])
 
