@@ -149,6 +149,25 @@ def test_the_widget_lists_opens_and_closes_on_request(embedded: Path, monkeypatc
     assert "Runs 1 to" in bundle[0]["text/plain"]
 
 
+def test_what_a_page_does_not_speak_of_is_as_it_was_asked_for_in_python() -> None:
+    """The page's first question would empty the list's filters, and each later one its namespace."""
+    wanted = Query("me", "somebody", "orders", "failed", page=2, per_page=25)
+
+    first = Query.of({"kind": "runs_list"}, wanted)
+    later = Query.of({"search": "", "created_by": "", "status": "", "hours": 0, "page": 1}, first)
+
+    assert first == wanted
+    assert first.to_message() == {
+        "search": "orders",
+        "created_by": "somebody",
+        "status": "failed",
+        "hours": 0.0,
+        "page": 2,
+    }
+    assert (later.namespace, later.per_page, later.page) == ("me", 25, 1)
+    assert (later.search, later.created_by, later.status) == (None, None, None)
+
+
 @pytest.mark.parametrize("options", [{"per_page": 0}, {"per_page": 101}, {"status": "broken"}])
 def test_what_cannot_be_meant_is_refused_with_the_choices(options: dict[str, Any]) -> None:
     """The list would be empty, and nobody would know why."""

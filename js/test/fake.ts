@@ -234,6 +234,11 @@ export class FakeKernel implements CommModel {
     else if (request.kind === "log_follow") {
       const { view = "", log } = request;
       if (log) this.message({ type: "log", views: { [view]: this.logLines(log) } });
+    } else if (request.kind === "log_file") {
+      const text = this.linesOf(request.log?.scope).map(([, , , , own]) => `${own}\n`);
+      const head = { type: "columns", epoch: this.epoch, column: "file", part: 0, of: 1, revision: 9 };
+      this.message({ type: "reply", id: request.id, body: { number: 9, name: "ingest.log" }, error: null });
+      this.message(head, [await deflate(new TextEncoder().encode(text.join("")))]);
     } else if (request.kind === "log_lines" || request.kind === "log_find") {
       const ask = request.log ?? {};
       const body = request.kind === "log_lines" ? this.logLines(ask) : this.logFound(ask);

@@ -119,8 +119,48 @@ function play(kernel: FakeKernel, state: string): void {
   if (share === 1) kernel.endedAt = kernel.startedAt + 41;
 }
 
-const kernel = new FakeKernel(graph(Number(query.get("n") ?? 60)));
+/** `?runs=57`: the log browser, on so many runs. */
+class FakeRuns extends FakeKernel {
+  readonly asked: Record<string, unknown>[] = [];
+  query = { search: query.get("search") ?? "", created_by: "", status: "", hours: 0, page: 1 };
+
+  override send(content: unknown): void {
+    const { kind = "", id, ...about } = content as { kind?: string; id?: string } & Record<string, unknown>;
+    if (!kind.startsWith("runs_")) {
+      super.send(content);
+      return;
+    }
+    this.asked.push({ kind, ...about });
+    if (kind === "runs_list") Object.assign(this.query, about);
+    const found = kind === "runs_list" ? this.found() : null;
+    setTimeout(() => this.message({ type: "runs", id, error: "", found, graph_id: "graph-1" }), 5);
+  }
+
+  private found(): object {
+    const { search, status, page } = this.query;
+    const number = { "": 0, running: 2, succeeded: 3, failed: 4, cancelled: 5 }[status] ?? 0;
+    const words = ["", "", "Running", "Completed", "Failed", "Cancelled"];
+    const rows = Array.from({ length: Number(query.get("runs")) }, (_, at) => ({
+      uuid: `run-${at}`,
+      namespace: "me",
+      name: `${["orders", "flights", "weather"][at % 3]}-${at}`,
+      created_by: "somebody",
+      status: at === 0 ? 2 : [3, 4, 3, 5][at % 4],
+      word: words[at === 0 ? 2 : ([3, 4, 3, 5][at % 4] ?? 0)],
+      started: Date.now() / 1000 - 3600 * at - 60,
+      ended: at === 0 ? null : Date.now() / 1000 - 3600 * at - 18,
+      counts: { Completed: 10 + at },
+      is_here: at === 0,
+    })).filter((row) => row.name.includes(search) && (number === 0 || row.status === number));
+    const shown = rows.slice(10 * (page - 1), 10 * page);
+    return { rows: shown, page, per_page: 10, total: rows.length, is_whole: true, query: this.query };
+  }
+}
+
+const Kernel = query.get("runs") ? FakeRuns : FakeKernel;
+const kernel = new Kernel(graph(Number(query.get("n") ?? 60)));
 if (query.get("cards")) kernel.foldFrom = 2;
+if (query.get("runs")) kernel.traits.kind = "runs";
 kernel.canStop = query.get("stop") === "1";
 play(kernel, query.get("state") ?? "mixed");
 kernel.acted = () =>

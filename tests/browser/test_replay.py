@@ -13,7 +13,7 @@ SECONDS_10 = 10_000
 
 def opened(page: BrowserPage) -> Locator:
     """The scrubber, opened from the menu by keys alone."""
-    page.locator("[aria-haspopup=menu]").press("Enter")
+    page.locator("[aria-haspopup=menu]").first.press("Enter")
     entry = page.get_by_role("menuitemcheckbox", name="Replay")
     expect(entry).to_be_visible()
     for _ in range(20):
@@ -21,7 +21,7 @@ def opened(page: BrowserPage) -> Locator:
             break
         page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    bar = page.get_by_role("toolbar", name="Replay")
+    bar = page.get_by_role("toolbar", name="Replay").first
     expect(bar).to_be_visible(timeout=SECONDS_10)
     return bar
 
@@ -32,7 +32,7 @@ def test_a_run_is_played_again_and_left_without_a_mouse(show: OpenPage) -> None:
     done = page.locator(".td-done")
     now = done.inner_text()
     bar = opened(page)
-    play = bar.get_by_role("button", name="Play")
+    play = bar.get_by_role("button", name="Play", exact=True)
     expect(play).to_be_focused()
     expect(done).to_have_text("0/12")
     slider = bar.get_by_role("slider")
@@ -94,7 +94,7 @@ def test_it_plays_by_itself_as_fast_as_one_wants_and_stops_at_the_end(show: Open
         pace = bar.locator("button", has_text="×")
     expect(pace).to_have_text("16×")
     slider = bar.get_by_role("slider")
-    bar.get_by_role("button", name="Play").press("Enter")
+    bar.get_by_role("button", name="Play", exact=True).press("Enter")
     pause = bar.get_by_role("button", name="Pause")
     expect(pause).to_be_visible()
     page.wait_for_function("() => Number(document.querySelector('.td-scrubber').value) > 500")
@@ -103,9 +103,9 @@ def test_it_plays_by_itself_as_fast_as_one_wants_and_stops_at_the_end(show: Open
     page.wait_for_timeout(300)
     assert int(slider.input_value()) == stopped
 
-    bar.get_by_role("button", name="Play").press("Enter")
+    bar.get_by_role("button", name="Play", exact=True).press("Enter")
     expect(page.locator(".td-done")).to_have_text("12/12", timeout=SECONDS_10)
-    expect(bar.get_by_role("button", name="Play")).to_be_visible(timeout=SECONDS_10)
+    expect(bar.get_by_role("button", name="Play", exact=True)).to_be_visible(timeout=SECONDS_10)
     assert slider.input_value() == "10000"
 
 

@@ -149,7 +149,7 @@ SCREENS_OF_VIEW: dict[str, Screen] = {
     "timeline-duration": Screen(
         "n=12&state=failed", retried(key("t"), click("[data-order=duration]")), ("failed", "completed"), **TIMELINE
     ),
-    "replay": Screen("n=12&state=failed", replayed(), ("completed", "running"), shows=".td-replay", modes=EVERY),
+    "replay": Screen("n=12&state=failed", replayed(), ("completed",), shows=".td-replay", modes=EVERY),
     "replay-failure": Screen("n=60&state=mixed", replayed("First failure"), ("failed",), shows=".td-replay"),
     "replay-timeline": Screen(
         "n=60&state=mixed", replayed(first=key("t")), ("completed",), canvas=".td-tl-canvas", shows=".td-replay"
@@ -169,7 +169,7 @@ SCREENS_OF_VIEW: dict[str, Screen] = {
         shows="[data-touching]",
     ),
     "list": Screen("n=60&state=mixed", key("l"), **NO_CANVAS, shows="[role=treegrid]", modes=EVERY),
-    "logs": Screen("n=60&state=mixed", key("o"), **NO_CANVAS, shows=".td-logline.is-error", modes=EVERY),
+    "logs": Screen("n=60&state=mixed", key("o"), **NO_CANVAS, shows=".td-logline", modes=EVERY),
     "inspector-error": Screen("n=12&state=failed", tab("Error"), ("failed",), shows=".td-errormessage", modes=EVERY),
     "inspector-overview": Screen("n=12&state=failed", tab("Overview"), ("failed",), shows=".td-facts"),
     "inspector-logs": Screen("n=12&state=failed", tab("Logs"), ("failed",), shows=".td-inspector .td-logline"),

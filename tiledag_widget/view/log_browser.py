@@ -97,8 +97,9 @@ class LogBrowser(anywidget.AnyWidget):
         try:
             kind = asked.get("kind")
             if kind == "runs_list":
-                self._query = Query.of(asked)
-                reply["found"] = self._runs.find(self._query).to_message()
+                self._query = Query.of(asked, self._query)
+                found = self._runs.find(self._query).to_message()
+                reply["found"] = {**found, "query": self._query.to_message()}
             elif kind == "runs_open":
                 reply["graph_id"] = self._open(str(asked.get("uuid")), str(asked.get("namespace")))
             elif kind == "runs_close":

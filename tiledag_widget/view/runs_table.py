@@ -28,27 +28,40 @@ class Query:
     per_page: int = 10
 
     @staticmethod
-    def of(asked: Mapping[str, Any]) -> Query:
-        """What a page asks; anything odd in it counts as not asked."""
+    def of(asked: Mapping[str, Any], before: Query | None = None) -> Query:
+        """What a page asks; anything odd in it counts as not asked. What it does not speak of is as it was before."""
+        before = before or Query()
 
         def text(name: str) -> str | None:
-            value = asked.get(name)
+            value = asked.get(name, getattr(before, name))
             return value.strip()[:200] or None if isinstance(value, str) else None
 
-        def whole(name: str, usual: int, most: int) -> int:
+        def whole(name: str, most: int) -> int:
             value = asked.get(name)
-            return min(max(value, 1), most) if type(value) is int else usual
+            return min(max(value, 1), most) if type(value) is int else getattr(before, name)
 
-        hours = asked.get("hours")
+        hours = asked.get("hours", before.hours)
         return Query(
             namespace=text("namespace"),
             created_by=text("created_by"),
             search=text("search"),
             status=text("status"),
             hours=float(hours) if isinstance(hours, (int, float)) and 0 < hours < 1e6 else 0.0,
-            page=whole("page", 1, 1_000_000),
-            per_page=whole("per_page", 10, MOST_PER_PAGE),
+            start_time=before.start_time,
+            end_time=before.end_time,
+            page=whole("page", 1_000_000),
+            per_page=whole("per_page", MOST_PER_PAGE),
         )
+
+    def to_message(self) -> dict[str, Any]:
+        """As a page fills its fields with it."""
+        return {
+            "search": self.search or "",
+            "created_by": self.created_by or "",
+            "status": self.status or "",
+            "hours": self.hours,
+            "page": self.page,
+        }
 
     def since(self) -> datetime | None:
         """The earliest start."""

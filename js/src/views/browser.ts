@@ -23,6 +23,8 @@ interface Found {
   readonly total: number;
   /** False while runs of this kernel wait to be put on record. */
   readonly is_whole?: boolean;
+  /** What was looked for; whoever made the list may have asked for something already. */
+  readonly query: { search: string; created_by: string; status: string; hours: number; page: number };
 }
 
 /** What the list needs of whoever holds the model. */
@@ -70,6 +72,8 @@ export class Browser {
   private hours = 0;
   private page = 1;
   private round = 0;
+  /** The fields hold what is looked for; before the first answer only the kernel knows that. */
+  private isKnown = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private opened: AbortController | null = null;
 
@@ -80,6 +84,7 @@ export class Browser {
     const turned = (turn: () => void): (() => void) => {
       return () => {
         turn();
+        this.isKnown = true;
         this.page = 1;
         this.look(0);
       };
@@ -134,6 +139,7 @@ export class Browser {
       on(this.root, name, signal, (event) => event.stopPropagation());
     for (const field of [this.search, this.user])
       on(field, "input", signal, () => {
+        this.isKnown = true;
         this.page = 1;
         this.look(TYPING_MS);
       });
@@ -153,12 +159,12 @@ export class Browser {
   private look(wait: number): void {
     const status = STATUSES[this.status] ?? "";
     const hours = HOURS[this.hours] ?? 0;
-    this.statusButton.setLabel(say(`runs.status_${status}` as "runs.status_"));
-    this.hoursButton.setLabel(say(`runs.hours_${hours}` as "runs.hours_0"));
+    this.showChoices();
     clearTimeout(this.timer);
     this.timer = setTimeout(async () => {
       const round = ++this.round;
-      const about = { search: this.search.value, created_by: this.user.value, status, hours, page: this.page };
+      const all = { search: this.search.value, created_by: this.user.value, status, hours, page: this.page };
+      const about = this.isKnown ? all : {};
       if (!this.body.firstChild) setText(this.said, say("runs.loading"));
       try {
         const { found } = await this.host.ask("runs_list", about);
@@ -169,8 +175,30 @@ export class Browser {
     }, wait);
   }
 
+  private showChoices(): void {
+    this.statusButton.setLabel(say(`runs.status_${STATUSES[this.status] ?? ""}` as "runs.status_"));
+    this.hoursButton.setLabel(say(`runs.hours_${HOURS[this.hours] ?? 0}` as "runs.hours_0"));
+  }
+
+  /** What somebody asked for in Python stands in the fields. */
+  private fillIn({ search, created_by, status, hours, page }: Found["query"]): void {
+    this.isKnown = true;
+    this.search.value = search;
+    this.user.value = created_by;
+    this.status = Math.max(0, STATUSES.indexOf(status as (typeof STATUSES)[number]));
+    this.hours = Math.max(0, HOURS.indexOf(hours as (typeof HOURS)[number]));
+    this.page = page;
+    this.showChoices();
+  }
+
   private show(found: Found): void {
+    if (!this.isKnown) this.fillIn(found.query);
     const { rows, page, per_page, total } = found;
+    if (rows.length === 0 && total > 0 && page > 1) {
+      this.page = Math.ceil(total / per_page);
+      this.look(0);
+      return;
+    }
     const first = (page - 1) * per_page + 1;
     const isAll = !this.search.value && !this.user.value && !this.status && !this.hours;
     setText(

@@ -31,7 +31,11 @@ export class CriticalLayer {
   update(): void {
     const wait = this.doneAt + EVERY_MS - performance.now();
     if (this.isOn && this.doneAt > 0 && wait > 0) {
-      this.timer ??= setTimeout(() => this.update(), wait);
+      this.timer ??= setTimeout(() => {
+        // A timer may ring a little early: then it is set once more.
+        this.timer = undefined;
+        this.update();
+      }, wait);
       return;
     }
     clearTimeout(this.timer);

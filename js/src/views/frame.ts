@@ -8,6 +8,8 @@ import type { PaneName } from "./pane.ts";
 const HEIGHTS = { tiny: 160, small: 360, large: 480, least: 200, most: 900 } as const;
 /** Summary, tools and actions. */
 const BARS = 108;
+/** Of a narrow view with one node: elsewhere they stand beside it. */
+const TOOLS = 36;
 const WITH_INSPECTOR = 420;
 const WITH_DRAWER = 560;
 const WIDE = 900;
@@ -105,7 +107,8 @@ export class Frame {
     const needed = this.framed.cardHeight(this.root.clientWidth) + BARS;
     const isHigh = needed > HEIGHTS.small && needed <= HEIGHTS.large;
     let height: number = store.total > 30 || isHigh ? HEIGHTS.large : HEIGHTS.small;
-    if (store.picture && store.total < 3 && paneName === "graph") height = HEIGHTS.tiny;
+    const isFew = store.picture !== null && store.total < 3 && paneName === "graph";
+    if (isFew) height = HEIGHTS.tiny + (this.root.dataset.narrow === "true" ? TOOLS : 0);
     if (isInspecting) height = Math.max(height, this.isWide() ? WITH_INSPECTOR : WITH_DRAWER);
     return Math.min(height, Math.max(HEIGHTS.tiny, 0.7 * page));
   }

@@ -113,7 +113,7 @@ class ListPane implements Pane {
     this.grid.focus({ preventScroll: true });
   }
 
-  /** The others stand back. */
+  /** Their rows are outlined. */
   highlight(action: Action | null, nodes: readonly number[]): void {
     this.touched = touchedBy(this.store, action, nodes);
     set(this.grid, { "data-touching": this.touched !== null });

@@ -6,17 +6,16 @@
 import type { Focus } from "../model/focus.ts";
 import { pieces, strip } from "../model/ansi.ts";
 import { type LogLine, LogRows, levelWord } from "../model/loglines.ts";
-import { count, middle, plain, say, timeOfDay, utc } from "../model/words.ts";
-import type { LogAsk, LogFound, LogScope } from "../protocol.ts";
+import { middle, plain, say, timeOfDay, utc } from "../model/words.ts";
+import type { LogAsk, LogScope } from "../protocol.ts";
 import type { Source } from "../sources/source.ts";
 import { type Button, button, copyText, element, fill, on, set, setText } from "./dom.ts";
+import { LogFind } from "./logfind.ts";
 
 const ROW = 18;
 const HIGHEST = 6_000_000;
 const SPARE = 4;
 const COPIED = 2_000;
-const FIND_MS = 150;
-const ASK_AGAIN_MS = 1500;
 const SAY_MS = 5000;
 /** Keys that mean nothing before there are lines. */
 const OF_LINES = new Set(["Home", "End", "e", "E"]);
@@ -49,14 +48,9 @@ export class LogList {
   private readonly rows: LogRows;
   private readonly layer = element("div.td-loglayer");
   private readonly spacer = element("div.td-logspace");
-  private readonly gutter = element("div.td-gutter", { "aria-hidden": "true" });
+  private readonly find: LogFind;
   private readonly empty = element("div.td-logempty", { hidden: true });
   private readonly news: Button;
-  private readonly bar: HTMLElement;
-  private readonly field = element("input.td-input", { type: "text", spellcheck: "false" });
-  private readonly caseBox: Button;
-  private readonly regexBox: Button;
-  private readonly counter = element("span.td-logcount", { role: "status" });
   private readonly teller = element("span.td-announcer", { role: "status" });
   private drawn = new Map<number, HTMLElement>();
   private opened = new Map<number, string>();
@@ -67,14 +61,6 @@ export class LogList {
   private frame = 0;
   private life: AbortController | null = null;
   private scopeKey = "";
-  private found: LogFound | null = null;
-  private isCase = false;
-  private isRegex = false;
-  private findTimer: ReturnType<typeof setTimeout> | undefined;
-  private findRound = 0;
-  /** Presses that come before the answer to the one before them. */
-  private steps: Promise<void> = Promise.resolve();
-  private foundAt = 0;
   private said = 0;
   private scrolledTo = -1;
   /** False until the kernel has said once what there is; keys that are pressed before that wait. */
@@ -99,50 +85,11 @@ export class LogList {
     );
     this.news = button("", () => this.toEnd(), signal, { icon: "down", className: "td-lognew" });
     this.news.root.hidden = true;
-    const step = (key: "previous" | "next", by: number): Button =>
-      button(say(`logs.${key}`), () => this.step(by), signal, {
-        icon: "down",
-        isIconOnly: true,
-        className: `is-${key}`,
-      });
-    const switched = (text: string, title: string, turn: () => boolean): Button => {
-      const made = button(
-        text,
-        () => {
-          set(made.root, { "aria-pressed": String(turn()) });
-          this.look(0);
-        },
-        signal,
-        { className: "is-switch", title },
-      );
-      set(made.root, { "aria-pressed": "false", "aria-label": title });
-      return made;
-    };
-    this.caseBox = switched("Aa", say("logs.case"), () => {
-      this.isCase = !this.isCase;
-      return this.isCase;
-    });
-    this.regexBox = switched(".*", say("logs.regex"), () => {
-      this.isRegex = !this.isRegex;
-      return this.isRegex;
-    });
-    set(this.field, { placeholder: say("logs.find"), "aria-label": say("logs.find") });
-    const close = button(say("inspector.close"), () => this.closeFind(), signal, { icon: "close", isIconOnly: true });
-    this.bar = element(
-      "div.td-logfind",
-      { role: "search", hidden: true },
-      this.field,
-      this.caseBox.root,
-      this.regexBox.root,
-      this.counter,
-      step("previous", -1).root,
-      step("next", 1).root,
-      close.root,
-    );
+    this.find = this.makeFind();
     fill(
       this.root,
-      this.bar,
-      element("div.td-logroom", {}, this.body, this.gutter, this.empty, this.news.root),
+      this.find.bar,
+      element("div.td-logroom", {}, this.body, this.find.gutter, this.empty, this.news.root),
       this.teller,
     );
     this.listen();
@@ -156,15 +103,7 @@ export class LogList {
       if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "f") return;
       event.preventDefault();
       event.stopPropagation();
-      this.openFind();
-    });
-    on(this.field, "input", signal, () => this.look(FIND_MS));
-    on(this.field, "keydown", signal, (event) => {
-      if (event.key !== "Enter" && event.key !== "Escape") return;
-      event.preventDefault();
-      event.stopPropagation();
-      if (event.key === "Escape") this.closeFind();
-      else this.step(event.shiftKey ? -1 : 1);
+      this.find.open();
     });
     on(this.layer, "click", signal, (event) => this.clicked(event));
     on(this.layer, "pointerover", signal, (event) => {
@@ -173,8 +112,8 @@ export class LogList {
       if (line) this.focus.set({ hovered: line.node, hoveredTime: Math.max(0, line.time - started) });
     });
     on(this.layer, "pointerleave", signal, () => this.focus.set({ hovered: -1, hoveredTime: Number.NaN }));
-    on(this.gutter, "click", signal, (event) => {
-      const { top, height } = this.gutter.getBoundingClientRect();
+    on(this.find.gutter, "click", signal, (event) => {
+      const { top, height } = this.find.gutter.getBoundingClientRect();
       this.goTo(this.rows.first + ((event.clientY - top) / height) * this.total - this.fits / 2);
     });
     this.focus.subscribe((changed) => {
@@ -195,7 +134,7 @@ export class LogList {
     this.life = null;
     cancelAnimationFrame(this.frame);
     this.frame = 0;
-    clearTimeout(this.findTimer);
+    this.find.hide();
   }
 
   /** Other lines may be wanted now. */
@@ -212,7 +151,7 @@ export class LogList {
       this.opened.clear();
       this.isFollowing = true;
       this.left = 0;
-      this.look(0);
+      this.find.reset();
     }
     this.follow();
   }
@@ -235,7 +174,7 @@ export class LogList {
       const now = performance.now();
       for (const event of this.early.splice(0)) if (now - event.timeStamp < EARLY_MS) this.key(event);
     }
-    if (!this.bar.hidden && this.found && Date.now() - this.foundAt > ASK_AGAIN_MS) this.look(0, true);
+    this.find.came();
     this.draw();
   }
 
@@ -442,13 +381,13 @@ export class LogList {
     return made;
   }
 
-  /** The text with what is looked for marked; expressions are the kernel's, which only tells the lines. */
+  /** The text with what is looked for marked. */
   private marked(text: string): (Node | string)[] {
-    const wanted = this.bar.hidden || this.isRegex ? "" : this.field.value;
+    const wanted = this.find.text;
     if (!wanted) return [text];
     const made: (Node | string)[] = [];
-    const inside = this.isCase ? text : text.toLowerCase();
-    const own = this.isCase ? wanted : wanted.toLowerCase();
+    const inside = this.find.isCase ? text : text.toLowerCase();
+    const own = this.find.isCase ? wanted : wanted.toLowerCase();
     let at = 0;
     for (let next = inside.indexOf(own); next >= 0 && inside.length === text.length; next = inside.indexOf(own, at)) {
       if (next > at) made.push(text.slice(at, next));
@@ -469,7 +408,7 @@ export class LogList {
       if (!line) continue;
       set(shown, {
         "data-hot": line.node === hovered,
-        "data-found": !this.bar.hidden && row === this.found?.row,
+        "data-found": row === this.find.row,
         "data-now": false,
       });
       if (line.time <= at) near = shown;
@@ -502,76 +441,35 @@ export class LogList {
     }
   }
 
-  // --- find ----------------------------------------------------------------------------------------------------
+  private makeFind(): LogFind {
+    const list = this;
+    const searched = {
+      get scope() {
+        return list.rows.scope;
+      },
+      get row() {
+        return Math.floor(list.top);
+      },
+      get from() {
+        return list.isFollowing ? list.rows.first - 1 : Math.floor(list.top);
+      },
+      ask: (ask: LogAsk) => this.ask("log_find", ask),
+      reveal: (row: number) => this.reveal(row),
+      redraw: () => this.redraw(),
+      mark: () => this.mark(),
+      tell: (text: string) => setText(this.teller, text),
+      focus: () => this.body.focus(),
+    };
+    return new LogFind(searched, this.signal);
+  }
 
   openFind(): void {
-    this.bar.hidden = false;
-    this.field.focus();
-    this.field.select();
-    this.look(0);
+    this.find.open();
   }
 
   /** True if there was something to close. */
   closeFind(): boolean {
-    if (this.bar.hidden) return false;
-    this.bar.hidden = true;
-    this.found = null;
-    fill(this.gutter);
-    this.redraw();
-    this.body.focus();
-    return true;
-  }
-
-  /** Look again: what is wanted has changed, or (`isQuiet`) there are new lines. */
-  private look(wait: number, isQuiet = false): void {
-    if (this.bar.hidden) return;
-    clearTimeout(this.findTimer);
-    this.findTimer = setTimeout(() => {
-      if (!isQuiet) this.redraw();
-      if (this.field.value) void this.find(0, isQuiet ? (this.found?.row ?? 0) : Math.floor(this.top), isQuiet);
-      else {
-        this.found = null;
-        fill(this.gutter);
-        setText(this.counter, "");
-      }
-    }, wait);
-  }
-
-  private step(by: number): void {
-    this.steps = this.steps.then(() =>
-      this.find(by, this.found && this.found.row >= 0 ? this.found.row : Math.floor(this.top)),
-    );
-  }
-
-  private async find(step: number, start: number, isQuiet = false): Promise<void> {
-    const text = this.field.value;
-    if (!text) return;
-    const round = ++this.findRound;
-    this.foundAt = Date.now();
-    const ask = { scope: this.rows.scope, text, is_case: this.isCase, is_regex: this.isRegex, start, step };
-    try {
-      const found = (await this.ask("log_find", ask)) as unknown as LogFound;
-      if (round !== this.findRound || this.bar.hidden) return;
-      this.found = found;
-      setText(this.counter, found.count > 0 ? `${count(found.at)}/${count(found.count)}` : say("logs.none"));
-      this.counter.classList.toggle("is-bad", false);
-      fill(
-        this.gutter,
-        ...found.marks.map((mark) => {
-          const made = element("i");
-          made.style.top = `${(mark / 240) * 100}%`;
-          return made;
-        }),
-      );
-      if (found.row >= 0 && !isQuiet) this.reveal(found.row);
-      else this.mark();
-    } catch (error) {
-      if (round !== this.findRound) return;
-      this.found = null;
-      fill(this.gutter);
-      setText(this.counter, error instanceof Error ? error.message.replace(/^\w+: /, "") : "");
-      this.counter.classList.toggle("is-bad", true);
-    }
+    return this.find.close();
   }
 
   private reveal(row: number): void {
@@ -582,29 +480,6 @@ export class LogList {
     }
     this.draw();
     this.mark();
-  }
-
-  /** To the next line that looks like an error; presses are done one after the other. */
-  private toError(by: number): void {
-    this.steps = this.steps.then(() => this.nextError(by));
-  }
-
-  private async nextError(by: number): Promise<void> {
-    const start =
-      this.found && this.bar.hidden ? this.found.row : Math.floor(this.isFollowing ? this.rows.first - 1 : this.top);
-    try {
-      const ask = { scope: this.rows.scope, is_error: true, start: Math.max(0, start), step: start < 0 ? 0 : by };
-      const found = (await this.ask("log_find", ask)) as unknown as LogFound;
-      if (found.row < 0) {
-        setText(this.teller, say("logs.no_error"));
-        return;
-      }
-      this.found = found;
-      setText(this.teller, `${count(found.at)}/${count(found.count)}`);
-      this.reveal(found.row);
-    } catch {
-      // The connection's own words say why.
-    }
   }
 
   // --- keys and buttons ----------------------------------------------------------------------------------------
@@ -621,7 +496,7 @@ export class LogList {
     if (by !== undefined) this.goTo(this.top + by);
     else if (event.key === "Home") this.goTo(this.rows.first);
     else if (event.key === "End") this.toEnd();
-    else if (event.key === "e" || event.key === "E") this.toError(event.key === "e" ? 1 : -1);
+    else if (event.key === "e" || event.key === "E") this.find.toError(event.key === "e" ? 1 : -1);
     else if (event.key === "w") this.wrap();
     else return false;
     return true;

@@ -160,7 +160,8 @@ export class ReplayBar {
     if (!replay) return;
     this.lens?.show(replay.moment());
     this.focus.set({ time: replay.time });
-    const words = say("replay.at", { time: duration(replay.time), end: duration(replay.end) });
+    const time = replay.time < 0.001 ? say("replay.zero") : duration(replay.time);
+    const words = say("replay.at", { time, end: duration(replay.end) });
     this.slider.value = String(replay.end > 0 ? Math.round((STEPS * replay.time) / replay.end) : STEPS);
     set(this.slider, { "aria-valuetext": words });
     setText(this.time, words);

@@ -8,7 +8,6 @@ import {
   type Break,
   type BySlot,
   bySlot,
-  density,
   idleOf,
   type Order,
   type Rows,
@@ -18,23 +17,22 @@ import {
 } from "../model/timeline.ts";
 import { say } from "../model/words.ts";
 import type { Action } from "../protocol.ts";
-import { drawBrush, HEAD, LABEL, ROW } from "../render/bars.ts";
+import { HEAD, LABEL, ROW } from "../render/bars.ts";
 import { begin, fitBitmap } from "../render/painter.ts";
-import { type Brush, makeBrush, type Pen } from "../render/pen.ts";
+import { type Brush, makeBrush } from "../render/pen.ts";
 import { svgOf } from "../render/svg.ts";
 import type { Theme } from "../render/theme.ts";
 import { button, element, fill, on, set } from "./dom.ts";
 import type { Pane, PaneContext } from "./pane.ts";
+import { Foot, penOf } from "./timeline_foot.ts";
 import { drawTimeline, MOST_BARS, type Seen } from "./timeline_rows.ts";
 import { describeRow, RowTip } from "./timeline_words.ts";
 
-const FOOT = 34;
 const EDGE = 80;
 const SHIFT = 0.1;
 const DRAG_PX = 4;
 /** A large run is put in order anew this often at most. */
 const ORDER_MS = 250;
-const STRIP_MS = 500;
 
 interface Kept {
   order: Order;
@@ -48,7 +46,7 @@ class TimelinePane implements Pane {
   private readonly context: PaneContext;
   private readonly store: Store;
   private readonly canvas = element("canvas.td-tl-canvas", { "aria-hidden": "true" });
-  private readonly foot = element("canvas.td-tl-foot", { "aria-hidden": "true" });
+  private readonly foot: Foot;
   private readonly spacer: HTMLElement;
   private readonly body: HTMLElement;
   private readonly tip = new RowTip();
@@ -58,7 +56,6 @@ class TimelinePane implements Pane {
   private readonly orders: HTMLButtonElement[];
   private readonly attempts = element("select.td-select", { "aria-label": say("timeline.attempts") });
   private readonly brush: Brush;
-  private readonly footBrush: Brush;
   private order: Order = "nodes";
   private readonly open = new Set<number>();
   private readonly unfolded = new Set<number>();
@@ -81,8 +78,7 @@ class TimelinePane implements Pane {
   private height = 0;
   private focused = 0;
   private pointer: { x: number; y: number } | null = null;
-  private drag: { x: number; from: number; to: number; isDrag: boolean; foot: "" | "move" | "left" | "right" } | null =
-    null;
+  private drag: { x: number; from: number; isDrag: boolean } | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(context: PaneContext) {
@@ -102,11 +98,12 @@ class TimelinePane implements Pane {
     );
     this.follow = button(say("timeline.follow"), () => this.fit(), signal, { className: "td-tl-follow" });
     this.follow.root.hidden = true;
+    this.foot = this.makeFoot(theme);
     this.root = element(
       "div.td-timeline",
       {},
       this.body,
-      this.foot,
+      this.foot.root,
       this.mirror,
       this.empty,
       this.follow.root,
@@ -132,10 +129,33 @@ class TimelinePane implements Pane {
       this.body.focus();
     });
     this.brush = makeBrush(penOf(this.canvas), theme);
-    this.footBrush = makeBrush(penOf(this.foot), theme);
     context.focus.subscribe((changed) => this.focusChanged(changed), signal);
     this.listen();
     this.showControls();
+  }
+
+  private makeFoot(theme: Theme): Foot {
+    const pane = this;
+    const of = {
+      get window() {
+        return { from: pane.from, to: pane.to, isWhole: pane.isWhole };
+      },
+      get idle() {
+        return pane.idle;
+      },
+      get isRunning() {
+        return pane.isRunning();
+      },
+      whole: () => this.whole(),
+      moved: (from: number, to: number) => {
+        this.isWhole = false;
+        this.isFollowing = false;
+        this.from = from;
+        this.to = to;
+        this.redraw();
+      },
+    };
+    return new Foot(this.store, of, theme, this.context.signal);
   }
 
   // --- the pane ------------------------------------------------------------------------------------------------
@@ -169,7 +189,7 @@ class TimelinePane implements Pane {
 
   setTheme(theme: Theme): void {
     this.brush.theme = theme;
-    this.footBrush.theme = theme;
+    this.foot.setTheme(theme);
     this.redraw();
   }
 
@@ -311,7 +331,7 @@ class TimelinePane implements Pane {
       return;
     }
     this.areRowsStale = false;
-    this.isFootStale = true;
+    this.foot.changed();
     this.orderedAt = now;
     const id = this.rows.ids[this.focused];
     const { mask, attempt } = this.context.focus.state;
@@ -406,7 +426,7 @@ class TimelinePane implements Pane {
     this.canvas.style.height = `${this.height}px`;
     begin(this.brush.context as CanvasRenderingContext2D, ratio);
     drawTimeline(this.brush, this.seen(), this.body.scrollTop, this.height);
-    this.drawFoot(ratio);
+    this.foot.draw(this.order !== "duration" && this.store.run?.started != null, this.width, ratio);
     const isNothing = this.store.run?.started == null;
     this.empty.hidden = !isNothing;
     this.follow.root.hidden = this.isWhole || (this.isFollowing && this.isRunning());
@@ -421,48 +441,11 @@ class TimelinePane implements Pane {
     return { store, focus: this.context.focus, order, rows, slots, open, axis, width, focused, isRunning, touched };
   }
 
-  private drawFoot(ratio: number): void {
-    const isOn = this.order !== "duration" && this.store.run?.started != null;
-    this.foot.hidden = !isOn;
-    if (!isOn) return;
-    fitBitmap(this.foot, this.width, FOOT, ratio);
-    this.foot.style.width = `${this.width}px`;
-    begin(this.footBrush.context as CanvasRenderingContext2D, ratio);
-    const axis = this.footAxis();
-    const now = performance.now();
-    const isOld = this.strip?.width !== axis.width || (this.isRunning() && now - this.stripAt > STRIP_MS);
-    if (isOld || this.isFootStale) {
-      this.stripAt = now;
-      this.strip = { width: axis.width, found: density(this.store, this.everyNode(), axis, 0, this.store.runTime()) };
-      this.isFootStale = false;
-    }
-    const found = this.strip?.found;
-    if (!found) return;
-    const at = (seconds: number): number => ((seconds - 0) / (axis.width > 0 ? this.whole() * 1.02 : 1)) * axis.width;
-    drawBrush(this.footBrush, found, axis, FOOT, at(this.from), at(this.to));
-  }
-
-  private footAxis(): Axis {
-    return new Axis(0, this.whole() * 1.02, Math.max(1, this.width - LABEL), this.idle);
-  }
-
-  private nodes = new Uint32Array(0);
-  /** The strip below, which panning leaves as it is. */
-  private strip: { width: number; found: ReturnType<typeof density> } | null = null;
-  private stripAt = 0;
-  private isFootStale = true;
-
-  private everyNode(): Uint32Array {
-    if (this.nodes.length !== this.store.total)
-      this.nodes = Uint32Array.from({ length: this.store.total }, (_, at) => at);
-    return this.nodes;
-  }
-
   // --- pointer -------------------------------------------------------------------------------------------------
 
   private listen(): void {
     const { signal } = this.context;
-    const { body, foot } = this;
+    const { body } = this;
     on(body, "scroll", signal, () => {
       this.tip.hide();
       this.redraw();
@@ -483,11 +466,6 @@ class TimelinePane implements Pane {
       if (this.at(event).x >= LABEL) this.fit();
     });
     on(body, "wheel", signal, (event) => this.wheel(event), { passive: false });
-    on(foot, "pointerdown", signal, (event) => this.footDown(event));
-    on(foot, "pointermove", signal, (event) => this.footMove(event));
-    on(foot, "pointerup", signal, () => {
-      this.drag = null;
-    });
     const sized = new ResizeObserver(() => this.resize());
     sized.observe(body);
     signal.addEventListener(
@@ -532,7 +510,7 @@ class TimelinePane implements Pane {
     // The scroll bar is not ours.
     if (event.offsetX > this.width && event.target === this.body) return;
     const { x } = this.at(event);
-    this.drag = { x, from: this.from, to: this.to, isDrag: false, foot: "" };
+    this.drag = { x, from: this.from, isDrag: false };
     this.body.setPointerCapture(event.pointerId);
   }
 
@@ -540,7 +518,7 @@ class TimelinePane implements Pane {
     const point = this.at(event);
     this.pointer = point;
     const { drag } = this;
-    if (drag && drag.foot === "") {
+    if (drag) {
       drag.isDrag ||= Math.abs(point.x - drag.x) > DRAG_PX;
       if (!drag.isDrag) return;
       this.tip.hide();
@@ -563,7 +541,7 @@ class TimelinePane implements Pane {
   private pointerUp(event: PointerEvent): void {
     const { drag } = this;
     this.drag = null;
-    if (!drag || drag.isDrag || drag.foot !== "") return;
+    if (!drag || drag.isDrag) return;
     const { x, y } = this.at(event);
     if (this.openBreak(x)) return;
     const row = this.rowAt(y);
@@ -603,36 +581,6 @@ class TimelinePane implements Pane {
     this.areRowsStale = true;
     this.fit();
     return true;
-  }
-
-  private footDown(event: PointerEvent): void {
-    this.foot.setPointerCapture(event.pointerId);
-    const x = event.offsetX - LABEL;
-    const scale = this.axis.width / (this.whole() * 1.02);
-    const [left, right] = [this.from * scale, this.to * scale];
-    const foot = Math.abs(x - left) < 6 ? "left" : Math.abs(x - right) < 6 ? "right" : "move";
-    if (foot === "move" && (x < left || x > right || this.isWhole)) {
-      // Beside the window, or with all of it shown: a new window is drawn from here.
-      this.isWhole = false;
-      this.from = Math.max(0, x / scale);
-      this.to = this.from + 1e-3;
-      this.drag = { x, from: this.from, to: this.to, isDrag: true, foot: "right" };
-    } else this.drag = { x, from: this.from, to: this.to, isDrag: true, foot };
-    this.isFollowing = false;
-  }
-
-  private footMove(event: PointerEvent): void {
-    const { drag } = this;
-    if (!drag || drag.foot === "") return;
-    const whole = this.whole() * 1.02;
-    const by = ((event.offsetX - LABEL - drag.x) / this.axis.width) * whole;
-    const least = whole / 1000;
-    this.isWhole = false;
-    if (drag.foot !== "right")
-      this.from = Math.max(0, Math.min(drag.from + by, drag.to - (drag.foot === "left" ? least : 0)));
-    if (drag.foot === "move") this.to = this.from + drag.to - drag.from;
-    if (drag.foot === "right") this.to = Math.min(whole, Math.max(drag.from + least, drag.to + by));
-    this.redraw();
   }
 
   // --- rows ----------------------------------------------------------------------------------------------------
@@ -708,12 +656,6 @@ class TimelinePane implements Pane {
     fill(this.mirror, ...items);
     set(this.body, { "aria-activedescendant": items.length > 0 ? `${prefix}-tl-${this.focused}` : null });
   }
-}
-
-function penOf(canvas: HTMLCanvasElement): Pen {
-  const context = canvas.getContext("2d");
-  if (!context) throw new Error("this browser has no canvas");
-  return context as unknown as Pen;
 }
 
 export const makeTimelinePane = (context: PaneContext): TimelinePane => new TimelinePane(context);
