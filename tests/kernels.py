@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -77,10 +78,13 @@ class Kernel:
 
 
 @contextlib.contextmanager
-def running_kernel(name: str, folder: Path, *, by_message: bool = False, **settings: str) -> Iterator[Kernel]:
-    """A kernel that is ready; killed at the end. ``settings`` go into its environment.
+def running_kernel(
+    name: str, folder: Path, *, by_message: bool = False, settings: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Kernel]:
+    """A kernel that is ready; killed at the end.
 
     Args:
+        settings: Go into its environment.
         by_message: It is interrupted by a message, as by VS Code and wherever a kernel runs elsewhere, not by a signal.
     """
     pytest.importorskip("jupyter_client")

@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,36 +192,57 @@ def test_b4_whatever_a_function_raises_or_returns_its_graph_ends_and_the_next_on
 ) -> None:
     """In the reference a SystemExit hangs the graph for ever."""
     for _ in range(5):
-        dag = DAG(executor=executor, max_workers=2)
-        node = dag.submit_local({**RAISED, **RETURNED}[outcome])
-        sibling = dag.submit_local(greet, "Hello", who="sibling")
-        child = dag.submit_local(lambda _: "child", node)
-        start = time.perf_counter()
-
-        waited(dag)
-        took = time.perf_counter() - start
-
-        assert sibling.result() == "Hello, sibling"
-        error = node.error
-        if outcome in RAISED:
-            assert node.status is Status.FAILED
-            assert type(error).__name__ == outcome
-            assert child.status is Status.PARENT_FAILED
-        elif isinstance(error, NotPicklable):
-            assert outcome == "coroutine"
-        else:
-            value = node.result()
-            assert child.result() == "child"
-            if outcome == "coroutine":
-                asyncio.run(value)
-            elif outcome == "exception":
-                assert isinstance(value, ValueError)
-            else:
-                assert value is NotImplemented
-        assert took < 10  # 2 s, and the start of a process on a busy machine
+        ends_as_it_must(executor, outcome)
     with DAG(executor=executor) as following:
         again = following.submit_local(greet, "Hello", who="again")
     assert again.result() == "Hello, again"
+
+
+def ends_as_it_must(executor: Any, outcome: str) -> None:
+    dag = DAG(executor=executor, max_workers=2)
+    node = dag.submit_local({**RAISED, **RETURNED}[outcome])
+    sibling = dag.submit_local(greet, "Hello", who="sibling")
+    child = dag.submit_local(lambda _: "child", node)
+    start = time.perf_counter()
+
+    waited(dag)
+    took = time.perf_counter() - start
+
+    assert sibling.result() == "Hello, sibling"
+    error = node.error
+    if outcome in RAISED:
+        assert node.status is Status.FAILED
+        assert type(error).__name__ == outcome
+        assert child.status is Status.PARENT_FAILED
+    elif isinstance(error, NotPicklable):
+        assert outcome == "coroutine"
+    else:
+        value = node.result()
+        assert child.result() == "child"
+        if outcome == "coroutine":
+            asyncio.run(value)
+        elif outcome == "exception":
+            assert isinstance(value, ValueError)
+        else:
+            assert value is NotImplemented
+    assert took < 10  # 2 s, and the start of a process on a busy machine
+
+
+@contextlib.contextmanager
+def outcomes(_: Path) -> Iterator[Callable[[int], None]]:
+    """B4, an outcome a seed, on all executors in turn; those of the server are in `test_server_workers`."""
+    kinds = [*RAISED, *RETURNED]
+    context = multiprocessing.get_context("spawn")
+    with (
+        warnings.catch_warnings(),
+        ThreadPoolExecutor(2) as threads,
+        ProcessPoolExecutor(2, mp_context=context) as processes,
+        dask_executor() as dask,
+    ):
+        warnings.filterwarnings("ignore", message="coroutine .* was never awaited")
+        executors: list[Any] = ["inline", "threads", "processes", threads, processes, dask]
+        yield lambda seed: ends_as_it_must(executors[seed // len(kinds) % len(executors)], kinds[seed % len(kinds)])
+    tiledag_widget.shutdown()
 
 
 @every_executor

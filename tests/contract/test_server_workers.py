@@ -81,11 +81,15 @@ RAISED = ["SystemExit", "KeyboardInterrupt", "GeneratorExit", "CancelledError", 
 def test_b4_whatever_a_function_raises_its_node_fails_and_says_so(what: str) -> None:
     """`SystemExit` in a node hangs the reference."""
     for _ in range(5):
-        node = ended(raising(what))
+        fails_as(what)
 
-        assert node.status is Status.FAILED
-        assert isinstance(node.error, ServerError)
-        assert what in node.error.type_name
+
+def fails_as(what: str) -> None:
+    node = ended(raising(what))
+
+    assert node.status is Status.FAILED
+    assert isinstance(node.error, ServerError)
+    assert what in node.error.type_name
 
 
 @pytest.mark.parametrize("what", ["a coroutine", "an exception", "NotImplemented"])
@@ -144,6 +148,11 @@ for one in (Hostile, do, do_away_from):
 @pytest.mark.parametrize("stage", ["unpickle the task", "run", "pickle the result"])
 def test_d1_a_call_that_breaks_at_any_stage_fails_its_node_alone(stage: str, how: str) -> None:
     """A worker that dies while it unpacks is as dead as one that dies at work."""
+    for _ in range(2):
+        breaks_at(stage, how)
+
+
+def breaks_at(stage: str, how: str) -> None:
     home = os.getpid()
     if stage == "unpickle the task":
         node = ended(lambda x: x, Hostile(how, "unpickle", home))
@@ -241,15 +250,19 @@ def odd_errors() -> dict[str, Callable[[], Any]]:
 @pytest.mark.parametrize("what", odd_errors())
 def test_d2_type_text_and_place_of_an_error_arrive_whatever_it_is(what: str) -> None:
     """An exception that does not unpickle hides the one that was raised."""
-    kind, _, text = what.partition(":")
-    for _ in range(2):
-        node = ended(odd_errors()[what])
+    for _ in range(5):
+        error_arrives(what)
 
-        assert isinstance(node.error, ServerError)
-        assert kind in node.error.type_name
-        assert text in str(node.error)
-        assert "line" in node.error.traceback_text
-        assert len(str(node.error)) < 200_000
+
+def error_arrives(what: str) -> None:
+    kind, _, text = what.partition(":")
+    node = ended(odd_errors()[what])
+
+    assert isinstance(node.error, ServerError)
+    assert kind in node.error.type_name
+    assert text in str(node.error)
+    assert "line" in node.error.traceback_text
+    assert len(str(node.error)) < 200_000
 
 
 def _nested(depth: int) -> Any:

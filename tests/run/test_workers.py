@@ -335,9 +335,13 @@ STAGES: dict[str, tuple[Callable[[Bench, Callable[[], None]], Outcome], str]] = 
 
 @pytest.mark.parametrize("stage", list(STAGES))
 def test_harm_at_any_stage_fails_its_own_call_with_the_stage(bench: Bench, tmp_path: Path, stage: str) -> None:
+    harm_at(bench, tmp_path, stage)
+
+
+def harm_at(bench: Bench, folder: Path, stage: str) -> None:
     call, words = STAGES[stage]
 
-    with Running(bench, tmp_path) as sibling:
+    with Running(bench, folder) as sibling:
         errors = {harm: call(bench, function).exception() for harm, function in HARM.items()}
 
     for harm, exitcode in {"crash": 3, "segfault": -signal.SIGSEGV}.items():

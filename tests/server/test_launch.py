@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -78,9 +78,16 @@ def test_many_processes_at_once_get_one_server(folder: Path) -> None:
     assert [process.returncode for process in processes] == [0] * 6
 
 
+KERNELS_AT_ONCE = 100
+
+
 @pytest.mark.timeout(600)
 def test_a_hundred_kernels_get_one_server_and_each_can_use_it(folder: Path) -> None:
     """Trial G6: a cluster of notebooks that opens in the morning. One server, one port, one token file."""
+    start_at_once(folder, KERNELS_AT_ONCE)
+
+
+def start_at_once(folder: Path, count: int) -> None:
     code = (
         "import sys; sys.stdin.read(1)\n"
         "from tiledag_widget.server import launch; c = launch.ensure();"
@@ -88,8 +95,10 @@ def test_a_hundred_kernels_get_one_server_and_each_can_use_it(folder: Path) -> N
     )
     env = {**environment(), "TILEDAG_DATA_DIR": str(folder)}
     kernels = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=ROOT)
-        for _ in range(100)
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=ROOT
+        )
+        for _ in range(count)
     ]
     for kernel in kernels:  # all at once
         assert kernel.stdin is not None
@@ -98,10 +107,24 @@ def test_a_hundred_kernels_get_one_server_and_each_can_use_it(folder: Path) -> N
 
     said = [kernel.communicate(timeout=500)[0] for kernel in kernels]
 
-    assert [kernel.returncode for kernel in kernels] == [0] * 100
+    assert [kernel.returncode for kernel in kernels] == [0] * count
     assert len(set(said)) == 1
     assert said[0].split()[-1] == b"200"
     assert (folder / "token").stat().st_mode & 0o777 == 0o600
+
+
+@contextlib.contextmanager
+def mornings(folder: Path) -> Iterator[Callable[[int], None]]:
+    """G6, a hundred kernels a seed."""
+
+    def one(seed: int) -> None:
+        place = folder / str(seed)
+        try:
+            start_at_once(place, KERNELS_AT_ONCE)
+        finally:
+            launch.stop(place)
+
+    yield one
 
 
 def test_two_users_get_two_servers_and_neither_is_let_in_by_the_other(tmp_path: Path) -> None:
@@ -140,14 +163,38 @@ def test_a_second_start_says_where_the_first_server_is(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["url"] == first.url
 
 
+HOLDERS = 100
+
+
 def test_stop_does_not_wait_for_a_hundred_clients_that_hold_a_connection(folder: Path) -> None:
     """Trial G7: at most 2 s, and the port is free."""
+    half = b"GET /v1/user HTTP/1.1\r\n"  # and never the rest of it
+    stop_under_load(folder, lambda found, log: half)
+
+
+def test_stop_does_not_wait_for_a_hundred_clients_that_follow_a_run(folder: Path) -> None:
+    """Trial G7: each waits for the next event, as a notebook does for as long as its run goes on."""
+    stop_under_load(folder, following)
+
+
+def following(found: launch.Connection, log: str) -> bytes:
+    last = launch.ask(found, "GET", f"/tiledag/v1/runs/{log}/events")[1]["last"]
+    where = f"/tiledag/v1/runs/{log}/events?after={last}&wait=60"
+    lines = [f"GET {where} HTTP/1.1", f"Host: {found.url.partition('//')[2]}"]
+    return "\r\n".join([*lines, f"X-TILEDB-REST-API-KEY: {found.token}", "", ""]).encode()
+
+
+def stop_under_load(folder: Path, request_of: Callable[[launch.Connection, str], bytes]) -> None:
     found = launch.ensure(hold=False)
     port = int(found.url.rpartition(":")[2])
+    node = {"client_node_uuid": "11111111-1111-4111-8111-111111111111", "name": "n", "depends_on": []}
+    status, log = launch.ask(found, "POST", "/v1/taskgraphs/me/log", {"name": "run", "nodes": [node]})
+    assert status == 201
     with contextlib.ExitStack() as stack:
-        for _ in range(100):
+        for _ in range(HOLDERS):
             one = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
-            one.sendall(b"GET /v1/user HTTP/1.1\r\n")  # and never the rest of it
+            one.sendall(request_of(found, log["uuid"]))
+        assert launch.ask(found, "GET", "/v1/user")[0] == 200  # others are served meanwhile
 
         began = time.monotonic()
         assert launch.stop(folder)
@@ -157,6 +204,22 @@ def test_stop_does_not_wait_for_a_hundred_clients_that_hold_a_connection(folder:
     with socket.socket() as again:
         again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         again.bind(("127.0.0.1", port))
+
+
+@contextlib.contextmanager
+def stops(folder: Path) -> Iterator[Callable[[int], None]]:
+    """G7, a stop a seed."""
+
+    def one(seed: int) -> None:
+        place = folder / str(seed)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TILEDAG_DATA_DIR", str(place))
+            stop_under_load(place, following)
+        for process in list(launch._started):
+            process.wait(30)
+            launch._started.remove(process)
+
+    yield one
 
 
 def test_threads_of_one_process_get_one_server(folder: Path) -> None:

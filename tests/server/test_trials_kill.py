@@ -3,10 +3,12 @@ in turn (C5), a worker in the middle of a node (D5)."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sqlite3
@@ -16,12 +18,14 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.helpers import replayable
 from tests.server.running import PATIENCE_S, ROOT, Server, environment, running_server, wait_until
 
 for needed in ("uvicorn", "psutil"):
@@ -124,33 +128,48 @@ def p99(waits: list[float]) -> float:
     return statistics.quantiles(waits, n=100)[-1]
 
 
+@contextlib.contextmanager
+def writers(folder: Path) -> Iterator[Callable[[int], None]]:
+    """F1, a database a seed."""
+
+    def one(seed: int) -> None:
+        place = folder / str(seed)
+        alone, failures = written(place / "alone", 1, WRITERS, WRITES // 5, 0)
+        assert failures == []
+
+        waits, failures = written(place / "all", 2, WRITERS, WRITES, READERS)
+
+        with sqlite3.connect(place / "all" / "records.sqlite") as records:
+            names = [row[0] for row in records.execute("SELECT name FROM task")]
+            verdict = records.execute("PRAGMA integrity_check").fetchone()[0]
+        records.close()
+        at_most = f"{p99(waits) * 1000:.0f} ms, by one process without readers {p99(alone) * 1000:.0f} ms"
+        said = f"99 of 100 writes took at most {at_most}"
+        sys.stdout.write(f"{said}\n")
+        expected = {
+            f"{mark}-{number}-{count}" for mark in range(2) for number in range(WRITERS) for count in range(WRITES)
+        }
+        assert failures == []
+        assert len(names) == len(expected)
+        assert set(names) == expected
+        assert verdict == "ok"
+        # Seventeen more threads share the cores and a second process the lock: on a machine of its own that is 50 ms.
+        assert p99(waits) < max(0.05, 20 * p99(alone)), said
+        shutil.rmtree(place)
+
+    yield one
+
+
 @pytest.mark.parametrize("repeat", range(5))
 def test_f1_two_processes_of_eight_writers_and_eight_readers_lose_nothing(tmp_path: Path, repeat: int) -> None:
     """A plain BEGIN loses three of four concurrent writes to "database is locked"."""
-    alone, failures = written(tmp_path / "alone", 1, WRITERS, WRITES // 5, 0)
-    assert failures == []
-
-    waits, failures = written(tmp_path / "all", 2, WRITERS, WRITES, READERS)
-
-    with sqlite3.connect(tmp_path / "all" / "records.sqlite") as records:
-        names = [row[0] for row in records.execute("SELECT name FROM task")]
-        verdict = records.execute("PRAGMA integrity_check").fetchone()[0]
-    records.close()
-    at_most = f"{p99(waits) * 1000:.0f} ms, by one process without readers {p99(alone) * 1000:.0f} ms"
-    said = f"99 of 100 writes took at most {at_most}"
-    sys.stdout.write(f"{said}\n")
-    expected = {f"{mark}-{number}-{count}" for mark in range(2) for number in range(WRITERS) for count in range(WRITES)}
-    assert failures == []
-    assert len(names) == len(expected)
-    assert set(names) == expected
-    assert verdict == "ok"
-    # Seventeen more threads share the cores and a second process the lock: on a machine of its own that is 50 ms.
-    assert p99(waits) < max(0.05, 20 * p99(alone)), said
+    with writers(tmp_path) as one:
+        one(repeat)
 
 
 # --- F3: the server is killed ---------------------------------------------------------------------------------
 
-KILLS, CALLERS = 10, 4
+KILLS, PARTS, CALLERS = 50, 5, 4
 
 
 def calls_until_it_dies(server: Server, log: str, mark: str, sent: set[str]) -> dict[str, tuple[str, int]]:
@@ -172,57 +191,90 @@ def calls_until_it_dies(server: Server, log: str, mark: str, sent: set[str]) -> 
     raise AssertionError("nobody killed the server")
 
 
-def test_f3_what_was_acknowledged_survives_kills_of_the_server_at_any_moment(tmp_path: Path) -> None:
-    """Nothing that was told may be taken back, and nothing may be there that nobody asked for."""
-    seed = int(time.time())
-    draw = random.Random(seed)
-    folder = tmp_path / "data"
-    logs: set[str] = set()
-    sent: set[str] = set()
-    acknowledged: dict[str, tuple[str, int]] = {}
-    with ThreadPoolExecutor(CALLERS) as pool:
-        for kill in range(KILLS):
-            with running_server(folder, "--workers", "2") as server:
-                assert server.process is not None
-                log = server.new_log()
-                logs.add(log)
-                calling = [
-                    pool.submit(calls_until_it_dies, server, log, f"{kill}-{caller}", sent) for caller in range(CALLERS)
-                ]
-                time.sleep(draw.uniform(0.0, 2.0))
-                server.process.send_signal(signal.SIGKILL)
-                server.process.wait()
-                for call in calling:
-                    acknowledged |= call.result(PATIENCE_S)
-            with sqlite3.connect(folder / "records.sqlite") as records:
-                assert records.execute("PRAGMA integrity_check").fetchone()[0] == "ok", f"seed {seed}"
-            records.close()
+class Killed:
+    """A data folder whose server is killed again and again, and all that was ever sent and acknowledged."""
 
-    with running_server(folder, "--workers", "2") as server:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.kills = 0
+        self.logs: set[str] = set()
+        self.sent: set[str] = set()
+        self.acknowledged: set[str] = set()
+        self.to_see: dict[str, tuple[str, int]] = {}
+        """Name and value, by task, of what was acknowledged by the server before and must be there in the next one."""
+
+    def kill(self, seed: int) -> None:
+        """One more life of the server, which ends at a random moment."""
+        self.kills += 1
+        with running_server(self.folder, "--workers", "2") as server, ThreadPoolExecutor(CALLERS) as pool:
+            assert server.process is not None
+            self.see(server)
+            log = server.new_log()
+            self.logs.add(log)
+            calling = [
+                pool.submit(calls_until_it_dies, server, log, f"{seed}-{caller}", self.sent)
+                for caller in range(CALLERS)
+            ]
+            time.sleep(random.Random(seed).uniform(0.0, 2.0))
+            server.process.send_signal(signal.SIGKILL)
+            server.process.wait()
+            for call in calling:
+                self.to_see |= call.result(PATIENCE_S)
+        self.acknowledged |= set(self.to_see)
+        with sqlite3.connect(self.folder / "records.sqlite") as records:
+            assert records.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+        records.close()
+
+    def see(self, server: Server) -> None:
+        """What was acknowledged before is there."""
         lost = [
             name
-            for task, (name, value) in acknowledged.items()
+            for task, (name, value) in self.to_see.items()
             if (found := server.ask("GET", f"/v1/task/{task}/result")).status != 200 or found.value() != value
         ]
-        lost_logs = [log for log in logs if server.ask("GET", f"/v1/taskgraphs/me/logs/{log}").status != 200]
-    with sqlite3.connect(folder / "records.sqlite") as records:
-        rows = records.execute("SELECT id, name, status, status_message FROM task").fetchall()
-        statuses = {row[0]: row[1] for row in records.execute("SELECT id, status FROM log")}
-    records.close()
-    ends = {row[0]: row[2] for row in rows}
+        assert lost == []
+        self.to_see.clear()
 
-    assert len(acknowledged) > KILLS, f"seed {seed}"
-    assert lost == [], f"seed {seed}"
-    assert lost_logs == [], f"seed {seed}"
-    assert {ends[task] for task in acknowledged} == {"COMPLETED"}, f"seed {seed}"
-    assert len({row[1] for row in rows}) == len(rows), f"seed {seed}: a call is on record twice"
-    assert {row[1] for row in rows} <= sent, f"seed {seed}"
-    # One that was at work at that moment is either Failed for that reason, or was done and could not be told.
-    others = {(row[2], row[3]) for row in rows if row[0] not in acknowledged}
-    assert others <= {("FAILED", SERVER_ENDED), ("COMPLETED", None)}, f"seed {seed}"
-    assert len(rows) - len(acknowledged) <= KILLS * CALLERS, f"seed {seed}"
-    assert set(statuses) == logs, f"seed {seed}"
-    assert set(statuses.values()) <= {"abandoned"}, f"seed {seed}"
+    def judge(self) -> None:
+        """After the last kill."""
+        with running_server(self.folder, "--workers", "2") as server:
+            self.see(server)
+            lost = [log for log in self.logs if server.ask("GET", f"/v1/taskgraphs/me/logs/{log}").status != 200]
+        with sqlite3.connect(self.folder / "records.sqlite") as records:
+            rows = records.execute("SELECT id, name, status, status_message FROM task").fetchall()
+            statuses = {row[0]: row[1] for row in records.execute("SELECT id, status FROM log")}
+        records.close()
+        ends = {row[0]: row[2] for row in rows}
+
+        assert lost == []
+        assert len(self.acknowledged) > self.kills
+        assert {ends.get(task) for task in self.acknowledged} == {"COMPLETED"}
+        assert len({row[1] for row in rows}) == len(rows), "a call is on record twice"
+        assert {row[1] for row in rows} <= self.sent
+        # One that was at work at that moment is either Failed for that reason, or was done and could not be told.
+        others = {(row[2], row[3]) for row in rows if row[0] not in self.acknowledged}
+        assert others <= {("FAILED", SERVER_ENDED), ("COMPLETED", None)}
+        assert len(rows) - len(self.acknowledged) <= self.kills * CALLERS
+        assert set(statuses) == self.logs
+        assert set(statuses.values()) <= {"abandoned"}
+
+
+@contextlib.contextmanager
+def kills(folder: Path) -> Iterator[Callable[[int], None]]:
+    """F3, a kill a seed."""
+    killed = Killed(folder / "data")
+    yield killed.kill
+    killed.judge()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(PARTS))
+def test_f3_what_was_acknowledged_survives_kills_of_the_server_at_any_moment(tmp_path: Path, part: int) -> None:
+    """Nothing that was told may be taken back, and nothing may be there that nobody asked for."""
+    begin = int(time.time()) * 100
+    with replayable(begin), kills(tmp_path) as kill:
+        for seed in range(begin, begin + KILLS // PARTS):
+            kill(seed)
 
 
 # --- C5: each of our processes --------------------------------------------------------------------------------
@@ -267,22 +319,43 @@ def pid_in(path: Path) -> int:
     return int(path.read_text())
 
 
-@pytest.mark.parametrize("victim", ["server", "worker", "local worker", "client"])
-def test_c5_when_one_process_is_killed_the_others_end_or_go_on(
-    tmp_path: Path, victim: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+VICTIMS = ("server", "worker", "local worker", "client")
+
+
+@contextlib.contextmanager
+def deaths(folder: Path) -> Iterator[Callable[[int], None]]:
+    """C5, a victim a seed."""
+
+    def one(seed: int) -> None:
+        place = folder / str(seed)
+        place.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TILEDAG_DATA_DIR", str(place / "data"))
+            one_death(place, VICTIMS[seed % len(VICTIMS)])
+        shutil.rmtree(place)
+
+    yield one
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_c5_when_one_process_is_killed_the_others_end_or_go_on(tmp_path: Path, victim: str) -> None:
     """Whoever is killed, nobody waits for it for ever, and nothing keeps a port or a core."""
+    with deaths(tmp_path) as one:
+        one(VICTIMS.index(victim))
+
+
+def one_death(place: Path, victim: str) -> None:
     from tiledag_widget.server import launch
 
-    folder = tmp_path / "data"
-    monkeypatch.setenv("TILEDAG_DATA_DIR", str(folder))
-    env = {**environment(), "TILEDAG_DATA_DIR": str(folder), "HOME": str(tmp_path), "TILEDAG_SERVER": "embedded"}
-    client = subprocess.Popen([sys.executable, "-c", CLIENT, str(tmp_path)], env=env, stdout=subprocess.PIPE)
+    folder = place / "data"
+    env = {**environment(), "TILEDAG_DATA_DIR": str(folder), "HOME": str(place), "TILEDAG_SERVER": "embedded"}
+    client = subprocess.Popen([sys.executable, "-c", CLIENT, str(place)], env=env, stdout=subprocess.PIPE)
     assert client.stdout is not None
     processes: dict[str, psutil.Process] = {"client": psutil.Process(client.pid)}
     try:
         for name in ("worker", "local worker"):
-            processes[name] = psutil.Process(pid_in(tmp_path / name))
+            processes[name] = psutil.Process(pid_in(place / name))
         first = launch.find()
         assert first is not None
         processes["server"] = psutil.Process(first.pid)
@@ -332,13 +405,12 @@ def _status_of(server: Any, name: str) -> str | None:
 
 # --- D5: a worker is killed -----------------------------------------------------------------------------------
 
-DEATHS = 10
+DEATHS = 4
 
 
-def test_d5_a_worker_that_is_killed_in_a_node_fails_that_node_only(tmp_path: Path) -> None:
-    """As the kernel does it when memory is out: at any moment, without a word."""
-    seed = int(time.time())
-    draw = random.Random(seed)
+@contextlib.contextmanager
+def worker_deaths(folder: Path) -> Iterator[Callable[[int], None]]:
+    """D5 on workers of the server, a death a seed: of three that run one is killed."""
 
     def stays(path: str, seconds: float) -> int:
         import os
@@ -350,9 +422,11 @@ def test_d5_a_worker_that_is_killed_in_a_node_fails_that_node_only(tmp_path: Pat
         clock.sleep(seconds)
         return os.getpid()
 
-    with running_server(tmp_path / "data", "--workers", "3") as server, ThreadPoolExecutor(3) as pool:
-        for death in range(DEATHS):
-            marks = [tmp_path / f"{death}-{number}" for number in range(3)]
+    with running_server(folder / "data", "--workers", "3") as server, ThreadPoolExecutor(3) as pool:
+
+        def one(seed: int) -> None:
+            draw = random.Random(seed)
+            marks = [folder / f"{seed}-{number}" for number in range(3)]
             seconds = (600, 0.8, 0.8)
             calls = [pool.submit(server.call, stays, str(mark), s) for mark, s in zip(marks, seconds, strict=True)]
             pids = [pid_in(mark) for mark in marks]
@@ -360,10 +434,19 @@ def test_d5_a_worker_that_is_killed_in_a_node_fails_that_node_only(tmp_path: Pat
             os.kill(pids[0], signal.SIGKILL)
             answers = [call.result(PATIENCE_S) for call in calls]
 
-            assert answers[0].status == 422, f"seed {seed}: {answers[0].body!r}"
-            assert "signal 9" in answers[0].json()["message"], f"seed {seed}"
+            assert answers[0].status == 422, answers[0].body
+            assert "signal 9" in answers[0].json()["message"]
             task = answers[0].headers["x-tiledb-cloud-task-id"]
             assert server.ask("GET", f"/v1/task/{task}").json()["status"] == "FAILED"
-            assert [answer.value() for answer in answers[1:]] == pids[1:], f"seed {seed}"
+            assert [answer.value() for answer in answers[1:]] == pids[1:]
             assert len(set(pids)) == 3
+
+        yield one
         assert server.call(lambda: "fine").value() == "fine"
+
+
+def test_d5_a_worker_that_is_killed_in_a_node_fails_that_node_only(tmp_path: Path) -> None:
+    """As the kernel does it when memory is out: at any moment, without a word."""
+    with worker_deaths(tmp_path) as one:
+        for seed in range(DEATHS):
+            one(seed)

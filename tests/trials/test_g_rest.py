@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import statistics
+import sys
 import threading
 import time
 import uuid
@@ -175,6 +177,10 @@ class Proxy:
         self.cut_after: int | None = None
         """Bytes of the next connection's reply that still come through; None: all."""
         self.is_away = False
+        self.refuse = 0
+        """So many of the next connections are answered with 503."""
+        self.delay = 0.0
+        """Seconds for which a reply is held back."""
         self._open: list[socket.socket] = []
         self._threads: list[threading.Thread] = [threading.Thread(target=self._serve)]
         self._threads[0].start()
@@ -194,11 +200,19 @@ class Proxy:
         with client:
             if self.is_away:
                 return
+            if self.refuse > 0:
+                self.refuse -= 1
+                client.recv(65536)
+                client.sendall(BUSY)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(65536):  # closed with something unread the reply would be lost
+                    pass
+                return
             with socket.create_connection(("127.0.0.1", self._target)) as server:
                 self._open += [client, server]
                 up = threading.Thread(target=_pump, args=(client, server, None))
                 up.start()
-                _pump(server, client, cut)
+                _pump(server, client, cut, lambda: self.delay)
                 for one in (client, server):
                     with contextlib.suppress(OSError):
                         one.shutdown(socket.SHUT_RDWR)
@@ -211,13 +225,19 @@ class Proxy:
             thread.join(10)
 
 
-def _pump(source: socket.socket, target: socket.socket, most: int | None) -> None:
+BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n{}"
+
+
+def _pump(
+    source: socket.socket, target: socket.socket, most: int | None, delay: Callable[[], float] = lambda: 0.0
+) -> None:
     left = most
     with contextlib.suppress(OSError):
         while left is None or left > 0:
             data = source.recv(65536 if left is None else min(65536, left))
             if not data:
                 break
+            time.sleep(delay())
             target.sendall(data)
             left = None if left is None else left - len(data)
 
@@ -250,38 +270,53 @@ def post_through(proxy: Proxy, server: Server, document: bytes, request_id: str)
         wire.sendall(lines + document)
         while piece := wire.recv(65536):
             data += piece
-    headings, _, content = data.partition(b"\r\n\r\n")
+    headings, end, content = data.partition(b"\r\n\r\n")
+    if not end:  # a number may be cut, too
+        return None
     for line in headings.split(b"\r\n"):
         if line.lower().startswith(b"content-length:") and int(line.split(b":")[1]) == len(content):
             return content
     return None
 
 
+def lose_a_reply(server: Server, proxy: Proxy, folder: Path, seed: int) -> None:
+    """The line is cut at a random byte of the reply, and the client repeats until it has all of it."""
+    random = Random(seed)
+    path, request_id = folder / str(seed), str(uuid.uuid4())
+    document = json.dumps(
+        {
+            "exec": codec.encode_function(count_run),
+            "language": "python",
+            "version": "{}.{}.{}".format(*sys.version_info[:3]),
+            "result_format": "json",
+            "arguments_json": codec.dump_arguments("n", [str(path)], {}),
+            "store_results": random.random() < 0.5,
+        }
+    ).encode()
+    answer = None
+    for cut in (random.randrange(0, 300), random.randrange(0, 300), None):
+        proxy.cut_after = cut
+        if (answer := post_through(proxy, server, document, request_id)) is not None:
+            break
+
+    assert answer == b"1"
+    assert path.read_text() == "x\n"
+    path.unlink()
+
+
+@contextlib.contextmanager
+def lost_replies(folder: Path) -> Iterator[Callable[[int], None]]:
+    """G4, a lost reply a seed."""
+    with running_server(folder / "data", "--workers", "2") as server:
+        between = Proxy(server.port)
+        yield lambda seed: lose_a_reply(server, between, folder, seed)
+        between.close()
+
+
 def test_g4_a_request_whose_reply_was_lost_is_run_once(server: Server, proxy: Proxy, tmp_path: Path) -> None:
     """A repeat that runs the function again writes its files twice."""
-    random = Random(4)
-    import json
-    import sys
-
-    for number in range(40):
-        path, request_id = tmp_path / str(number), str(uuid.uuid4())
-        document = json.dumps(
-            {
-                "exec": codec.encode_function(count_run),
-                "language": "python",
-                "version": "{}.{}.{}".format(*sys.version_info[:3]),
-                "result_format": "json",
-                "arguments_json": codec.dump_arguments("n", [str(path)], {}),
-                "store_results": number % 2 == 0,
-            }
-        ).encode()
-        proxy.cut_after = random.randrange(0, 300)
-        first = post_through(proxy, server, document, request_id)
-
-        again = first if first is not None else post_through(proxy, server, document, request_id)
-
-        assert again == b"1", number
-        assert path.read_text() == "x\n"
+    for seed in range(40):
+        lose_a_reply(server, proxy, tmp_path, seed)
 
 
 def test_g4_two_at_once_of_one_id_get_one_run(server: Server, tmp_path: Path) -> None:
@@ -332,6 +367,10 @@ class AwayProxy(Proxy):
     def go_away(self) -> None:
         """Cuts every line, and takes no further one."""
         self.is_away = True
+        self.cut()
+
+    def cut(self) -> None:
+        """Cuts every line."""
         for one in self._open:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -342,24 +381,19 @@ class AwayProxy(Proxy):
         super().close()
 
 
-AWAY_S = 4.0
+TROUBLES = ("away", "503", "slow")
 
 
-def test_g5_the_client_goes_on_after_the_server_was_away_and_runs_nothing_twice(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A laptop that changes its network in the middle of a run."""
+@contextlib.contextmanager
+def absences(folder: Path) -> Iterator[Callable[[int], None]]:
+    """G5, a trouble a seed: the server is away, or too busy five times, or its replies take long."""
+    with running_server(folder / "data", "--workers", "2") as server, contextlib.closing(AwayProxy(server.port)) as one:
+        yield lambda seed: go_through(server, one, folder / str(seed), TROUBLES[seed % 3], Random(seed).uniform(1, 10))
+
+
+def go_through(server: Server, between: AwayProxy, folder: Path, trouble: str, seconds: float) -> None:
+    """A run in whose middle the trouble comes."""
     from tiledag_widget import DAG, Status
-
-    try:
-        between = AwayProxy(server.port)
-    except OSError:
-        pytest.skip("this machine has no ::1")
-    for name in ("TILEDAG_SERVER", "TILEDB_REST_USERNAME", "TILEDB_REST_PASSWORD"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("TILEDB_REST_HOST", f"http://[::1]:{server.port}")
-    monkeypatch.setenv("TILEDB_REST_TOKEN", server.token)
 
     def slow(folder: str, number: int, before: int) -> int:
         import pathlib
@@ -371,30 +405,54 @@ def test_g5_the_client_goes_on_after_the_server_was_away_and_runs_nothing_twice(
         return before + 1
 
     slow.__module__ = "__main__"
-    (tmp_path / "ran").mkdir()
-    try:
-        dag = DAG(name="away")
+    ran = folder / "ran"
+    ran.mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("TILEDAG_SERVER", "TILEDB_REST_USERNAME", "TILEDB_REST_PASSWORD"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(folder))
+        patch.setenv("TILEDB_REST_HOST", f"http://[::1]:{server.port}")
+        patch.setenv("TILEDB_REST_TOKEN", server.token)
+        dag = DAG(name=trouble)
         chains = []
         for start in (0, 10):
-            node = dag.submit(slow, str(tmp_path / "ran"), start, 0)
+            node = dag.submit(slow, str(ran), start, 0)
             for number in (1, 2):
-                node = dag.submit(slow, str(tmp_path / "ran"), start + number, node)
+                node = dag.submit(slow, str(ran), start + number, node)
             chains.append(node)
         here = dag.submit_local(lambda x, y: x + y, *chains)
         dag.compute()
-        wait_until(lambda: (tmp_path / "ran" / "0").exists() and (tmp_path / "ran" / "10").exists())
+        wait_until(lambda: (ran / "0").exists() and (ran / "10").exists())
 
-        between.go_away()
-        end = time.monotonic() + AWAY_S
+        if trouble == "away":
+            between.go_away()
+        elif trouble == "503":
+            between.refuse = 5
+            between.cut()
+        else:
+            between.delay = seconds
+        end = time.monotonic() + (seconds if trouble != "503" else 0)
         while time.monotonic() < end:
-            assert dag.status is Status.RUNNING
+            assert dag.status in ({Status.RUNNING} if trouble == "away" else {Status.RUNNING, Status.COMPLETED})
             assert not dag.stats()["failed"]
             time.sleep(0.1)
-        between.is_away = False
+        between.is_away, between.delay = False, 0.0
 
         dag.wait(PATIENCE_S)
         assert here.result() == 6
-        ran = {path.name: path.read_text() for path in (tmp_path / "ran").iterdir()}
-        assert ran == {str(number): "x\n" for number in (0, 1, 2, 10, 11, 12)}
-    finally:
-        between.close()
+        assert {path.name: path.read_text() for path in ran.iterdir()} == {
+            str(number): "x\n" for number in (0, 1, 2, 10, 11, 12)
+        }
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_g5_the_client_goes_on_after_trouble_with_the_server_and_runs_nothing_twice(
+    server: Server, tmp_path: Path, trouble: str
+) -> None:
+    """A laptop that changes its network in the middle of a run."""
+    try:
+        between = AwayProxy(server.port)
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    with contextlib.closing(between):
+        go_through(server, between, tmp_path, trouble, 4.0)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import itertools
 import json
-import os
 import pickle
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -199,24 +199,45 @@ def test_h5_nothing_that_is_sent_is_ever_unpickled_by_the_server(
     assert server.pid not in opened_by(tmp_path)
 
 
-def test_h5_bodies_changed_at_random_are_refused_or_run_and_never_opened(
-    server: Server, line: Line, tmp_path: Path
-) -> None:
-    """The parser that a mutated body finds is the one nobody thought of."""
-    pickled = pickle.dumps(Canary(str(tmp_path)))
+MUTATED_OF_A_SEED = 100
+
+
+def send_mutated(server: Server, line: Line, folder: Path, seed: int) -> None:
+    """Bodies with a canary in them, each changed in some places."""
+    pickled = pickle.dumps(Canary(str(folder)))
     tagged = {"__tdbudf__": "immediate", "format": "python_pickle", "base64_data": base64.b64encode(pickled).decode()}
     call = {"exec": base64.b64encode(pickled).decode(), "language": "python", "timeout": 1, "result_format": "json"}
     call |= {"version": "{}.{}.{}".format(*sys.version_info[:3]), "arguments_json": [{"name": "a", "value": tagged}]}
     whole = json.dumps(call).encode()
-    random = Random(5)
-    for _ in range(400):
+    random = Random(seed)
+    for _ in range(MUTATED_OF_A_SEED):
         body = bytearray(whole)
         for _ in range(random.randrange(1, 4)):
             place = random.randrange(len(body))
-            body[place : place + random.randrange(0, 8)] = os.urandom(random.randrange(0, 4))
-        assert line.status("POST", "/v1/udfs/generic/me", key(server.token), bytes(body)) < 500
+            body[place : place + random.randrange(0, 8)] = random.randbytes(random.randrange(0, 4))
+        assert line.status("POST", "/v1/udfs/generic/me", key(server.token), bytes(body)) < 500, bytes(body)
     assert line.status("GET", "/v1/user", key(server.token)) == 200
-    assert server.pid not in opened_by(tmp_path)
+    assert server.pid not in opened_by(folder)
+
+
+@contextlib.contextmanager
+def mutated(folder: Path) -> Iterator[Callable[[int], None]]:
+    """H5, a hundred bodies a seed."""
+    canaries = folder / "canaries"
+    canaries.mkdir()
+    with running_server(folder / "data", "--workers", "2") as server:
+        line = Line(server)
+        yield lambda seed: send_mutated(server, line, canaries, seed)
+        line.close()
+
+
+@pytest.mark.parametrize("part", [0, 1, *(pytest.param(part, marks=pytest.mark.long) for part in range(2, 10))])
+def test_h5_bodies_changed_at_random_are_refused_or_run_and_never_opened(
+    server: Server, line: Line, tmp_path: Path, part: int
+) -> None:
+    """The parser that a mutated body finds is the one nobody thought of."""
+    for seed in range(part * 10, (part + 1) * 10):
+        send_mutated(server, line, tmp_path, seed)
 
 
 def test_h5_results_are_handed_on_unopened(server: Server, tmp_path: Path) -> None:
