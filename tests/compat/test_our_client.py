@@ -6,12 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.server.running import embedded_server
+from tests.server.running import embedded_server, running_server
 from tiledag_widget import DAG, ParentFailedError, Status, StoppedError, list_logs, server_logs
 from tiledag_widget.errors import ServerError, ServerUnreachable
 from tiledag_widget.server_node import ServerNode
@@ -205,6 +206,89 @@ def test_a_million_rows_between_two_server_nodes_are_not_downloaded_and_then_onc
     downloads = [size for path, size in received if path.endswith("/result")]
     assert len(downloads) == 1
     assert downloads[0] >= 8_000_000
+
+
+def test_the_list_of_runs_is_narrowed_by_each_of_its_arguments_and_by_all(embedded: Path) -> None:
+    """Whoever looks for one run of thousands."""
+    mark = f"narrow {time.time_ns()}"
+    moments = [datetime.now(timezone.utc)]
+    for name in ("100%", "100_", "Last"):
+        with DAG(name=f"{mark} {name}") as dag:
+            dag.submit(int) if name != "Last" else dag.submit_local(int)
+        moments.append(datetime.now(timezone.utc))
+    user = (list_logs(search=mark).task_graph_logs or ())[0].created_by
+
+    def found(**asked: Any) -> list[str]:
+        logs = list_logs(**{"search": mark, **asked}).task_graph_logs or ()
+        return [str(log.name)[len(mark) + 1 :] for log in logs]
+
+    assert found() == ["Last", "100_", "100%"]
+    assert found(search=f"{mark.upper()} 100%") == ["100%"]
+    assert found(search=f"{mark} 100_") == ["100_"]  # no pattern: what it says
+    assert found(created_by=user, namespace=user) == ["Last", "100_", "100%"]
+    assert (found(created_by="nobody"), found(namespace="nobody")) == ([], [])
+    assert found(start_time=moments[1]) == ["Last", "100_"]
+    assert found(end_time=moments[1]) == ["100%"]
+    assert found(start_time=moments[1], end_time=moments[2]) == ["100_"]
+    assert found(start_time=moments[2], end_time=moments[1]) == []
+    assert [found(page=page, per_page=2) for page in (1, 2, 3)] == [["Last", "100_"], ["100%"], []]
+    paged = list_logs(None, user, mark, moments[0], moments[-1], 2, 2).pagination_metadata
+    assert paged is not None
+    assert (paged.page, paged.per_page, paged.total_pages, paged.total_items) == (2, 2, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"page": 0}, "page is a whole number from 1"),
+        ({"page": -1}, "page is a whole number from 1"),
+        ({"page": "x"}, "got 'x'"),
+        ({"per_page": 1001}, "from 1 to 1000"),
+        ({"start_time": "yesterday"}, "start_time must be a time as in ISO 8601, got 'yesterday'"),
+    ],
+)
+def test_a_list_that_cannot_be_is_refused_with_what_was_given(asked: dict[str, Any], words: str) -> None:
+    """An empty list would look like runs that are lost."""
+    with pytest.raises(ServerError, match=words):
+        list_logs(**asked)
+
+
+@pytest.mark.parametrize("what", ["11111111-1111-4111-8111-111111111111", "nothing", "../../v1/user"])
+def test_a_run_that_is_not_on_record_is_named(what: str) -> None:
+    """Whoever has copied half of an id."""
+    with pytest.raises(ServerError, match=f"There is no log {what}"):
+        server_logs(what)
+
+
+def test_a_function_that_takes_too_much_memory_fails_its_node_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a limit the machine would end what it likes, the kernel of the user first."""
+
+    def holds(mebibytes: int, seconds: float) -> int:
+        import time
+
+        held = [bytearray(1 << 20) for _ in range(mebibytes)]
+        time.sleep(seconds)
+        return len(held)
+
+    with running_server(tmp_path / "data", "--workers", "2", "--memory-limit", "standard=0.4") as server:
+        monkeypatch.setenv("TILEDB_REST_HOST", server.url)
+        monkeypatch.setenv("TILEDB_REST_TOKEN", server.token)
+        dag = DAG(name="greedy")
+        greedy = dag.submit(holds, 600, 60, name="greedy")
+        roomy = dag.submit(holds, 600, 2, name="roomy", resource_class="large")
+        other = dag.submit(lambda: "fine", name="other")
+        below = dag.submit(lambda x: x, greedy, name="below")
+        dag.compute()
+        error = greedy.exception(SECONDS)
+        results = roomy.result(SECONDS), other.result(SECONDS)
+        monkeypatch.undo()  # from here on the embedded server's own again
+
+    assert isinstance(error, ServerError)
+    assert "0.4 GiB" in str(error)
+    assert results == (600, "fine")
+    assert below.status is Status.PARENT_FAILED
 
 
 def test_a_worker_killed_by_hand_fails_its_node_only(embedded: Path) -> None:
