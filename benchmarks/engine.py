@@ -1,22 +1,32 @@
 """Engines side by side on graphs that do nothing: what is left is the cost of a node.
 
     python -m benchmarks.engine [--repeat 5] [--shapes fan chain layered] [--scale 1.0]
+    python -m benchmarks.engine --costs [--pairs 60]
 
 Each engine runs each shape in a process of its own, the engines in turn within a round; the table shows the best of
 all rounds, and the ratio to the floor: an in-degree counter written by hand over a ``ThreadPoolExecutor``.
 ``tiledb-cloud`` takes part if ``.venvs/bench`` (``make bench`` makes it) or this environment has it.
+
+``--costs`` tells what catching the output of nodes, and putting runs on record, add to a node that does nothing: the
+same graph with and without, in turn, within one process; the median of the pairs' ratios.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import importlib.util
+import inspect
 import json
 import os
 import platform
 import random
+import statistics
 import subprocess
 import sys
+import tempfile
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -158,12 +168,117 @@ def available(engine: str) -> bool:
     )
 
 
+# --- what catching output and recording cost ---------------------------------------------------------------------
+
+CAUGHT = """\
+                if place.sink is not None:  # it has printed
+                    close_sink_of_thread()
+"""
+"""What the hot path does for the output of a node."""
+
+
+def without_capture() -> Callable[[], None]:
+    """Swaps the driver's hot path between the one that catches output and one that does not; the latter first."""
+    from tiledag_widget.run import driver
+
+    source = inspect.getsource(driver.Driver._run_ready)
+    if CAUGHT not in source:
+        raise SystemExit("the hot path of run/driver.py has changed: adapt CAUGHT")
+    names: dict[str, Callable[..., None]] = {}
+    exec(compile(textwrap.dedent(source.replace(CAUGHT, "")), driver.__file__, "exec"), vars(driver), names)
+    kept: list[object] = [(driver.Driver._run_ready, driver.watch_streams), (names["_run_ready"], lambda: None)]
+
+    def swap() -> None:
+        kept.reverse()
+        driver.Driver._run_ready, driver.watch_streams = kept[0]  # type: ignore[misc,assignment,method-assign]
+
+    return swap
+
+
+def pairs_of(with_it: Callable[[], float], without: Callable[[], float], count: int) -> tuple[float, float, float]:
+    """Median seconds with and without, and the median of the ratios of runs that stood side by side."""
+    found: list[tuple[float, float]] = []
+    for number in range(count + 5):
+        first, second = (with_it, without) if number % 2 else (without, with_it)
+        times = {one: one() for one in (first, second)}
+        if number >= 5:
+            found.append((times[with_it], times[without]))
+    ratios = statistics.median(a / b for a, b in found)
+    return statistics.median(a for a, _ in found), statistics.median(b for _, b in found), ratios
+
+
+def seconds_of(parents: Parents, **options: object) -> float:
+    from tiledag_widget import DAG
+
+    gc.collect()
+    dag = DAG(**options)  # type: ignore[arg-type]
+    nodes: list[object] = []
+    for above in parents:
+        nodes.append(dag.submit_local(nothing, *[nodes[parent] for parent in above[:100]]))
+    begun = time.perf_counter()
+    dag.compute()
+    dag.wait()
+    return time.perf_counter() - begun
+
+
+def capture_cost(parents: Parents, count: int) -> tuple[float, float, float]:
+    swap = without_capture()
+
+    def plain() -> float:
+        swap()
+        try:
+            return seconds_of(parents, record=False)
+        finally:
+            swap()
+
+    return pairs_of(lambda: seconds_of(parents, record=False), plain, count)
+
+
+def record_cost(parents: Parents, count: int) -> tuple[float, float, float]:
+    return pairs_of(lambda: seconds_of(parents, record=True), lambda: seconds_of(parents, record=False), count)
+
+
+def cost_in_the_background(parents: Parents) -> float:
+    """Seconds of this process's CPU that the record of one graph takes after its end."""
+    from tiledag_widget.run.record import recorder
+
+    recorder.flush(60)
+    seconds_of(parents, record=True)
+    begun = time.process_time()
+    recorder.flush(60)
+    return time.process_time() - begun
+
+
+def costs(count: int) -> None:
+    from tiledag_widget.server import launch
+
+    print(f"{'cost of':<10} {'shape':<8} {'nodes':>6} {'with us':>9} {'without':>9} {'adds':>7}   (us a node)")
+    with contextlib.ExitStack() as stack:
+        for what, cost in (("capture", capture_cost), ("record", record_cost)):
+            if what == "record":
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
+                os.environ |= {"TILEDAG_DATA_DIR": folder, "TILEDAG_SERVER": "embedded"}
+                os.environ.pop("TILEDAG_RECORD", None)
+                launch.ensure()
+                stack.callback(launch.stop)
+                stack.callback(launch.let_go)
+            for shape in ("fan-small", "chain"):
+                parents = graph(shape, 1000)
+                more, less, ratio = cost(parents, count)
+                per_node = f"{more * 1e3:>9.3f} {less * 1e3:>9.3f} {(ratio - 1) * 100:>6.1f}%"
+                print(f"{what:<10} {shape:<8.8} {1000:>6} {per_node}", flush=True)
+        spent = cost_in_the_background(graph("chain", 5000))
+        print(f"the record of 5,000 nodes takes {spent / 5000 * 1e6:.1f} us of CPU a node, after the run, in a thread")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--repeat", type=int, default=5)
     options.add_argument("--shapes", nargs="+", default=list(SIZES), choices=list(SIZES))
     options.add_argument("--scale", type=float, default=1.0)
     options.add_argument("--engines", nargs="+", default=list(ENGINES), choices=ENGINES)
+    options.add_argument("--costs", action="store_true", help="what catching output and recording add")
+    options.add_argument("--pairs", type=int, default=60)
     options.add_argument("--one", nargs=3, metavar=("ENGINE", "SHAPE", "SIZE"))
     chosen = options.parse_args()
     if chosen.one:
@@ -171,6 +286,9 @@ def main() -> None:
         parents = graph(shape, int(size))
         RUN[engine](graph(shape, min(int(size), 200)))  # imports and first use are not what is measured
         print(json.dumps(RUN[engine](parents)))
+        return
+    if chosen.costs:
+        costs(chosen.pairs)
         return
     engines = [engine for engine in chosen.engines if available(engine)]
     for missing in sorted(set(chosen.engines) - set(engines)):
