@@ -133,6 +133,46 @@ def test_it_is_usable_without_room(show: OpenPage, key: str, width: int, scale: 
     assert root.evaluate("root => root.scrollWidth <= root.clientWidth + 1")
 
 
+@pytest.mark.parametrize("width", [540, 1000])
+def test_one_node_leaves_the_other_panes_one_press_away(show: OpenPage, width: int) -> None:
+    """At 160 px there is no line for the tools: who has a mouse could not come to the logs of their only node."""
+    page = show("n=1&state=done", width=width)
+    root = page.locator(".tiledag")
+    assert root.evaluate("root => root.clientHeight") <= (200 if width < 600 else 166)
+
+    page.locator("[role=tab][data-pane=logs]").click()
+    expect(page.locator(".td-logline").first).to_be_visible(timeout=SECONDS_10)
+    page.locator("[role=tab][data-pane=graph]").click()
+    card = page.locator(".td-viewport").bounding_box()
+    tabs = page.locator(".td-panetabs").bounding_box()
+    assert card
+    assert tabs
+    page.mouse.click(card["x"] + card["width"] / 2, card["y"] + card["height"] / 2)
+    expect(page.locator(".td-inspector .td-title")).to_have_text("train", timeout=SECONDS_10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["failed", "running", "done", "mixed", "ready"])
+def test_the_runs_word_is_read_at_320_px(show: OpenPage, state: str) -> None:
+    """A glyph and a colour alone are not for everybody; and nothing in the line stands on anything else."""
+    page = show(f"n=1000&state={state}", width=352)
+    word = page.locator(".td-status > span")
+
+    expect(word).to_be_visible()
+    overlaps = page.evaluate(
+        """() => {
+            const shown = [...document.querySelectorAll('.td-status > span, .td-done, .td-failed, .td-elapsed')]
+                .filter(each => each.checkVisibility() && each.getBoundingClientRect().width > 0);
+            const boxes = shown.map(each => each.getBoundingClientRect());
+            return boxes.flatMap((a, at) => boxes.slice(at + 1)
+                .filter(b => a.left < b.right - 1 && b.left < a.right - 1)
+                .map(() => shown[at].textContent));
+        }"""
+    )
+    assert overlaps == []
+    assert word.evaluate("word => word.scrollWidth <= word.clientWidth + 1 || word.offsetWidth > 30")
+
+
 @pytest.mark.slow
 def test_nothing_moves_for_who_asked_for_that(show: OpenPage) -> None:
     """Reduced motion: no transition and no animation in the view lasts, and the camera jumps."""

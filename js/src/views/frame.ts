@@ -83,10 +83,10 @@ export class Frame {
       "data-narrow": String(width < NARROW),
       "data-tiny": String(width < TINY),
       "data-collapsed": String(state.isCollapsed),
-      "data-few": String(framed.store.total < 3 && !isInspecting && framed.paneName === "graph"),
       "data-inspecting": String(isInspecting),
     });
     if (width > 0) framed.widthKnown();
+    set(root, { "data-few": String(framed.store.total < 3 && !isInspecting && framed.paneName === "graph") });
     const height = Math.round(this.height());
     root.style.setProperty("--td-height", this.isFull() ? "100%" : `${height}px`);
     set(this.handle, {

@@ -304,6 +304,7 @@ export class Shell {
     if (this.state.isCollapsed) this.collapse(false);
     this.state.pane = name;
     this.choose();
+    this.resized();
     this.save();
   }
 
