@@ -189,7 +189,7 @@ class LoopbackServer:
 
     def finish(self, request: Request, value: Any, result_format: str) -> Answer:
         task_id = str(uuid.uuid4())
-        mime, data = codec.MIME_OF[result_format], codec.encode(value, result_format)
+        mime, data = codec.MIME_OF[result_format], codec.encode(value, result_format, "n")
         if request.body.get("store_results"):
             self.results[task_id] = (mime, data)
         body = b"" if request.body.get("dont_download_results") else data

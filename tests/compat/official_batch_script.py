@@ -64,6 +64,14 @@ def failing() -> None:
     seen["failing below"] = str(below.status)
 
 
+def unsendable() -> None:
+    graph = batch("unsendable")
+    node = graph.submit(lambda: __import__("threading").Lock(), name="locked")
+    graph.compute()
+    outcome(lambda: graph.wait(60))
+    seen["unsendable"] = outcome(node.result)
+
+
 def dynamic() -> None:
     graph = batch("dynamic", max_workers=4)
     items = graph.submit(lambda: [1, 2, [3, 4]], name="items", result_format=models.ResultFormat.JSON)
@@ -137,7 +145,7 @@ def taskgraphs() -> None:
     seen["connected"] = [connected.node("one").result(30), connected.node("two").result(30)]
 
 
-for part in (simple, failing, dynamic, retried, deadline, by_hand, cancelled, taskgraphs):
+for part in (simple, failing, unsendable, dynamic, retried, deadline, by_hand, cancelled, taskgraphs):
     error = outcome(part)
     if error is not None:
         seen[f"{part.__name__} broke"] = error

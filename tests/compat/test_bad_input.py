@@ -108,17 +108,22 @@ BAD: dict[str, tuple[Make, type[Exception], str]] = {
     "a result that is a lock": (
         udf(lambda: __import__("threading").Lock()),
         ServerError,
-        r"result cannot be sent.*_thread\.lock",
+        r"Node 'bad': result cannot be sent back from the server: _thread\.lock has no pickled form",
+    ),
+    "a lock inside a native result": (
+        udf(lambda: {"db": [1, __import__("threading").Lock()]}, result_format="native"),
+        ServerError,
+        r"Node 'bad': result\['db'\]\[1\] cannot be sent back from the server: _thread\.lock has no pickled form",
     ),
     "a number too large for Arrow": (
         udf(a_frame, result_format="arrow"),
         ServerError,
-        "the result cannot be written as arrow: .*too (large|big).*result_format='native'",
+        "Node 'bad': the result cannot be written as arrow: .*too (large|big).*result_format='native'",
     ),
     "a result of another kind than its format": (
         udf(lambda: b"x", result_format="json"),
         ServerError,
-        "the result cannot be written as json.*result_format='native'",
+        "Node 'bad': the result cannot be written as json.*result_format='native'",
     ),
     "an unknown format": (
         udf(len, [], result_format="nonsense"),

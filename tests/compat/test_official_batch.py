@@ -52,6 +52,8 @@ EXPECTED: dict[str, Any] = {
         "Failed",
     ],
     "failing below": "Not Started",
+    "unsendable": "TypeError: Node 'locked': result cannot be sent back from the server: _thread.lock has no pickled "
+    "form. Make it in the node that uses it.",
     "dynamic": [[[1, "seen"], [2, "seen"], [[3, 4], "seen"]], [1, 2, [3, 4]], [1, 2, [3, 4]], []],
     "retried": ["in the end", ["FAILED", "FAILED", "COMPLETED"]],
     "deadline": ["ApiException: (404)\nR", "Failed"],

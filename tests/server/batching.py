@@ -101,7 +101,7 @@ ITEM = PLACEHOLDER
 def _value(value: Any) -> Any:
     if isinstance(value, BatchNode):
         return {"__tdbudf__": "node_output", "client_node_id": value.id}
-    return codec.to_tagged(value)
+    return codec.to_tagged(value, "n", "args[0]")
 
 
 class LogRules:
@@ -178,11 +178,7 @@ class BatchRun:
 
     def wait(self, seconds: float = PATIENCE_S) -> dict[str, Any]:
         """The log at its end; every one before it is checked."""
-        deadline = time.monotonic() + seconds
-        while (log := self.look())["status"] not in LOG_ENDED:
-            assert time.monotonic() < deadline, f"it did not end: {self.statuses(log)}"
-            time.sleep(0.01)
-        return log
+        return self.wait_for(lambda log: log["status"] in LOG_ENDED, seconds)
 
     def wait_for(self, condition: Callable[[dict[str, Any]], bool], seconds: float = PATIENCE_S) -> dict[str, Any]:
         """The first log that fulfils a condition."""

@@ -34,7 +34,7 @@ plain.__module__ = "__main__"
 def on_array(server: Server, uri: str, ranges: Any = (), layout: str | None = None, buffers: Any = None) -> Answer:
     """A function on one array, in the style of `submit_array_udf`."""
     details = ArrayDetails(uri, ArrayRanges(tuple(map(tuple, ranges)), layout), buffers)
-    body = codec.to_tagged(details)["udf_array_details"]
+    body = codec.to_tagged(details, "n", "args[0]")["udf_array_details"]
     return server.call(plain, details, arrays=[body])
 
 

@@ -83,7 +83,7 @@ def test_a_run_is_on_record_with_its_nodes_and_attempts(server: Server) -> None:
 def test_a_function_gets_the_cells_of_an_array_and_a_query_its_rows(server: Server) -> None:
     """The other two kinds of nodes."""
     details = ArrayDetails(DENSE, ArrayRanges(((1, 2), (2, 3)), None), ("a",))
-    body = codec.to_tagged(details)["udf_array_details"]
+    body = codec.to_tagged(details, "n", "args[0]")["udf_array_details"]
     cells = server.call(lambda data: data["a"].tolist(), details, arrays=[body])
     rows = server.sql(f"select sum(a) as s, @x as x from `{DENSE}` where `rows` = ?", parameters=[1],
                       init_commands=["set @x = 2"])  # fmt: skip

@@ -31,7 +31,7 @@ def in_main(source: str) -> dict[str, Any]:
 
 
 def there_and_back(value: Any) -> Any:
-    return codec.from_tagged(json.loads(json.dumps(codec.to_tagged(value))))
+    return codec.from_tagged(json.loads(json.dumps(codec.to_tagged(value, "n", "args[0]"))))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_what_json_knows_is_not_copied() -> None:
     """A million numbers would be copied for nothing."""
     value = {"a": [1, 2, {"b": None}]}
 
-    assert codec.to_tagged(value) is value
+    assert codec.to_tagged(value, "n", "args[0]") is value
 
 
 def test_not_a_number_is_read_and_written_as_a_bare_word() -> None:
@@ -124,7 +124,7 @@ def test_bad_arguments_are_refused_by_name(arguments: Any, words: str) -> None:
 
 def test_references_are_found_without_decoding() -> None:
     """The server process must never unpickle."""
-    tagged = codec.to_tagged([StoredParam(TASK), {"a": NodeOutput("n")}, threading.get_ident])
+    tagged = codec.to_tagged([StoredParam(TASK), {"a": NodeOutput("n")}, threading.get_ident], "n", "args[0]")
 
     assert set(codec.references_in(tagged)) == {("stored_param", str(TASK)), ("node_output", "n")}
 
@@ -149,15 +149,15 @@ def test_results_come_back_in_formats_that_hold_everything(name: str) -> None:
     """The value of a node would depend on its format."""
     value = [{1, 2}, {"a": b"x"}]
 
-    assert codec.decode(codec.encode(value, name), name) == value
-    assert codec.decode_stored(codec.encode(value, name), codec.MIME_OF[name] + "; charset=x") == value
+    assert codec.decode(codec.encode(value, name, "n"), name) == value
+    assert codec.decode_stored(codec.encode(value, name, "n"), codec.MIME_OF[name] + "; charset=x") == value
 
 
 def test_formats_that_cannot_hold_a_value_say_which_could() -> None:
     """A person would not know what to choose."""
     for name, value in (("json", {1, 2}), ("bytes", "text"), ("r_serialization", 1)):
         with pytest.raises((TypeError, ValueError), match="native"):
-            codec.encode(value, name)
+            codec.encode(value, name, "n")
 
 
 def test_tables_and_frames_travel_as_arrow() -> None:
@@ -167,12 +167,12 @@ def test_tables_and_frames_travel_as_arrow() -> None:
     table = pyarrow.table({"a": [1, 2]})
     frame = pandas.DataFrame({"a": [1, 2]}, index=[5, 6])
 
-    assert codec.to_tagged(table)["format"] == "arrow"
-    assert codec.to_tagged(frame)["format"] == "arrow_dataframe"
+    assert codec.result_to_tagged(table, "n")["format"] == "arrow"
+    assert codec.result_to_tagged(frame, "n")["format"] == "arrow_dataframe"
     assert there_and_back(table).equals(table)
     assert there_and_back(frame).equals(frame)
     assert codec.decode(b"", "arrow").num_rows == 0
-    stream = codec.encode(table, "arrow")
+    stream = codec.encode(table, "arrow", "n")
     assert codec.decode_stored(stream, None, PandasDecoder("arrow")).to_dict("list") == {"a": [1, 2]}
     assert codec.decode_stored(b'[{"a": 1}]', None, PandasDecoder("json")).to_dict("list") == {"a": [1]}
 

@@ -136,7 +136,7 @@ def _open_list(job: Mapping[str, Any]) -> Any:
             f"stage {job['name']!r} runs once for each item of the output of node {job['expanded']!r}, which must be a "
             f"list; it is {type(value).__name__}"
         )
-    return [codec.to_tagged(item, job["name"], f"item {index}") for index, item in enumerate(value)]
+    return [codec.result_to_tagged(item, job["name"], f"item {index}") for index, item in enumerate(value)]
 
 
 def _close_list(job: Mapping[str, Any]) -> Any:

@@ -50,7 +50,7 @@ def _reply_of(job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     try:
         value = _KINDS[job["kind"]](job)
         name = job["result_format"]
-        _write(folder / "result", codec.encode(value, name))
+        _write(folder / "result", codec.encode(value, name, job["name"]))
         return {"ok": True, "mime": codec.MIME_OF[name]}
     except BaseException as error:  # SystemExit is an outcome too; only the end of the process is a death
         return _reply_of_error(error, folder)
@@ -80,12 +80,18 @@ def _reply_of_error(error: BaseException, folder: Path) -> dict[str, Any]:
 
 def _pickled(error: BaseException, text: str) -> bytes:
     """The exception in a form that both clients can load; it is tried here."""
+    if type(error).__module__.partition(".")[0] == __package__.partition(".")[0]:  # TileDB's client has none of ours
+        error = _builtin_of(error)(text.partition(": ")[2])
     try:
         data = pickles.dumps_wire(error)
         pickles.loads_wire(data)
     except BaseException:
         return pickles.dumps_wire(RuntimeError(_cut(text)))
     return data
+
+
+def _builtin_of(error: BaseException) -> type[BaseException]:
+    return next(cls for cls in type(error).__mro__ if cls.__module__ == "builtins")
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from ..errors import InvalidBody
@@ -40,6 +41,7 @@ __all__ = [
     "from_tagged",
     "load_arguments",
     "load_old_argument",
+    "result_to_tagged",
     "to_tagged",
 ]
 
@@ -84,34 +86,36 @@ def format_of_mime(content_type: str | None) -> str:
 # --- results ------------------------------------------------------------------------------------------------
 
 
-def encode(value: Any, result_format: ResultFormat | str) -> bytes:
+def encode(value: Any, result_format: ResultFormat | str, node_name: str) -> bytes:
     """A value in one of the formats.
 
     Raises:
         TypeError, ValueError: The format cannot hold it; the text says which could.
-        BaseException: Whatever pickling raised.
+        NotPicklable: Names the node and the path of what no format can hold.
     """
     name = str(result_format)
     if name in ("native", "python_pickle"):
-        return pickles.dumps_wire(value)
+        return pickles.dumps_for_client(node_name, "result", value)
     if name == "json":
         try:
             return json.dumps(value).encode()
         except (TypeError, ValueError, RecursionError) as error:
-            raise TypeError(f"the result cannot be written as json: {error}. {_OTHER_FORMATS}") from error
+            raise TypeError(
+                f"Node {node_name!r}: the result cannot be written as json: {error}. {_OTHER_FORMATS}"
+            ) from error
     if name == "tiledb_json":
-        return json.dumps(to_tagged(value)).encode()
+        return json.dumps(result_to_tagged(value, node_name)).encode()
     if name == "arrow":
-        return _arrow_bytes(value)
+        return _arrow_bytes(value, node_name)
     if name == ARROW_DATAFRAME:
-        import pyarrow
-
-        return _stream_of(pyarrow.Table.from_pandas(value))
+        return _frame_bytes(value)
     if name == "bytes":
         if isinstance(value, (bytes, bytearray, memoryview)):
             return bytes(value)
-        raise TypeError(f"result_format 'bytes' needs bytes, got {type(value).__name__}. {_OTHER_FORMATS}")
-    raise ValueError(f"result_format {name!r} cannot be written by Python. {_OTHER_FORMATS}")
+        raise TypeError(
+            f"Node {node_name!r}: result_format 'bytes' needs bytes, got {type(value).__name__}. {_OTHER_FORMATS}"
+        )
+    raise ValueError(f"Node {node_name!r}: result_format {name!r} cannot be written by Python. {_OTHER_FORMATS}")
 
 
 _OTHER_FORMATS: Final = "Choose result_format='native' or 'tiledb_json', which hold everything that can be pickled."
@@ -160,7 +164,7 @@ def remote_traceback(text: str) -> BaseException:
     return pickles.RemoteTraceback(text)
 
 
-def _arrow_bytes(value: Any) -> bytes:
+def _arrow_bytes(value: Any, node_name: str) -> bytes:
     import pyarrow
 
     if isinstance(value, pyarrow.RecordBatch):
@@ -169,10 +173,13 @@ def _arrow_bytes(value: Any) -> bytes:
         try:
             value = pyarrow.Table.from_pandas(value)
         except (ArithmeticError, TypeError, ValueError) as error:
-            raise TypeError(f"the result cannot be written as arrow: {error}. {_OTHER_FORMATS}") from error
+            raise TypeError(
+                f"Node {node_name!r}: the result cannot be written as arrow: {error}. {_OTHER_FORMATS}"
+            ) from error
     if not isinstance(value, pyarrow.Table):
         raise TypeError(
-            f"result_format 'arrow' needs a pyarrow.Table or a DataFrame, got {type(value).__name__}. {_OTHER_FORMATS}"
+            f"Node {node_name!r}: result_format 'arrow' needs a pyarrow.Table or a DataFrame, got "
+            f"{type(value).__name__}. {_OTHER_FORMATS}"
         )
     return _stream_of(value)
 
@@ -207,8 +214,18 @@ def _is_dataframe(value: Any) -> bool:
 # --- tagged JSON --------------------------------------------------------------------------------------------
 
 
-def to_tagged(value: Any, node_name: str = "", where: str = "result") -> Any:
-    """A value as tagged JSON, for ``json.dumps``.
+def _frame_bytes(frame: Any) -> bytes:
+    import pyarrow
+
+    return _stream_of(pyarrow.Table.from_pandas(frame))
+
+
+_Pack = Callable[[str, Any], bytes]
+"""Pickles the part of a value that has this path, or says what is wrong with it."""
+
+
+def to_tagged(value: Any, node_name: str, where: str) -> Any:
+    """A part of a call to a server as tagged JSON, for ``json.dumps``.
 
     Parts that are JSON already are the same objects as before. What JSON does not know goes inside as bytes of a
     format of its own.
@@ -221,58 +238,65 @@ def to_tagged(value: Any, node_name: str = "", where: str = "result") -> Any:
     Raises:
         NotPicklable: Names the node and the path of what has no form.
     """
+    return _tagged_or_pickled(value, partial(pickles.dumps_for_server, node_name), where)
+
+
+def result_to_tagged(value: Any, node_name: str, where: str = "result") -> Any:
+    """`to_tagged` for a result, or a part of one, on its way from a server."""
+    return _tagged_or_pickled(value, partial(pickles.dumps_for_client, node_name), where)
+
+
+def _tagged_or_pickled(value: Any, pack: _Pack, where: str) -> Any:
     try:
-        return _tagged(value, node_name, where)
+        return _tagged(value, pack, where)
     except RecursionError:  # nested too deeply, or a ring: a pickle can hold both
-        return _immediate("python_pickle", pickles.dumps_for_server(node_name, where, value))
+        return _immediate("python_pickle", pack(where, value))
 
 
-def _tagged(value: Any, node: str, where: str) -> Any:
+def _tagged(value: Any, pack: _Pack, where: str) -> Any:
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, (list, tuple)):
-        items = [_tagged(item, node, f"{where}[{index}]") for index, item in enumerate(value)]
+        items = [_tagged(item, pack, f"{where}[{index}]") for index, item in enumerate(value)]
         return value if all(map(_same, items, value)) else items
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
-            return _immediate("python_pickle", pickles.dumps_for_server(node, where, value))
-        inner = {key: _tagged(item, node, f"{where}[{key!r}]") for key, item in value.items()}
+            return _immediate("python_pickle", pack(where, value))
+        inner = {key: _tagged(item, pack, f"{where}[{key!r}]") for key, item in value.items()}
         if TAG in value:
             return {TAG: "__escape__", "__escape__": inner}
         return value if all(map(_same, inner.values(), value.values())) else inner
     if isinstance(value, StoredParam):
-        return _stored_param(value, node, where)
+        return _stored_param(value, pack, where)
     if isinstance(value, NodeOutput):
         return {TAG: "node_output", "client_node_id": value.client_node_id}
     if isinstance(value, ArrayDetails):
         return {TAG: "udf_array_details", "udf_array_details": to_json(value)}
-    return _as_bytes(value, node, where)
+    return _as_bytes(value, pack, where)
 
 
 def _same(one: Any, other: Any) -> bool:
     return one is other
 
 
-def _stored_param(param: StoredParam, node: str, where: str) -> dict[str, Any]:
+def _stored_param(param: StoredParam, pack: _Pack, where: str) -> dict[str, Any]:
     reference: dict[str, Any] = {TAG: "stored_param", "task_id": str(param.task_id)}
     if param.decoder is not None:
-        reference["python_decoder"] = _immediate(
-            "python_pickle", pickles.dumps_for_server(node, where, param.decoder)
-        )
+        reference["python_decoder"] = _immediate("python_pickle", pack(where, param.decoder))
     return reference
 
 
-def _as_bytes(value: Any, node: str, where: str) -> dict[str, Any]:
+def _as_bytes(value: Any, pack: _Pack, where: str) -> dict[str, Any]:
     if isinstance(value, bytes):
         return _immediate("bytes", value)
     if _is_table(value):
         return _immediate("arrow", _stream_of(value))
     if _is_dataframe(value):
         try:
-            return _immediate(ARROW_DATAFRAME, encode(value, ARROW_DATAFRAME))
+            return _immediate(ARROW_DATAFRAME, _frame_bytes(value))
         except Exception:  # pyarrow is not there, or refuses the frame in one of its many ways
             pass
-    return _immediate("python_pickle", pickles.dumps_for_server(node, where, value))
+    return _immediate("python_pickle", pack(where, value))
 
 
 def _is_table(value: Any) -> bool:

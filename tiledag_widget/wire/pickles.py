@@ -328,6 +328,26 @@ def dumps_for_server(node_name: str, where: str, obj: object) -> bytes:
         ) from error
 
 
+def dumps_for_client(node_name: str, where: str, obj: object) -> bytes:
+    """`dumps_wire` for a result, or a part of one, on its way from a server; ``where`` is its path, such as
+    ``result[0]``.
+
+    Raises:
+        NotPicklable: names the node, the path of the culprit, its type and a way out.
+    """
+    try:
+        return dumps_wire(obj)
+    except BaseException as error:
+        if _may_be_a_real_interrupt(error):
+            raise
+        place, reason, way_out = _explain(_Parts.of([(where, obj)]), error)
+        raise NotPicklable(
+            f"Node {node_name!r}: {place} cannot be sent back from the server: {reason}. "
+            f"{way_out.replace('inside the function', 'in the node that uses it')}.",
+            place,
+        ) from error
+
+
 @functools.cache
 def _wire_pickler() -> Any:
     import cloudpickle
