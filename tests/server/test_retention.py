@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tiledag_widget.server.retention import Retention
-from tiledag_widget.server.store import Store
+from tiledag_widget.server.store import Store, TaskEnd
 
 DAY = 86400.0
 
@@ -36,8 +37,8 @@ def ended_task(store: Store, *, size: int = 10, graph: str | None = None, stored
     store.add_task(id=task, graph=graph, stored=stored, details={}, **fields).result()
     store.folder_of(task).mkdir(parents=True)
     (store.folder_of(task) / "result").write_bytes(b"r" * size)
-    end = {"status": "COMPLETED", "message": None, "mime": "text/plain", "error_type": None, "traceback": None}
-    store.task_ended(task, duration=1, memory=None, size=size, **{**end, **more}).result()
+    end = TaskEnd(task, "COMPLETED", mime="text/plain", seconds=1e-9, size=size)
+    store.task_ended(replace(end, **more)).result()
     return task
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tiledag_widget.server.retention import Retention
-from tiledag_widget.server.store import LogNode, Store, StoreError
+from tiledag_widget.server.store import LogNode, Store, StoreError, TaskEnd
 
 
 @pytest.fixture
@@ -41,9 +41,7 @@ def add_task(store: Store, *, graph: str | None = None, node: str | None = None)
 
 
 def end_task(store: Store, task: str, status: str = "COMPLETED") -> None:
-    store.task_ended(
-        task, status=status, message=None, duration=1, memory=None, mime="x/y", size=1, error_type=None, traceback=None
-    ).result()
+    store.task_ended(TaskEnd(task, status, mime="x/y", seconds=1e-9, size=1)).result()
 
 
 def test_writes_of_many_threads_are_all_there(store: Store) -> None:

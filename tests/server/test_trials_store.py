@@ -24,7 +24,7 @@ import pytest
 from tests.server.running import ROOT, environment, running_server
 from tiledag_widget.server import store as store_module
 from tiledag_widget.server.log_shapes import light_log
-from tiledag_widget.server.store import LogNode, Store, StoreError
+from tiledag_widget.server.store import LogNode, Store, StoreError, TaskEnd
 
 DATABASES = Path(__file__).with_name("databases")
 FIELDS: dict[str, Any] = {
@@ -43,8 +43,7 @@ def task_in(store: Store, name: str, graph: str | None = None) -> tuple[str, Fut
 
 
 def end(store: Store, task: str) -> None:
-    rest = {"message": None, "duration": 1, "memory": None, "mime": None, "size": 1, "error_type": None}
-    store.task_ended(task, status="COMPLETED", traceback=None, **rest).result()  # type: ignore[arg-type]
+    store.task_ended(TaskEnd(task, "COMPLETED", seconds=1e-9, size=1)).result()
 
 
 HOLDER = """

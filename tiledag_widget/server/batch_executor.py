@@ -17,14 +17,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 from ..run.workers import ProcessWorkers
-from .batch_store import TaskEnd
 from .scheduler import Done, Order, Scheduler
-from .store import Store
+from .store import Store, TaskEnd
 
 __all__ = ["Ended", "Executor", "PoolExecutor", "Work"]
 
@@ -134,33 +133,13 @@ class _Reports:
         if listener is not None:
             listener[0](task)
 
-    def task_ended(
-        self,
-        task: str,
-        *,
-        status: str,
-        message: str | None,
-        duration: int,
-        memory: int | None,
-        mime: str | None,
-        size: int | None,
-        error_type: str | None,
-        traceback: str | None,
-    ) -> Future[int]:
-        is_failure = status == "FAILED"
+    def task_ended(self, end: TaskEnd) -> Future[int]:
+        is_ours = end.status == "FAILED" and end.mime is None
         self.end(
-            TaskEnd(
-                task,
-                status,
-                message,
-                mime,
-                error_type,
-                traceback,
-                duration / 1e9,
-                memory,
-                size,
-                is_system=is_failure and error_type in SYSTEM_FAILURES and mime is None,
-                by_limit=is_failure and error_type in ("TimeoutError", "MemoryError") and mime is None,
+            replace(
+                end,
+                is_system=is_ours and end.error_type in SYSTEM_FAILURES,
+                by_limit=is_ours and end.error_type in ("TimeoutError", "MemoryError"),
             )
         )
         return self._written

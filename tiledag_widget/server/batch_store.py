@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
-from .store import Log, LogNode, Row, Store, Task, now
+from .store import Log, LogNode, Row, Store, Task, TaskEnd, now
 
 __all__ = ["Changes", "EventRow", "NewTask", "RunRow", "TaskEnd", "TaskRow"]
 
@@ -36,26 +36,6 @@ class NewTask:
     details: str
     status: str = "QUEUED"
     message: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskEnd:
-    """How a task ended."""
-
-    task: str
-    status: str
-    message: str | None = None
-    mime: str | None = None
-    error_type: str | None = None
-    traceback: str | None = None
-    seconds: float = 0.0
-    memory: int | None = None
-    size: int | None = None
-    exit_code: int | None = None
-    is_system: bool = False
-    """Whether the system failed, and not the function."""
-    by_limit: bool = False
-    """Whether it was ended because it took too long or too much."""
 
 
 @dataclass(frozen=True, slots=True)

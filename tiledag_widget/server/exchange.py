@@ -120,6 +120,18 @@ def refusals(made: Callable[[], Reply | Later]) -> Reply | Later:
         return error_reply(501, f"The server has a bug: {type(error).__name__}.")
 
 
+def found_by_id(what: str, identity: str, find: Callable[[str], T | None]) -> T:
+    """What the uuid in a path names, in whatever case it is written.
+
+    Raises:
+        Refused: There is no such thing, or that is no uuid.
+    """
+    found = find(identity.lower()) if UUID.fullmatch(identity.lower()) else None
+    if found is None:
+        raise Refused(404, f"There is no {what} {identity}.")
+    return found
+
+
 # --- bodies and parameters ----------------------------------------------------------------------------------
 
 

@@ -11,13 +11,13 @@ from .batch_routes import BatchRoutes
 from .batch_store import graphs_of_runs
 from .exchange import (
     NO_CONTENT,
-    UUID,
     Later,
     Refused,
     Reply,
     Request,
     RouteRow,
     body_as,
+    found_by_id,
     json_reply,
     like,
     moment_of,
@@ -54,10 +54,7 @@ class LogRoutes:
         return bool(graphs_of_runs(self._services.store, [log]))
 
     def _log(self, log: str) -> Log:
-        found = self._services.store.log(log.lower()) if UUID.fullmatch(log.lower()) else None
-        if found is None:
-            raise Refused(404, f"There is no log {log}.")
-        return found
+        return found_by_id("log", log, self._services.store.log)
 
     def post_log(self, request: Request, namespace: str) -> Reply:
         """Begins the record of a run."""

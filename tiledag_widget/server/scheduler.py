@@ -34,7 +34,7 @@ from ..run.workers import End, Outcome, ProcessWorkers, Worker
 from ..wire import pickles
 from . import output
 from . import worker as worker_side
-from .store import Store, Task
+from .store import Store, Task, TaskEnd
 
 __all__ = ["MEMORY_LIMITS", "Done", "Order", "Scheduler"]
 
@@ -288,17 +288,18 @@ class Scheduler:
         running.future.set_result(done)
 
     def _record_end(self, running: _Running, done: Done, memory: int | None) -> None:
-        self._store.task_ended(
+        end = TaskEnd(
             running.id,
-            status=done.status,
-            message=done.message,
-            duration=int((time.monotonic() - running.began) * 1e9) if running.began else 0,
-            memory=memory,
-            mime=done.mime,
-            size=_size_in(running.folder),
-            error_type=done.error_type,
-            traceback=done.traceback,
-        ).result()
+            done.status,
+            done.message,
+            done.mime,
+            done.error_type,
+            done.traceback,
+            time.monotonic() - running.began if running.began else 0.0,
+            memory,
+            _size_in(running.folder),
+        )
+        self._store.task_ended(end).result()
 
     def _forget(self, running: _Running) -> None:
         running.ended = True

@@ -31,7 +31,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from .store_file import StoreError, connect, identity, opened, told
 
-__all__ = ["Log", "LogNode", "Page", "Store", "StoreError", "Task", "now"]
+__all__ = ["Log", "LogNode", "Page", "Store", "StoreError", "Task", "TaskEnd", "now"]
 
 T = TypeVar("T")
 Row: TypeAlias = sqlite3.Row
@@ -172,6 +172,26 @@ class LogNode:
     depends_on: tuple[str, ...]
     run_location: str | None
     status: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEnd:
+    """How a task ended."""
+
+    task: str
+    status: str
+    message: str | None = None
+    mime: str | None = None
+    error_type: str | None = None
+    traceback: str | None = None
+    seconds: float = 0.0
+    memory: int | None = None
+    size: int | None = None
+    exit_code: int | None = None
+    is_system: bool = False
+    """Whether the system failed, and not the function."""
+    by_limit: bool = False
+    """Whether it was ended because it took too long or too much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,24 +489,14 @@ class Store:
 
         return self.write_later(work)
 
-    def task_ended(
-        self,
-        task: str,
-        *,
-        status: str,
-        message: str | None,
-        duration: int,
-        memory: int | None,
-        mime: str | None,
-        size: int | None,
-        error_type: str | None,
-        traceback: str | None,
-    ) -> Future[int]:
+    def task_ended(self, end: TaskEnd) -> Future[int]:
         """Records the end of a task."""
-        values = (status, message, now(), duration, memory, mime, size, error_type, traceback, task)
+        how = (end.status, end.message, end.error_type, end.traceback)
+        what = (end.mime, end.size, end.memory)
+        values = (*how, *what, now(), int(end.seconds * 1e9), end.task)
         text = (
-            "UPDATE task SET status = ?, status_message = ?, ended = ?, duration = ?, memory = ?, mime = ?, size = ?, "
-            "error_type = ?, traceback = ? WHERE id = ?"
+            "UPDATE task SET status = ?, status_message = ?, error_type = ?, traceback = ?, mime = ?, size = ?, "
+            "memory = ?, ended = ?, duration = ? WHERE id = ?"
         )
         return self.write_later(lambda connection: connection.execute(text, values).rowcount)
 

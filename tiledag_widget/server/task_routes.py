@@ -12,12 +12,12 @@ from . import output
 from .exchange import (
     NO_CONTENT,
     TASK_HEADER,
-    UUID,
     Later,
     Refused,
     Reply,
     Request,
     RouteRow,
+    found_by_id,
     json_reply,
     like,
     number,
@@ -53,10 +53,7 @@ class TaskRoutes:
         ]
 
     def _task(self, task: str) -> Task:
-        found = self._services.store.task(task.lower()) if UUID.fullmatch(task.lower()) else None
-        if found is None:
-            raise Refused(404, f"There is no task {task}.")
-        return found
+        return found_by_id("task", task, self._services.store.task)
 
     def get_task(self, request: Request, task: str) -> Reply:
         """The record of a task, with what it printed."""
