@@ -52,12 +52,12 @@ class Gate:
         self._open.set()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 10, *, every: float = 0.0005) -> None:
     """For what tells nobody when it happens."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.0005)
+        time.sleep(every)
 
 
 @contextlib.contextmanager

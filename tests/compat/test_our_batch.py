@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from math import isnan
 from pathlib import Path
 from typing import Any, cast
@@ -19,7 +19,7 @@ from typing import Any, cast
 import pytest
 
 from tests.hiding import hiding_our_routes
-from tests.server.running import ROOT, embedded_server, environment
+from tests.server.running import ROOT, embedded_server, environment, wait_until
 from tiledag_widget import DAG, Mode, ParentFailedError, Status, StoppedError, server_logs
 from tiledag_widget.batch_node import BatchNode
 from tiledag_widget.errors import ServerError
@@ -43,13 +43,6 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def batch(**options: Any) -> DAG:
     return DAG(mode=Mode.BATCH, **options)
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def held(path: str) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.server.running import embedded_server, running_server
+from tests.server.running import embedded_server, running_server, wait_until
 from tiledag_widget import DAG, ParentFailedError, Status, StoppedError, list_logs, server_logs
 from tiledag_widget.errors import ServerError, ServerUnreachable
 from tiledag_widget.server_node import ServerNode
@@ -31,13 +31,6 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("embedded")
     with embedded_server(folder):  # nothing is configured: that is the embedded server
         yield folder
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not is_so():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 def is_running_there(dag: DAG) -> bool:

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests import helpers
 from tiledag_widget.wire import codec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -158,10 +158,8 @@ def embedded_server(folder: Path, **settings: str) -> Iterator[None]:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE_S) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+    """For what happens in another process, and may need to be asked for."""
+    helpers.wait_until(condition, seconds, every=0.02)
 
 
 def basic(user: str, password: str) -> str:

@@ -251,10 +251,12 @@ class Recorder:
             while True:
                 self._bell.get_nowait()
         while self._news:
-            run, run.graph = self._news[0]
+            run, graph = self._news[0]
+            run.graph = graph
             with self._guard:
                 self._runs[run] = None  # it may have been let go of just when it ended again
             self._news.popleft()
+            del graph
             # With a server at hand there is nothing to spare anybody.
             run.due = _now() + (0.0 if run.client is not None else GRACE_S)
             run.latest = _now() + LATEST_S
