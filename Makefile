@@ -110,6 +110,7 @@ test:
 	$(MAKE) browser
 
 test-all: test
+	TILEDAG_RUNS=10000 $(PY) tools/frontend.py test
 	$(MAKE) slow
 	$(PY) -m pytest -m "browser and slow" tests/browser $(ARGS)
 

@@ -197,7 +197,9 @@ export function rove(parts: readonly HTMLElement[], signal: AbortSignal): void {
     event.preventDefault();
     items[(at + step + items.length) % items.length]?.focus();
   };
-  const watch = new MutationObserver(settle);
+  const watch = new MutationObserver((records) => {
+    if (records.some(isAboutStops)) settle();
+  });
   for (const part of parts) {
     on(part, "keydown", signal, keydown);
     on(part, "focusin", signal, (event) => {
@@ -208,6 +210,12 @@ export function rove(parts: readonly HTMLElement[], signal: AbortSignal): void {
   }
   signal.addEventListener("abort", () => watch.disconnect(), { once: true });
   settle();
+}
+
+/** Texts and bars change with every message: only what may be a stop, or hold one, is a reason to look at all again. */
+function isAboutStops({ type, target, addedNodes, removedNodes }: MutationRecord): boolean {
+  const nodes = type === "attributes" ? [target] : [...addedNodes, ...removedNodes];
+  return nodes.some((each) => each instanceof Element && (each.matches(STOPS) || each.querySelector(STOPS) !== null));
 }
 
 /** Puts a text on the clipboard; where that is closed, shows it selected in a box beside `near`. */

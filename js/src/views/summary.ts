@@ -57,6 +57,8 @@ export class Summary {
   update(isCollapsed: boolean): void {
     const { store } = this;
     const { picture, counts, run, total } = store;
+    // Read before anything is written: a width that is asked for afterwards costs a layout.
+    const { clientWidth } = this.bar;
     if (!picture) {
       setText(this.name, say("connection.connecting"));
       return;
@@ -74,8 +76,8 @@ export class Summary {
     set(this.name, { title });
     setText(this.done, say("summary.done", { done, total }));
     set(this.done, { title: say("summary.done_title", { done, total }) });
-    this.showBar();
-    this.failed.root.hidden = failed === 0;
+    this.showBar(clientWidth);
+    if (this.failed.root.hidden !== (failed === 0)) this.failed.root.hidden = failed === 0;
     if (failed > 0 && this.failed.root.dataset.n !== String(failed)) {
       this.failed.root.dataset.n = String(failed);
       fill(this.failed.root, glyph(Status.FAILED), element("span", {}, say("summary.failed", { n: failed })));
@@ -88,9 +90,9 @@ export class Summary {
     this.announce(done, failed);
   }
 
-  showBar(): void {
+  showBar(clientWidth = this.bar.clientWidth): void {
     const { counts, total } = this.store;
-    const width = this.bar.clientWidth || 160;
+    const width = clientWidth || 160;
     const made = segments(counts, width, 2, 0, 4);
     const key = made.map((each) => `${each.status}:${each.width.toFixed(1)}`).join();
     if (this.bar.dataset.key === key) return;
