@@ -143,10 +143,11 @@ def test_a_page_that_was_read_before_a_retry_is_heard_after_it(tmp_path: Path, m
     other = dag.submit(held, str(tmp_path / "go"), name="other")
     ends: list[str] = []
     dag.add_done_callback(lambda one: ends.append(str(one.status)))
-    kept, let = threading.Event(), threading.Event()
+    asked, kept, let = threading.Event(), threading.Event(), threading.Event()
     looked = Client.run_events
 
     def run_events(self: Client, *args: Any, **options: Any) -> Any:
+        asked.set()
         page = looked(self, *args, **options)
         if page.done and threading.current_thread().name.endswith("-follow") and not kept.is_set():
             kept.set()
@@ -156,6 +157,7 @@ def test_a_page_that_was_read_before_a_retry_is_heard_after_it(tmp_path: Path, m
     dag.compute()
     wait_until(lambda: bad.done() and other.running())
     monkeypatch.setattr(Client, "run_events", run_events)
+    assert asked.wait(SECONDS)
     (tmp_path / "go").touch()
     assert kept.wait(SECONDS)
     dag.retry_all()

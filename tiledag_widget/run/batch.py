@@ -15,22 +15,20 @@ callbacks, views and requests are the driver's own.
 - A cancel that returned has been acknowledged by the server; the end is reported when the server reports it.
 - When the interpreter exits the run goes on at the server. `detach_all` stops following; whoever waits follows again.
 
-**Threads**: ``dag-<name>-follow`` from `run.threads`, one for each run that is not over; ends with the run, or at most
-`LONG_POLL_S` after `detach_all`.
+**Threads**: that of its `run.batch_follow.Follower`.
+
+It is longer than most modules: what is asked, heard and told shares two locks, and their order can be seen here.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
-from datetime import datetime, timezone
 from math import isnan, nan
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from ..core.lines import WARNING
 from ..core.snapshot import Patch, RunInfo
@@ -52,40 +50,29 @@ from ..core.states import (
     Status,
     Stop,
 )
-from ..errors import ServerError, ServerUnreachable, StoppedError
+from ..errors import ServerError, ServerUnreachable
 from ..wire.models import TaskGraphLog, TaskGraphNodeMetadata, status_of_log, status_of_task
 from .batch_body import BatchGraph, graph_body
+from .batch_follow import LONG_POLL_S, Follower, detach_all
+from .batch_log import LogReader, time_of, word_of
+from .batch_outcomes import Outcome, Outcomes
 from .driver import Driver, Observer
 from .mirror import Mirror, Word
-from .remote import RemoteResult
 from .remote_output import HeldOutput, Task, indices_of, is_over, tasks_of
-from .threads import threads
 
 if TYPE_CHECKING:
     from ..wire.batch_models import RunEvent, RunEvents, RunTask
     from ..wire.client import Client
-    from ..wire.models import Decoder
 
 _log = logging.getLogger("tiledag_widget.run")
 
-LONG_POLL_S: Final = 2.0
-"""How long our server may keep a question for events. An answer comes at once where there is one; a question that waits
-cannot be taken back, so this is also how long an end of the process or of following may take."""
 FIRST_POLL_S: Final = 0.25
 LONGEST_POLL_S: Final = 5.0
 QUIET_SHARE: Final = 0.25
 """A server without events is asked again after this share of the time for which nothing has changed."""
-FIRST_RECONNECT_S: Final = 0.2
-LONGEST_RECONNECT_S: Final = 5.0
-REFUSALS: Final = 4
-"""How often in a row a server may refuse to tell of the run before it counts as lost."""
 LOOK_AT_LOGS: Final = 100
 LATE_LOOKS: Final = 5
 """How often a log that is over is read again for nodes that it shows unfinished."""
-OLD_LOG_S: Final = 15.0
-"""For how long after a retry a log that reads just as before it counts as read from where the retry has not come to."""
-MOST_ERRORS: Final = 100
-"""Exceptions fetched from the server as objects for one run; of the nodes that fail after these its texts are shown."""
 _OVER: Final = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 
 
@@ -98,44 +85,6 @@ class Elsewhere:
 
     def run(self, call: Any) -> Any:
         raise AssertionError("nodes of a BATCH graph run on the server")
-
-
-class Node(Protocol):
-    """What is asked of a node here, besides what `run.driver.Task` and `run.batch_body.BatchNode` do."""
-
-    _past_errors: Any
-
-    @property
-    def id(self) -> Any: ...
-
-    @property
-    def _decoder(self) -> Decoder | None: ...
-
-
-class Outcome:
-    """What the server told of a node's latest attempt."""
-
-    __slots__ = ("error", "message", "task", "traceback", "type_name")
-
-    def __init__(self, task: str | None, message: str = "", type_name: str = "", traceback: str = "") -> None:
-        self.task = task
-        self.message = message
-        self.type_name = type_name
-        self.traceback = traceback
-        self.error: BaseException | None = None
-
-    def as_error(self, name: str) -> ServerError:
-        """The failure in the server's words."""
-        text = self.message or f"node {name!r} failed on the server, which keeps no word of why"
-        short = self.type_name.rpartition(".")[2]
-        if short and short not in text:
-            text = f"{short}: {text}"
-        error = ServerError(text, 0, "", self.type_name, self.traceback, self.task)
-        if self.traceback:
-            from ..wire import codec
-
-            error.__cause__ = codec.remote_traceback(self.traceback)
-        return error
 
 
 class BatchDriver(Driver):
@@ -167,17 +116,11 @@ class BatchDriver(Driver):
         self._is_end_told = False
         self._held: Word | None = None
         """A word that would end the graph before the server has said that the run is over: it may try again."""
-        self._outcomes: dict[int, Outcome] = {}
-        self._past_tasks: dict[tuple[int, int], str] = {}
-        """Executions of attempts that others followed, by node and attempt."""
+        self._outcomes = Outcomes(self.tasks, self.machine, lambda: self.client)
+        self._follower = Follower(self)
         self._indices: dict[str, int] = {}
         self._said: list[tuple[int, int, str, float]] = []
         """Lines for the output of nodes: added when no lock is held, since views listen."""
-        self._errors: dict[str, BaseException] = {}
-        """What attempts raised, by their tasks."""
-        self._following = False
-        self._is_detached = False
-        self._nudge = threading.Event()
         self._heard = time.time()
         self._changed_at = time.monotonic()
         self._late = 0
@@ -185,10 +128,7 @@ class BatchDriver(Driver):
         """How many requests to stop or to retry the run the server has acknowledged."""
         self._even = 0
         """The latest round in which everything was heard that the server had said when it began."""
-        self._log: TaskGraphLog | None = None
-        """The last log that was heard, of a server that has no events."""
-        self._old_log: tuple[LogFacts, float] | None = None
-        """What a log from before the latest retry says, and until when one like it is ignored."""
+        self._logs = LogReader()
 
     # --- starting -------------------------------------------------------------------------------------------
 
@@ -208,7 +148,7 @@ class BatchDriver(Driver):
                 return
             self._upload()
             self._request(lambda at: Start(at))
-        self._follow_on()
+        self._follower.start()
 
     def _upload(self) -> None:
         from ..wire import client as wire_client
@@ -242,10 +182,10 @@ class BatchDriver(Driver):
         """
         assert log.uuid is not None
         self._opened(client, namespace, log.uuid, client.is_ours())
-        began = _time_of(log.start_time) or _time_of(log.created_at) or self.now()
+        began = time_of(log.start_time) or time_of(log.created_at) or self.now()
         self._request(lambda at: Start(min(at, began)))
         self._look_until_even()
-        self._follow_on()
+        self._follower.start()
 
     # --- requests -------------------------------------------------------------------------------------------
 
@@ -280,7 +220,7 @@ class BatchDriver(Driver):
                 client.control(self.namespace, self.log_id, "stop", self._ids(waiting))
                 self._look_quietly()
             after = self._counts()
-        self._follow_on()
+        self._follower.start()
         return before[NOT_STARTED] - after[NOT_STARTED]
 
     def stop(self, nodes: Sequence[int]) -> int:
@@ -329,7 +269,7 @@ class BatchDriver(Driver):
                 if is_taken and not self._is_even(client):
                     self._put_back(wanted, revision)
             after = self._counts()
-        self._follow_on()
+        self._follower.start()
         return max(0, after[NOT_STARTED] + after[RUNNING] - before[NOT_STARTED] - before[RUNNING])
 
     def _retry_there(self, client: Client, ids: list[str] | None) -> bool:
@@ -351,7 +291,7 @@ class BatchDriver(Driver):
                 self._is_over = False
                 self._late = 0
                 self._changed_at = time.monotonic()
-                self._old_log = (facts_of(self._log), self._changed_at + OLD_LOG_S) if self._log is not None else None
+                self._logs.retry_begins()
 
     def _is_even(self, client: Client) -> bool:
         """Whether all is known here that the server had said when it acknowledged our last request. Logs never tell."""
@@ -401,53 +341,18 @@ class BatchDriver(Driver):
 
     # --- following ------------------------------------------------------------------------------------------
 
-    def _follow_on(self) -> None:
-        """See to it that somebody follows, while there is something to follow."""
-        with self.lock:
-            if self._following or self.log_id is None or (self._is_over and self.machine.is_ended):
-                return
-            self._following = True
-            self._is_detached = False
-        self._nudge.clear()
-        _followed.add(self)
-        try:
-            threads.start(self._follow, f"dag-{self.label}-follow")
-        except RuntimeError:
-            with self.lock:
-                self._following = False
-            raise
+    def is_to_follow(self) -> bool:
+        """Whether there may be more to hear. The lock is held."""
+        return self.log_id is not None and not (self._is_over and self.machine.is_ended)
 
-    def detach(self) -> None:
-        """Stop following; the run goes on. Whoever waits for the graph follows it again."""
-        self._is_detached = True
-        self._nudge.set()
+    def hear_nothing(self) -> None:
+        """The server has not answered."""
+        self._set_stale(self._heard if isnan(self.stale_since) else self.stale_since)
+        self._reconnect()
 
-    def _follow(self) -> None:
-        lost = refused = 0
-        while True:
-            with self.lock:
-                # 1. a retry makes the run go on; 2. it sees somebody follow and leaves; 3. we end. Both look under
-                # the lock, so 1 comes before this look or finds nobody following.
-                if self._is_detached or (self._is_over and self.machine.is_ended):
-                    self._following = False
-                    return
-            try:
-                pause = self._look(LONG_POLL_S)
-                lost = refused = 0
-            except Exception as error:  # whatever it is, who waits for the graph must hear of it in the end
-                is_refusal = not isinstance(error, ServerUnreachable) and not _is_passing(error)
-                lost, refused = lost + 1, refused + is_refusal
-                self._set_stale(self._heard if isnan(self.stale_since) else self.stale_since)
-                if refused >= REFUSALS:
-                    _log.warning("the run of %s cannot be followed any more: %s", self.label, error)
-                    self._give_up(error)
-                    continue
-                level = logging.WARNING if lost == 1 else logging.DEBUG
-                _log.log(level, "no word of the run of %s, which goes on; asking again: %s", self.label, error)
-                self._reconnect()
-                pause = min(FIRST_RECONNECT_S * 1.6 ** min(lost - 1, 16), LONGEST_RECONNECT_S)
-            if pause:
-                self._nudge.wait(pause)
+    def leave_to_parent(self) -> None:
+        """This is a forked child, which has none of the threads."""
+        self._sending, self._hearing = threading.Lock(), threading.Lock()
 
     def _reconnect(self) -> None:
         """The embedded server may have ended and be another one now, over the same records."""
@@ -461,7 +366,7 @@ class BatchDriver(Driver):
         except Exception as error:
             _log.debug("the embedded server cannot be had: %s", error)
 
-    def _look(self, wait: float) -> float:
+    def look(self, wait: float) -> float:
         """Ask the server once, and apply what it says. Returns for how long there is nothing to ask."""
         client, log_id = self.client, self.log_id
         assert client is not None
@@ -473,8 +378,7 @@ class BatchDriver(Driver):
             return 0.0
         self._hear_log(client.log(self.namespace, log_id), asked_in)
         if wait and not self._is_over and not self.is_batch and client.is_ours():
-            self._nudge.wait(FIRST_POLL_S)
-            if not self._is_detached:  # the record of a run at its client: when it has changed it is read again
+            if self._follower.sleep(FIRST_POLL_S):  # the record of a run at its client: read again when it has changed
                 self._after_number = client.run_events(log_id, self._after_number, wait).last
             return 0.0
         quiet = time.monotonic() - self._changed_at
@@ -485,7 +389,7 @@ class BatchDriver(Driver):
         assert client is not None
         assert self.log_id is not None
         if not self._has_events(client):
-            self._look(0)
+            self.look(0)
             return
         while True:
             asked_in = self._round
@@ -547,7 +451,7 @@ class BatchDriver(Driver):
         if event.kind == "run" and is_even:
             self._is_over = status in _OVER
         self._hear_held()
-        at = _time_of(event.time) or self.now()
+        at = time_of(event.time) or self.now()
         if event.kind == "run":
             if is_even:
                 self._take(self._mirror.hear_run(self._is_over, status is Status.CANCELLED, at))
@@ -561,8 +465,7 @@ class BatchDriver(Driver):
             task: Any = self.tasks[index]
             task._progress = (event.finished or 0, event.total)
         elif event.kind == "attempt":
-            outcome = _outcome_in(event)
-            self._remember(index, outcome)
+            self._outcomes.remember(index, Outcome.of_event(event))
             self._take(self._mirror.again(index, event.attempt or 0, at))
         elif event.kind == "node":
             word = self._word_of(event, index, at)
@@ -586,15 +489,14 @@ class BatchDriver(Driver):
     def _word_of(self, event: RunEvent, index: int, at: float) -> Word:
         status = PARENT_FAILED if event.status == "PARENT_FAILED" else status_of_task(event.status).value
         if event.task is not None or status in (FAILED, CANCELLED, COMPLETED):
-            outcome = self._outcomes[index] = _outcome_in(event)
-            outcome.error = self._errors.get(event.task or "")
+            self._outcomes.hear_event(index, event)
         return Word(index, status, event.attempt or 0, at, None, True)
 
     def _fetch_errors(self, events: Sequence[RunEvent]) -> None:
         """Exceptions as objects, before anybody hears of the failure; with no lock held that a view needs."""
         for event in events:
             if event.kind == "node" and event.status == "FAILED" and event.node in self._indices and event.task:
-                self._exception(self._indices[event.node], _outcome_in(event))
+                self._outcomes.fetch(self._indices[event.node], Outcome.of_event(event))
 
     # --- what any server says -------------------------------------------------------------------------------
 
@@ -604,17 +506,16 @@ class BatchDriver(Driver):
         nodes = [(self._indices[one.client_node_uuid], one) for one in log.nodes or () if self._is_known(one)]
         before = self.machine.revision
         with self._hearing:
-            if asked_in != self._round or self._is_old(log):
+            if asked_in != self._round or not self._logs.is_news(log):
                 return  # read before a request of ours: the next one tells how things are
-            self._log = log
             for index, one in nodes:
                 if status_of_task(one.status) is Status.FAILED and self.machine.status[index] != FAILED:
-                    self._fetch_error_of(index, one)
+                    self._outcomes.hear_failure(index, one)
             with self.lock:
                 self._is_over = is_over
                 order = {node: place for place, node in enumerate(self.machine.graph.topological_order())}
                 words = sorted((self._word_in(index, one) for index, one in nodes), key=lambda one: order[one.node])
-                at = _time_of(log.end_time) or self.now()
+                at = time_of(log.end_time) or self.now()
                 for word in words:
                     self._take(self._mirror.hear(word))
                 self._take(self._mirror.hear_run(is_over, status is Status.CANCELLED, at))
@@ -628,81 +529,13 @@ class BatchDriver(Driver):
                     self._end_what_is_left(str(log.status), None)
         self._heard_something(self.machine.revision != before)
 
-    def _is_old(self, log: TaskGraphLog) -> bool:
-        """True if it is the log from before our retry, read from where that has not come to yet."""
-        if self._old_log is None:
-            return False
-        facts, until = self._old_log
-        if time.monotonic() >= until:
-            self._old_log = None  # whoever acknowledged the retry has not done it
-            return False
-        return facts_of(log) == facts
-
     def _is_known(self, one: TaskGraphNodeMetadata) -> bool:
         return one.client_node_uuid in self._indices
 
     def _word_in(self, index: int, one: TaskGraphNodeMetadata) -> Word:
-        executions = one.executions or ()
-        last = executions[-1] if executions else None
-        status = status_of_task(one.status)
-        if one.status == "UNKNOWN" and one.run_location == "client":
-            status = Status.NOT_STARTED  # its process has said nothing of it
-        began = _time_of(last.start_time) if last is not None else None
-        ended = _time_of(last.finish_time) if last is not None else None
-        if last is not None:
-            known = self._outcomes.get(index)
-            if known is None or known.task != last.id:
-                self._outcomes[index] = Outcome(last.id, last.status_message or one.status_message or "")
-        at = ended if ended is not None and status is not Status.RUNNING else began
-        return Word(index, status.value, len(executions), at if at is not None else self.now(), began)
-
-    def _fetch_error_of(self, index: int, one: TaskGraphNodeMetadata) -> None:
-        last = one.executions[-1] if one.executions else None
-        known = self._outcomes.get(index)
-        if last is not None and known is not None and known.task == last.id and known.error is not None:
-            return
-        message = (last.status_message if last is not None else None) or one.status_message or ""
-        outcome = Outcome(None if last is None else last.id, message)
-        outcome.error = self._exception(index, outcome)
-        self._outcomes[index] = outcome
-
-    # --- outcomes -------------------------------------------------------------------------------------------
-
-    def _exception(self, index: int, outcome: Outcome) -> BaseException:
-        """What the node raised, from the server; in the server's words where it does not have it."""
-        name = self.tasks[index].name
-        if outcome.task is None:
-            return outcome.as_error(name)
-        found = self._errors.get(outcome.task)
-        if found is None:
-            few = len(self._errors) < MOST_ERRORS
-            found = self._errors[outcome.task] = self._fetched(name, outcome) if few else outcome.as_error(name)
-        return found
-
-    def _fetched(self, name: str, outcome: Outcome) -> BaseException:
-        from ..wire import codec
-
-        assert outcome.task is not None
-        client = self.client
-        assert client is not None
-        try:
-            reply = client.task_result(outcome.task)
-            found = codec.decode_stored(reply.data, reply.content_type)
-        except ServerUnreachable:
-            raise
-        except BaseException as error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)) and not outcome.type_name:
-                raise
-            _log.debug("the exception of %r cannot be had from the server: %s", name, error)
-            plain = outcome.as_error(name)
-            if not outcome.message and isinstance(error, ServerError):
-                plain = ServerError(f"node {name!r} failed on the server: {error}", error.http_status, error.body)
-            return plain
-        if not isinstance(found, BaseException):
-            return outcome.as_error(name)
-        if outcome.traceback and found.__cause__ is None:
-            found.__cause__ = codec.remote_traceback(outcome.traceback)
-        return found
+        if one.executions:
+            self._outcomes.hear_log(index, one)
+        return word_of(index, one, self.now)
 
     def _take(self, commands: list[Command]) -> None:
         """Put commands where they belong, outcomes first. The lock is held."""
@@ -716,43 +549,10 @@ class BatchDriver(Driver):
             elif type(command) is Changed:
                 if command.status == NOT_STARTED:
                     self._is_end_told = False
-                    self._put_away(command.node)
+                    self._outcomes.put_away(command.node)
                 else:
-                    self._settle(command.node, command.status)
+                    self._outcomes.settle(command.node, command.status)
             super()._take([command])
-
-    def _put_away(self, node: int) -> None:
-        """The node will run again: its execution is one of the past."""
-        outcome = self._outcomes.get(node)
-        kept = self.machine.past.get(node)
-        if outcome is not None and outcome.task is not None and kept:
-            self._past_tasks.setdefault((node, kept[-1][1]), outcome.task)
-
-    def _settle(self, node: int, status: int) -> None:
-        task: Any = self.tasks[node]
-        outcome = self._outcomes.get(node)
-        if status == COMPLETED:
-            task._accept(self._result_of(task, outcome))
-        elif status == FAILED:
-            error = outcome.error if outcome is not None else None
-            task._reject(error or (outcome or Outcome(None)).as_error(task.name))
-        elif status == CANCELLED and not isnan(self.machine.started[node]):
-            task._reject(StoppedError(f"node {task.name!r} was stopped while it ran"))
-
-    def _result_of(self, task: Any, outcome: Outcome | None) -> RemoteResult:
-        import uuid
-
-        assert self.client is not None
-        task_id = None if outcome is None or outcome.task is None else uuid.UUID(outcome.task)
-        return RemoteResult(self.client, task_id, task._decoder, task_id is not None)
-
-    def _remember(self, node: int, outcome: Outcome) -> None:
-        """Of an attempt that another follows: for the story of the node, never for its outcome."""
-        task: Any = self.tasks[node]
-        attempt = self.machine.attempt[node]
-        task._past_errors = {**task._past_errors, attempt: outcome.as_error(task.name)}
-        if outcome.task is not None:
-            self._past_tasks[node, attempt] = outcome.task
 
     def _tasks_on_record(self) -> list[Task]:
         """The attempts that the server knows of."""
@@ -779,10 +579,7 @@ class BatchDriver(Driver):
 
     def task_of(self, node: int, attempt: int | None = None) -> str | None:
         """Id of the execution on the server of an attempt, or of the latest one that is known."""
-        if attempt is not None and attempt != self.machine.attempt[node]:
-            return self._past_tasks.get((node, attempt))
-        outcome = self._outcomes.get(node)
-        return None if outcome is None else outcome.task
+        return self._outcomes.task_of(node, attempt)
 
     # --- the end --------------------------------------------------------------------------------------------
 
@@ -797,18 +594,17 @@ class BatchDriver(Driver):
         with self.lock:
             self._is_over = True
             for node, commands in self._mirror.give_up(self.now(), cancelled, error is not None):
-                if node >= 0 and error is not None:
-                    self._outcomes.setdefault(node, Outcome(None)).error = error
-                elif node >= 0:
-                    outcome = self._outcomes.setdefault(node, Outcome(None))
-                    outcome.message = outcome.message or f"the run ended as {status} on the server before this node did"
+                if node >= 0:
+                    words = f"the run ended as {status} on the server before this node did"
+                    self._outcomes.lose(node, error, words)
                 self._take(commands)
             self._tell_end()
             garbage, self._garbage = self._garbage, []
         del garbage
         self._after()
 
-    def _give_up(self, error: Exception) -> None:
+    def give_up(self, error: Exception) -> None:
+        """The server does not tell of the run any more."""
         with self._hearing:
             self._end_what_is_left("failed", error)
 
@@ -827,7 +623,7 @@ class BatchDriver(Driver):
 
     def _wait(self, subject: int, is_over: Callable[[], bool], timeout: float | None) -> bool:
         self._refuse_in_fork()
-        self._follow_on()
+        self._follower.start()
         return super()._wait(subject, is_over, timeout)
 
     def run(self) -> RunInfo:
@@ -849,52 +645,5 @@ def _run_of(client: Client, namespace: str, graph_id: str) -> str:
             return log.uuid
     return client.submit_batch_graph(namespace, graph_id)
 
-
-def _outcome_in(event: RunEvent) -> Outcome:
-    return Outcome(event.task, event.message or "", event.error_type or "", event.traceback or "")
-
-
-def _is_passing(error: BaseException) -> bool:
-    """True of a refusal that another try may not meet."""
-    return isinstance(error, ServerError) and (error.http_status >= 500 or error.http_status in (408, 413, 429))
-
-
-LogFacts = tuple[Any, ...]
-
-
-def facts_of(log: TaskGraphLog) -> LogFacts:
-    """What cannot be the same in a log once the run has gone on."""
-    nodes = log.nodes or ()
-    return log.status, log.end_time, tuple((one.status, len(one.executions or ())) for one in nodes)
-
-
-def _time_of(text: str | None) -> float | None:
-    """Unix time of an ISO 8601 text; UTC where it names no zone."""
-    if not text:
-        return None
-    try:
-        found = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
-    except ValueError:
-        return None
-    return (found if found.tzinfo is not None else found.replace(tzinfo=timezone.utc)).timestamp()
-
-
-_followed: weakref.WeakSet[BatchDriver] = weakref.WeakSet()
-
-
-def detach_all() -> None:
-    """Stop following all runs; they go on at their servers."""
-    for driver in list(_followed):
-        driver.detach()
-
-
-def _after_fork() -> None:
-    for driver in list(_followed):
-        driver._following = False
-        driver._sending, driver._hearing = threading.Lock(), threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 __all__ = ["LONG_POLL_S", "BatchDriver", "detach_all"]
