@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from ..errors import InvalidBody
 from ..wire.batch_models import PLACEHOLDER
 from ..wire.models import (
+    NAME_LIMIT,
     NodeOutput,
     ResultFormat,
     RetryBackoff,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from ..wire.client import Client
     from .remote import Work
 
-NAME_LIMIT: Final = 255
 _BACKOFF_TIME: Final = re.compile(r"\d+(\.\d+)?|(\d+(\.\d+)?(ms|s|m|h|d))+")
 _QUANTITY: Final = re.compile(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
 _RAW: Final = "raw_json"

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from ..core.snapshot import Window, window
 from ..core.states import CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, RUNNING, Status
 from ..errors import safe_text
+from ..wire.models import NAME_LIMIT
 from ..wire.records import MOST_NODES_A_CALL, RunExecution, RunNode, RunRecord
 
 MOST_BYTES_A_CALL: Final = 4 << 20
@@ -215,8 +216,6 @@ def _outputs(source: Any, changed: Window) -> dict[tuple[int, int], str]:
 
 
 def _name(text: str | None) -> str | None:
-    from .remote import NAME_LIMIT
-
     return text[:NAME_LIMIT] if text else None
 
 

@@ -34,6 +34,7 @@ from ..core.states import CANCELLED, COMPLETED, FAILED, RUNNING, TERMINAL, Mode
 from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, StoppedError
 from ..wire.models import (
     LOG_STATUS_OF,
+    NAME_LIMIT,
     ArrayDetails,
     ArrayRanges,
     Decoder,
@@ -64,7 +65,6 @@ STOP_LOOKS: Final = 40
 STOP_WAIT: Final = 0.25
 MOST_REPORTS: Final = 100_000
 FLUSH_AT_EXIT: Final = 5.0
-NAME_LIMIT: Final = 255
 
 
 class RemoteNode(Protocol):

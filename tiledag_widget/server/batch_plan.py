@@ -17,7 +17,7 @@ from ..core.graph import Graph
 from ..errors import InvalidBody
 from ..wire import codec
 from ..wire.batch_models import BatchGraph, BatchNode, UdfNode
-from ..wire.models import to_json
+from ..wire.models import NAME_LIMIT, to_json
 from .batch_retry import LONGEST_S, Rule, rule_of
 
 __all__ = ["Node", "Plan", "plan_of"]
@@ -26,7 +26,6 @@ DEFAULT_DEADLINE_S: Final = 86_400.0
 DEFAULT_TIMEOUT_S: Final = 900.0
 MIN_MEMORY: Final = 2 << 30
 KINDS: Final = ("udf_node", "sql_node", "array_node", "input_node")
-NAME_LIMIT: Final = 255
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?)(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")

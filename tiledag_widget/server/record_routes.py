@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidBody
-from ..wire.models import from_json
+from ..wire.models import NAME_LIMIT, from_json
 from ..wire.records import UNSENT, RunExecution, RunNode, RunOwner, RunRecord
 from .exchange import NO_CONTENT, UUID, Refused, Reply, Request, RouteRow, body_as, moment_of
 from .services import Services
@@ -36,7 +36,6 @@ RUN_STATUSES = ("running", *ENDED)
 STATUSES = ("QUEUED", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
 TEXT_LIMIT = 64 * 1024
 OUTPUT_LIMIT = 1 << 20
-NAME_LIMIT = 255
 OWNER_GONE = "The process that ran this graph ended."
 
 

@@ -529,11 +529,23 @@ def from_json(cls: type[T], data: Any, where: str = "") -> T:
     return cls(**found)
 
 
+NAME_LIMIT: Final = 255
+"""Characters of the name of a node or a run, by the contract."""
+_PLAIN: Final = frozenset({str, int, float, bool, type(None)})
+
+
 def to_json(value: Any) -> Any:
     """The JSON form of a body: fields that are None are left out."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        pairs = ((one.key, getattr(value, one.name)) for one in _fields(type(value)))
-        return {key: to_json(item) for key, item in pairs if item is not None}
+    kind = type(value)
+    if kind in _PLAIN:  # most of what a record of thousands of nodes is made of
+        return value
+    if dataclasses.is_dataclass(kind):
+        made: dict[str, Any] = {}
+        for one in _fields(kind):
+            item = getattr(value, one.name)
+            if item is not None:
+                made[one.key] = item if type(item) in _PLAIN else to_json(item)
+        return made
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, tuple):
