@@ -185,3 +185,24 @@ def test_nothing_moves_for_who_asked_for_that(show: OpenPage) -> None:
         }).map(each => each.className)"""
     )
     assert lasting == []
+
+
+@pytest.mark.slow
+def test_what_is_chosen_is_copied_as_python(show: OpenPage) -> None:
+    """A stack by its group, whatever the filter means by the filter; with Shift the run comes with it."""
+    page = show("n=1000&state=mixed")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    viewport = page.locator(".td-viewport")
+    viewport.focus()
+    for key in ("Home", "ArrowRight", " "):
+        viewport.press(key)
+    copy = page.locator(".td-inspector").get_by_role("button", name="Copy filter")
+    copy.click()
+    page.wait_for_function("async () => await navigator.clipboard.readText() === 'dag.find(\"group:download\")'")
+
+    page.locator(".td-search").fill("status:failed")
+    expect(page.locator(".td-searchcount")).to_contain_text("of 1,000", timeout=SECONDS_10)
+    copy.click(modifiers=["Shift"])
+    page.wait_for_function(
+        "async () => await navigator.clipboard.readText() === 'dag.find(\"status:failed\")  # run graph-1'"
+    )

@@ -61,8 +61,8 @@ export class GroupPanel {
       panel,
       this.failures(failed, signal),
       this.slowest(members, signal),
-      section(say("inspector.all_members"), members.length, members.length > 8 ? input : null, list),
       copyRow(this.store, this.focus, "", signal),
+      section(say("inspector.all_members"), members.length, members.length > 8 ? input : null, list),
     );
     this.showMembers(list, members, signal);
     panel.scrollTop = scroll;

@@ -13,7 +13,6 @@ import { copyText, element, fill, on, rove, set } from "./dom.ts";
 import { EmptyNote } from "./empty.ts";
 import type { ExportBox } from "./export.ts";
 import { COLUMN, Frame } from "./frame.ts";
-import { makeGraphPane } from "./graph_pane.ts";
 import { Held } from "./held.ts";
 import { InspectorSlot } from "./inspector_slot.ts";
 import type { KeyMap } from "./keymap.ts";
@@ -25,8 +24,9 @@ import type { MenuItem, Pane, PaneContext, PaneName } from "./pane.ts";
 import { PANES } from "./panes.ts";
 import type { ReplayBar } from "./replay.ts";
 import { SearchSlot } from "./search_slot.ts";
+import { PaneStage } from "./stage.ts";
 import { Summary } from "./summary.ts";
-import { Waiting, WaitingPane } from "./waiting.ts";
+import { Waiting } from "./waiting.ts";
 
 const TICK_MS = 1000;
 const SLEEP_MS = 5000;
@@ -55,9 +55,7 @@ export class Shell {
   private readonly later: Later;
   private readonly inspector: InspectorSlot;
   private readonly actionContext: ActionContext;
-  private readonly panes = new Map<PaneName, Pane>();
-  private pane: Pane | null = null;
-  private isPaneShown = false;
+  private readonly stage: PaneStage;
   private state: Kept = fresh(COLUMN.usual);
   private isRestored = false;
   private awake: AbortController | null = null;
@@ -77,9 +75,6 @@ export class Shell {
   private extras: Extras | null = null;
   private pictureAt = 0;
 
-  private readonly tabs = element("div.td-panetabs", { role: "tablist", "aria-label": say("tools.panes") });
-  private readonly own = element("span.td-own");
-  private readonly room = element("div.td-room");
   private readonly body = element("div.td-body");
   private readonly forReplay = element("div.td-slot");
   private readonly waiting = element("div.td-keys.td-waitbox", { hidden: true });
@@ -103,7 +98,8 @@ export class Shell {
     host.append(this.root);
     this.held = new Held(later, this.root, signal);
     this.words = new ConnectionWords(source, signal);
-    this.empty = new EmptyNote(source, this.room, signal);
+    this.stage = this.makeStage();
+    this.empty = new EmptyNote(source, this.stage.room, signal);
     this.frame = this.makeFrame();
     this.actionContext = {
       source,
@@ -167,30 +163,21 @@ export class Shell {
 
   private build(): void {
     const { signal } = this;
-    for (const { name, label, key } of PANES) {
-      const tab = element(
-        "button.td-button.td-panetab",
-        { type: "button", role: "tab", "data-pane": name, "aria-selected": "false", "aria-keyshortcuts": key },
-        say(label),
-      );
-      on(tab, "click", signal, () => this.go(name));
-      this.tabs.append(tab);
-    }
     set(this.tools, { "aria-label": say("aria.tools") });
     set(this.actions, { "aria-label": say("aria.actions") });
     fill(
       this.tools,
-      this.tabs,
+      this.stage.tabs,
       this.search.root,
       element("span.td-space"),
-      this.own,
+      this.stage.own,
       this.frame.full.root,
       this.menu.button.root,
     );
     fill(this.actions, ...this.confirmed.map((each) => each.root), element("span.td-space"), this.words.line);
     fill(
       this.body,
-      element("div.td-left-side", {}, this.tools, this.search.chips, this.room, this.forReplay),
+      element("div.td-left-side", {}, this.tools, this.search.chips, this.stage.room, this.forReplay),
       this.frame.splitter,
       this.inspector.root,
       this.menu.root,
@@ -201,9 +188,30 @@ export class Shell {
     fill(this.root, summary.root, words.stripe, body, actions, frame.handle, summary.announcer.root);
     // With the pane's body these are the five stops of the Tab key.
     rove([this.summary.root], signal);
-    rove([this.tools, this.search.chips, this.room, this.forReplay], signal);
+    rove([this.tools, this.search.chips, this.stage.room, this.forReplay], signal);
     rove([this.inspector.root], signal);
     rove([this.actions, this.frame.handle], signal);
+  }
+
+  private makeStage(): PaneStage {
+    const staging = {
+      store: this.store,
+      later: this.later,
+      prefix: `td-${this.id}`,
+      context: () => this.paneContext(),
+      kept: (name: PaneName) => this.state.panes[name],
+      wished: (name: PaneName) => this.go(name),
+      changed: (pane: Pane) => {
+        set(this.root, { "data-pane": pane.name });
+        this.empty.place(pane);
+        this.tellVisible();
+      },
+    };
+    return new PaneStage(staging, this.signal);
+  }
+
+  private get pane(): Pane | null {
+    return this.stage.now;
   }
 
   private makeFrame(): Frame {
@@ -219,7 +227,7 @@ export class Shell {
       get paneName() {
         return shell.pane?.name ?? "graph";
       },
-      cardHeight: (width: number) => this.panes.get("graph")?.heightFor?.(width) ?? 0,
+      cardHeight: (width: number) => this.stage.panes.get("graph")?.heightFor?.(width) ?? 0,
       widthKnown: () => this.choose(),
       keep: () => this.save(),
     };
@@ -256,7 +264,7 @@ export class Shell {
     this.store.subscribe((changes) => this.changed(changes), signal);
     this.source.subscribe(() => this.connectionChanged(), signal);
     this.details.subscribe(() => {
-      this.tellPane(NOTHING);
+      this.stage.tell(NOTHING);
       this.inspector.update();
     }, signal);
     watchTheme(this.root, () => this.themeChanged(), signal);
@@ -288,13 +296,13 @@ export class Shell {
     const isSeen = this.isSeen();
     const isDrawn = isSeen && !this.state.isCollapsed;
     this.source.setVisible(this.id, isDrawn && this.awake !== null);
-    this.showPane(isDrawn);
+    this.stage.setShown(isDrawn);
     if (isSeen && this.isStale) this.restate();
   }
 
   private themeChanged(): void {
     const theme = readTheme(this.root);
-    for (const pane of this.panes.values()) pane.setTheme?.(theme);
+    for (const pane of this.stage.panes.values()) pane.setTheme?.(theme);
   }
 
   // --- panes ---------------------------------------------------------------------------------------------------
@@ -313,39 +321,7 @@ export class Shell {
     const has = (name: PaneName): boolean => PANES.some((each) => each.name === name);
     const usual = this.root.dataset.tiny === "true" && has("list") ? "list" : "graph";
     const wished = this.state.pane;
-    const name = wished && has(wished) ? wished : usual;
-    if (this.pane?.name === name) return;
-    const before = this.pane;
-    const hadFocus = before?.root.contains(document.activeElement) ?? false;
-    this.showPane(false);
-    if (before) before.root.hidden = true;
-    this.pane = this.paneOf(name);
-    this.pane.root.hidden = false;
-    set(this.root, { "data-pane": name });
-    fill(this.own, this.pane.controls ?? null);
-    for (const tab of this.tabs.querySelectorAll<HTMLElement>("[data-pane]"))
-      set(tab, { "aria-selected": String(tab.dataset.pane === name) });
-    this.empty.place(this.pane);
-    this.tellVisible();
-    if (hadFocus) this.pane.focus();
-  }
-
-  private paneOf(name: PaneName): Pane {
-    const known = this.panes.get(name);
-    if (known) return known;
-    const entry = PANES.find((each) => each.name === name);
-    if (!entry) throw new Error(`there is no pane ${name}`);
-    const make = name === "graph" ? makeGraphPane : this.later.now?.panes[name];
-    const pane: Pane = make?.(this.paneContext()) ?? new WaitingPane(name, this.later, this.signal);
-    const id = `td-${this.id}-pane-${name}`;
-    set(pane.root, { id, role: "tabpanel", "aria-label": say(entry.label) });
-    set(this.tabs.querySelector(`[data-pane=${name}]`) as Element, { "aria-controls": id });
-    this.panes.set(name, pane);
-    this.room.append(pane.root);
-    const kept = this.state.panes[name];
-    if (kept !== undefined) pane.restore?.(kept);
-    if (this.store.picture) pane.changed(EVERYTHING);
-    return pane;
+    this.stage.put(wished && has(wished) ? wished : usual);
   }
 
   private paneContext(): PaneContext {
@@ -385,45 +361,15 @@ export class Shell {
     this.body.append(keyMap.root, exporter.root);
     this.search.arrived();
     this.inspector.arrived();
-    this.replaceWaiting();
+    this.stage.arrived(this.focus.node);
     this.waiting.hidden = true;
     this.held.release();
-  }
-
-  private replaceWaiting(): void {
-    const { pane } = this;
-    for (const [name, each] of this.panes) {
-      if (!(each instanceof WaitingPane)) continue;
-      if (each !== pane) each.root.remove();
-      this.panes.delete(name);
-    }
-    if (!(pane instanceof WaitingPane)) return;
-    const hadFocus = pane.root.contains(document.activeElement);
-    this.pane = null;
-    this.isPaneShown = false;
-    this.choose();
-    pane.root.remove();
-    const now = this.pane as Pane | null;
-    if (hadFocus) now?.focus();
-    // Selected while it was waited for.
-    if (this.focus.node >= 0) now?.reveal?.(this.focus.node);
   }
 
   /** Do it now, or when the second part is there; until then it is said what is waited for. */
   private withExtras(run: (extras: Extras) => void): void {
     this.held.do(() => this.extras && run(this.extras));
     this.waiting.hidden = this.extras !== null;
-  }
-
-  private showPane(isShown: boolean): void {
-    if (!this.pane || isShown === this.isPaneShown) return;
-    this.isPaneShown = isShown;
-    if (isShown) this.pane.show();
-    else this.pane.hide();
-  }
-
-  private tellPane(changes: Readonly<Changes>): void {
-    if (this.pane && (this.isPaneShown || changes.structure)) this.pane.changed(changes);
   }
 
   private reveal(node: number): void {
@@ -450,7 +396,7 @@ export class Shell {
         this.focus.selectMarks([]);
     }
     this.search.changed(changes);
-    this.tellPane(changes);
+    this.stage.tell(changes);
     if (changes.structure) this.resized();
     this.restate();
   }
@@ -465,7 +411,7 @@ export class Shell {
     this.empty.show(this.pane);
     this.inspector.update();
     this.words.show();
-    if (wasStale) this.tellPane(NOTHING);
+    if (wasStale) this.stage.tell(NOTHING);
   }
 
   private isSeen(): boolean {
@@ -480,7 +426,7 @@ export class Shell {
     }
     set(this.root, { "data-state": connection.state });
     this.words.changed();
-    this.tellPane(NOTHING);
+    this.stage.tell(NOTHING);
     this.restate();
   }
 
@@ -502,7 +448,7 @@ export class Shell {
     this.summary.showTimes();
     this.inspector.tick();
     this.words.show();
-    if (this.isPaneShown) this.pane?.tick?.();
+    if (this.stage.isShown) this.pane?.tick?.();
   }
 
   // --- selection -----------------------------------------------------------------------------------------------
@@ -569,7 +515,7 @@ export class Shell {
 
   /** Of the shown pane; of the graph where that has no picture. */
   private toSvg(isWhole: boolean): string {
-    const shown = this.pane?.toSvg ? this.pane : this.panes.get("graph");
+    const shown = this.pane?.toSvg ? this.pane : this.stage.panes.get("graph");
     const write = this.later.now?.toSvg;
     return (write && shown?.toSvg?.(isWhole, write)) ?? "";
   }
@@ -595,7 +541,7 @@ export class Shell {
     if (!isBody && target !== this.root) return;
     // A pane by its key comes at once, also while keys wait.
     const isPane = PANES.some((each) => each.key === event.key);
-    const isHeld = !isPane && this.held.takes(event, isBody && this.pane instanceof WaitingPane);
+    const isHeld = !isPane && this.held.takes(event, isBody && this.stage.isWaiting);
     if (isHeld || (isBody && this.pane?.key(event))) event.preventDefault();
     else if (!event.ctrlKey && !event.metaKey && !event.altKey && this.shellKey(event)) event.preventDefault();
   }
@@ -663,7 +609,7 @@ export class Shell {
     this.state = { ...this.state, ...recall(this.root, this.store.picture?.graph_id ?? "") };
     const { marks, nodes, tab, filter, isHiding, panes } = this.state;
     this.focus.set({ isHiding });
-    for (const [name, pane] of this.panes) if (panes[name] !== undefined) pane.restore?.(panes[name]);
+    for (const [name, pane] of this.stage.panes) if (panes[name] !== undefined) pane.restore?.(panes[name]);
     if (filter) this.search.set(filter);
     const isKnown = marks.every((mark) => mark < this.store.markCount);
     if (marks.length === 0 || !isKnown || nodes.some((node) => node >= this.store.total)) return;
@@ -677,7 +623,7 @@ export class Shell {
       this.saveTimer = undefined;
       if (!this.root.isConnected || !this.store.picture) return;
       this.state.tab = this.inspector.isOpen ? this.inspector.tab : null;
-      for (const [name, pane] of this.panes) if (pane.keep) this.state.panes[name] = pane.keep();
+      for (const [name, pane] of this.stage.panes) if (pane.keep) this.state.panes[name] = pane.keep();
       remember(this.root, this.store.picture.graph_id, this.state);
     }, SAVE_MS);
   }
