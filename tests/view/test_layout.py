@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from itertools import combinations, pairwise
 from pathlib import Path
+from statistics import median
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.view.fake_source import FakeSource
 from tests.view.graphs import NodeRow, diamond, fan, layered, rows, structure
+from tiledag_widget.core.states import AddEdge, AddNode
+from tiledag_widget.errors import IllegalTransition
 from tiledag_widget.view.fold import fold
 from tiledag_widget.view.layout import Layout, arrange, place, to_message
+from tiledag_widget.view.opening import Openings
 
 VECTORS = sorted((Path(__file__).parent.parent / "layouts").glob("*.json"))
 
@@ -190,6 +196,97 @@ def test_tidy_gives_the_picture_of_a_fresh_display(made: list[NodeRow], cuts: li
 
     assert arrange(fresh, breathe=no_breath) == arrange(fold(graph, breathe=no_breath), breathe=no_breath)
     assert sum(fresh.size) == sum(folding.size)
+
+
+@given(rows(40), st.integers(1, 12))
+@settings(deadline=None, max_examples=100)
+def test_each_added_node_joins_its_stack_or_takes_the_free_slot_nearest_to_its_parents(
+    made: list[NodeRow], begin: int
+) -> None:
+    """Where the next node appears can be foretold, so the eye is there already."""
+    folding = fold(structure(made[:begin]), breathe=no_breath)
+    layout = arrange(folding, breathe=no_breath)
+    for known in range(begin, len(made)):
+        grown = fold(structure(made[: known + 1]), folding, breathe=no_breath)
+        placed = arrange(grown, layout, breathe=no_breath)
+        key = (grown.node_rank[known], structure(made[: known + 1]).groups[known])
+        if folding.joins.get(key):
+            assert grown.node_mark[known] in folding.joins[key], "no second stack of one key"
+            assert len(grown) == len(folding)
+        elif len(grown) > len(folding):
+            mark = len(folding)
+            assert grown.node_mark[known] == mark
+            above = [parent for parent, child in placed.ends if child == mark]
+            assert placed.rank[mark] == max((placed.rank[parent] + 1 for parent in above), default=0)
+            column = [slot for slot, rank in zip(layout.slot, layout.rank, strict=True) if rank == placed.rank[mark]]
+            if above:
+                away = abs(placed.slot[mark] - median(layout.slot[parent] for parent in above))
+                nearer = [each for each in _free_slots(column, placed.slot, above) if each < away - 1 / 32]
+                assert not nearer, "a free slot nearer to the median of its parents"
+        folding, layout = grown, placed
+
+
+def _free_slots(column: list[float], slots: list[float], above: list[int]) -> list[float]:
+    """How far from the parents' median each free slot of a column is: those beside a card, and the median itself."""
+    wish = median(slots[parent] for parent in above)
+    tries = [wish, *(slot + 1 for slot in column), *(slot - 1 for slot in column)]
+    return [abs(each - wish) for each in tries if all(abs(each - slot) >= 1 for slot in column)]
+
+
+def _opening_of(made: list[NodeRow], later: list[tuple[int, int]]) -> tuple[FakeSource, Openings]:
+    """A graph that was shown, and then got edges."""
+    source = FakeSource(names=[name for name, _, _ in made])
+    source.handle(*(AddNode(tuple(parents)) for _, _, parents in made))
+    openings = Openings(source)
+    openings.now()
+    for parent, child in later:
+        with contextlib.suppress(IllegalTransition):  # a cycle is refused
+            source.handle(AddEdge(parent, child))
+    source.version += 1
+    return source, openings
+
+
+def test_an_edge_that_was_added_against_the_flow_is_a_loop_until_somebody_tidies() -> None:
+    """Marks that jump while one looks at them are worse than one edge that points back; the chip offers the rest."""
+    source, openings = _opening_of([("a", "f", ()), ("b", "g", (0,)), ("c", "h", ())], [(1, 2)])
+
+    grown = openings.now().arranged
+
+    ranks = grown.marks["rank"]
+    assert ranks == [0, 0, 1] or ranks == [0, 1, 0]
+    late, early = (grown.marks["name"].index(name) for name in "bc")
+    loop = list(zip(grown.edges["source"], grown.edges["target"], strict=True)).index((late, early))
+    assert ranks[late] >= ranks[early]
+    assert grown.edges["bends"][loop] == []
+
+    openings.tidy()
+    tidied = openings.now().arranged
+
+    assert tidied.marks == Openings(source).now().arranged.marks
+    assert tidied.edges == Openings(source).now().arranged.edges
+    assert all(
+        tidied.marks["rank"][a] < tidied.marks["rank"][b]
+        for a, b in zip(tidied.edges["source"], tidied.edges["target"], strict=True)
+    )
+
+
+@given(rows(40), st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=12))
+@settings(deadline=None, max_examples=30)
+def test_tidy_after_any_edges_gives_the_picture_of_a_fresh_display(
+    made: list[NodeRow], pairs: list[tuple[int, int]]
+) -> None:
+    """What one sees after Tidy is what everybody else sees who opens the graph now."""
+    total = len(made)
+    source, openings = _opening_of(made, [(a % total, b % total) for a, b in pairs] if total else [])
+    grown = openings.now().arranged
+    fresh = Openings(source).now().arranged
+
+    openings.tidy()
+    tidied = openings.now().arranged
+
+    assert (tidied.marks, tidied.edges, tidied.folded) == (fresh.marks, fresh.edges, fresh.folded)
+    assert bytes(tidied.node_mark) == bytes(fresh.node_mark)
+    assert sum(grown.marks["size"]) == sum(tidied.marks["size"]) == total
 
 
 def test_what_feeds_several_late_ranks_moves_towards_them_and_its_parents_edge_is_long() -> None:

@@ -32,6 +32,7 @@ from ..core.snapshot import Structure
 from .palette import say
 
 MarkKind = Literal["card", "stack", "chain", "band"]
+_Members = list[int] | tuple[int, ...]
 Breathe = Callable[[], None]
 
 FOLD_FROM: Final = 8
@@ -45,7 +46,7 @@ MARK_LIMIT: Final = 300
 BAND_LIMIT: Final = 100
 """Bands, before the ends of the flow are opened again."""
 ANY_GROUP: Final = -1
-CHUNK: Final = 2048
+CHUNK: Final = 1024
 """Nodes between two breaths: 1 to 3 ms of work."""
 
 _PREFIX = re.compile(r"^(\D*?)[\s_\-.:#/(\[]*(?:\d.*)?$", re.DOTALL)
@@ -251,15 +252,20 @@ def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, 
     """Nodes of one (rank, group) together where they are enough, split once by what is above and below them."""
     kinds = max(1, len(structure.group_names))
     node_groups, stages, names = structure.groups, structure.stages, structure.names
-    buckets: dict[int, list[int]] = {}
+    # A node alone is held in a tuple: a hundred thousand lists would each be looked at by the garbage collector, in a
+    # pause of 50 ms during which no node of the graph runs.
+    buckets: dict[int, _Members] = {}
     for base in range(nodes.start, nodes.stop, CHUNK):
         breathe()
         for node in range(base, min(base + CHUNK, nodes.stop)):
             key = ranks[node] * kinds + node_groups[node]
-            if key in buckets:
-                buckets[key].append(node)
+            known = buckets.get(key)
+            if known is None:
+                buckets[key] = (node,)
+            elif isinstance(known, list):
+                known.append(node)
             else:
-                buckets[key] = [node]
+                buckets[key] = [*known, node]
     groups = _Groups()
     large = set()
     for done, (key, members) in enumerate(buckets.items()):
@@ -276,7 +282,7 @@ def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, 
             breathe()
         if key not in large:
             for node in members:
-                groups.add("card", names[node], (node,))
+                groups.add("card", names[node], members if len(members) == 1 else (node,))
             continue
         for part in _parts(members, signatures):
             groups.add("stack", structure.group_names[key % kinds], part)
@@ -287,7 +293,7 @@ def _signatures(
     structure: Structure,
     ranks: Sequence[int],
     kinds: int,
-    buckets: dict[int, list[int]],
+    buckets: dict[int, _Members],
     large: set[int],
     breathe: Breathe,
 ) -> dict[int, int]:
@@ -328,7 +334,7 @@ def _signatures(
     return signatures
 
 
-def _parts(members: list[int], signatures: dict[int, int]) -> list[list[int]]:
+def _parts(members: _Members, signatures: dict[int, int]) -> list[_Members]:
     """Members by signature if every part is worth a stack, else all in one."""
     if len(members) < 2 * FOLD_FROM or members[0] not in signatures:
         return [members]
@@ -337,7 +343,7 @@ def _parts(members: list[int], signatures: dict[int, int]) -> list[list[int]]:
         parts.setdefault(signatures[node], []).append(node)
     if len(parts) == 1 or min(map(len, parts.values())) < FOLD_FROM:
         return [members]
-    return list(parts.values())
+    return [*parts.values()]
 
 
 # --- 3. chains ----------------------------------------------------------------------------------------------
@@ -510,7 +516,10 @@ def _bands(groups: _Groups, ranks: list[int], breathe: Breathe) -> tuple[_Groups
         return groups, ranks
     layers: list[list[int]] = [[] for _ in range(max(ranks) + 1)]
     for group, rank in enumerate(ranks):
+        if not group % CHUNK:
+            breathe()
         layers[rank].append(group)
+    breathe()
     cuts = _cuts([len(layer) for layer in layers], MARK_LIMIT, BAND_LIMIT)
     folded, folded_ranks = _Groups(), []
     for begin, end, is_open in cuts:

@@ -42,9 +42,9 @@ TRUNK_LIMIT: Final = 4000
 """Places of long edges in all; beyond, the longest edges go straight and have no bends."""
 TIGHTEN_ROUNDS: Final = 12
 MOVED_LIMIT: Final = 120
-OWN_TRUNKS: Final = 3
+OWN_TRUNKS: Final = 5
 """Long edges have their own places while they cross no more ranks than this in the mean; beyond, they share them."""
-OWN_PLACES: Final = 1600
+OWN_PLACES: Final = 2000
 """And while there are no more of these places in all."""
 
 
