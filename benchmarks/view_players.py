@@ -17,12 +17,14 @@ from typing import Any
 
 from IPython.display import display
 
-from tiledag_widget.core.states import AddNode, Began, Finished, Start
+from tiledag_widget.core.states import AddNode, Began, Finished, Retry, Start
 from tiledag_widget.view.widget import GraphWidget
 
 NOT_STARTED, RUNNING, COMPLETED = 1, 2, 3
 WORDS = {NOT_STARTED: "not-started", RUNNING: "running", COMPLETED: "completed"}
 COLOURS = {NOT_STARTED: "black", RUNNING: "blue", COMPLETED: "green"}
+EVERY = -1
+"""Instead of a node: all of them."""
 Log = list[tuple[float, int, int]]
 
 
@@ -41,6 +43,19 @@ def log_of(total: int, rate: float, most: int) -> Log:
     return [(number / rate, number // 2, COMPLETED if number % 2 else RUNNING) for number in range(changes)]
 
 
+def rounds_of(total: int, rate: float, seconds: float, done: int) -> Log:
+    """The nodes from ``done`` on, then over and over: all are not started again (``total`` changes at once) and run."""
+    changes = [(node, status) for node in range(done, total) for status in (RUNNING, COMPLETED)]
+    log: Log = [(number / rate, node, status) for number, (node, status) in enumerate(changes)]
+    at = len(changes) / rate
+    while at < seconds:
+        log.append((at, EVERY, NOT_STARTED))
+        at += total / rate
+        log.extend((at + when, node, status) for when, node, status in log_of(total, rate, 2 * total))
+        at += 2 * total / rate
+    return [change for change in log if change[0] < seconds]
+
+
 class Player(ABC):
     """A graph in one kind of view."""
 
@@ -50,6 +65,7 @@ class Player(ABC):
     def __init__(self, total: int) -> None:
         self.parents = layered(total)
         self.status = [NOT_STARTED] * total
+        self.thread: threading.Thread | None = None
         self.places = [(float(node // 50) * 120, float(node % 50) * 50) for node in range(total)]
 
     @abstractmethod
@@ -65,6 +81,8 @@ class Player(ABC):
 
     def play(self, log: Log, seconds: float) -> None:
         """Apply the log in the background and print when its zero was; ends after ``seconds`` however far it came."""
+        if self.thread is not None:
+            self.thread.join()
         self.zero = time.time() + 0.2
         print(json.dumps({"zero": self.zero}))
         self.thread = threading.Thread(target=self._run, args=(log, seconds), daemon=True)
@@ -78,7 +96,10 @@ class Player(ABC):
             while at < len(log) and log[at][0] <= due:
                 at += 1
             for _, node, status in log[first:at]:
-                self.status[node] = status
+                if node == EVERY:
+                    self.status[:] = [status] * len(self.status)
+                else:
+                    self.status[node] = status
             if at > first:
                 self.send(log[first:at])
         self.reached = at
@@ -95,6 +116,7 @@ class Ours(Player):
         for parents in self.parents:
             self.source.machine.handle(AddNode(parents))
         self.source.version += total
+        self.roots = tuple(node for node, parents in enumerate(self.parents) if not parents)
 
     def show(self) -> None:
         self.widget = GraphWidget(self.source)
@@ -103,9 +125,15 @@ class Ours(Player):
     def send(self, changes: Log) -> None:
         if not self.source.machine.is_started:
             self.source.handle(Start(self.zero))
+        attempt = self.source.machine.attempt
         for seconds, node, status in changes:
             at = self.zero + seconds
-            self.source.handle(Began(node, 1, at, 0) if status == RUNNING else Finished(node, 1, at))
+            if node == EVERY:
+                self.source.handle(Retry(self.roots, True, at))
+            elif status == RUNNING:
+                self.source.handle(Began(node, attempt[node], at, 0))
+            else:
+                self.source.handle(Finished(node, attempt[node], at))
 
 
 class PlotWidget(Player):
@@ -159,8 +187,10 @@ class Cytoscape(Player):
         display(self.widget)
 
     def send(self, changes: Log) -> None:
+        nodes = self.widget.graph.nodes
         for _, node, status in changes:
-            self.widget.graph.nodes[node].classes = WORDS[status]
+            for each in nodes if node == EVERY else [nodes[node]]:
+                each.classes = WORDS[status]
 
 
 class Figure(Player):
