@@ -99,7 +99,7 @@ class NativeRoutes:
         uris = self._services.array_uris()
         if "://" not in array and f"{namespace.lower()}/{array}" not in uris:
             raise Refused(404, f"There is no array {namespace}/{array}; `tiledag arrays list` shows those there are.")
-        if request.headers.get("content-type") != MIME:
+        if request.headers.get("content-type") not in (MIME, "application/octet-stream"):
             raise Refused(415, f"Arrays are sent as {MIME} here, which TileDB's library asks for. {_OTHERWISE}")
         if (request.one("type") or "READ") != "READ":
             raise Refused(422, _NO_WRITES)

@@ -42,7 +42,7 @@ def document(routes: Sequence[tuple[str, tuple[str, ...], Callable[..., Any]]], 
             content = {"application/json": {"schema": _reference(body) if isinstance(body, str) else body}}
             operation["requestBody"] = {"required": True, "content": content}
         elif handler.__name__ in _NATIVE and method == "POST":
-            operation["requestBody"] = {"required": True, "content": _CAPNP}
+            operation["requestBody"] = {"required": True, "content": {"application/octet-stream": _MESSAGE}}
         paths.setdefault("/" + "/".join(pattern), {})[method.lower()] = operation
     key = {"type": "apiKey", "in": "header", "name": "X-TILEDB-REST-API-KEY"}
     return {
@@ -138,14 +138,14 @@ def _reference(name: str) -> dict[str, Any]:
 _NATIVE = {"get_array_schema", "post_schemas", "post_open", "get_non_empty_domain", "get_array_metadata"} | {
     "post_enumerations", "post_result_sizes", "post_query_plan", "post_query"
 }  # fmt: skip
-_CAPNP = {"application/capnp": {"schema": {"type": "string", "format": "binary"}}}
-"""Messages of TileDB's own library, whose schema is TileDB's."""
+_MESSAGE = {"schema": {"type": "string", "format": "binary"}}
+"""Of TileDB's own library, whose schema is TileDB's. It calls them application/capnp, which few other tools know."""
 
 
 def _native(name: str) -> dict[str, Any]:
     if name not in _NATIVE:
         return {"2XX": {"description": "Done."}}
-    return {"200": {"description": "Done.", "content": _CAPNP}}
+    return {"200": {"description": "Done.", "content": {"application/capnp": _MESSAGE}}}
 
 
 def _reply(status: str, name: str) -> dict[str, Any]:
