@@ -4,7 +4,7 @@
 own time from the patch to the pixel: applying it, drawing, and a one-pixel read that waits for the raster.
 `requestAnimationFrame` intervals read 16.7 ms whatever one does.
 
-``first`` is a second view of the graph, from its making to the frame that has drawn it: what the data cost is not in it.
+``first`` is a second view of the graph, from its making to the frame that has drawn it: the data are there already.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ MEASURE = """async ([frames, changes]) => {
 def main() -> None:
     """One line for each graph."""
     say = sys.stdout.write
-    say(f"{'graph':<22}{'level':>6}{'drawn':>7}{'patch':>8}{'draw':>8}{'pixel':>8}{'median':>8}{'p95':>8}{'first':>8} ms\n")
+    head = ("patch", "draw", "pixel", "median", "p95", "first")
+    say(f"{'graph':<22}{'level':>6}{'drawn':>7}" + "".join(f"{word:>8}" for word in head) + " ms\n")
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--disable-gpu"])
         for query in sys.argv[1:] or (
