@@ -16,7 +16,7 @@ import pytest
 from tests.kernels import running_kernel
 from tools.kernels import NEWEST
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.leaks("libzmq keeps its own threads and sockets for the process")]
 
 TIMES = 200
 VIEW = "application/vnd.jupyter.widget-view+json"
