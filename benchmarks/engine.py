@@ -8,7 +8,8 @@ all rounds, and the ratio to the floor: an in-degree counter written by hand ove
 ``tiledb-cloud`` takes part if ``.venvs/bench`` (``make bench`` makes it) or this environment has it.
 
 ``--costs`` tells what catching the output of nodes, and putting runs on record, add to a node that does nothing: the
-same graph with and without, in turn, within one process; the median of the pairs' ratios.
+same graph with and without, in turn, within one process, by the process's CPU time, which other programs do not
+stretch; the median of the pairs' ratios and its standard error.
 """
 
 from __future__ import annotations
@@ -195,19 +196,23 @@ def without_capture() -> Callable[[], None]:
     return swap
 
 
-def pairs_of(with_it: Callable[[], float], without: Callable[[], float], count: int) -> tuple[float, float, float]:
-    """Median seconds with and without, and the median of the ratios of runs that stood side by side."""
+def pairs_of(with_it: Callable[[], float], without: Callable[[], float], count: int) -> str:
+    """Median with and without, and of the ratios of runs that stood side by side, as columns of the table."""
     found: list[tuple[float, float]] = []
     for number in range(count + 5):
         first, second = (with_it, without) if number % 2 else (without, with_it)
         times = {one: one() for one in (first, second)}
         if number >= 5:
             found.append((times[with_it], times[without]))
-    ratios = statistics.median(a / b for a, b in found)
-    return statistics.median(a for a, _ in found), statistics.median(b for _, b in found), ratios
+    ratios = [a / b for a, b in found]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    error = 0.93 * (high - low) / len(ratios) ** 0.5
+    more, less = (statistics.median(pair[side] for pair in found) for side in (0, 1))
+    return f"{more * 1e6:>9.3f} {less * 1e6:>9.3f} {(middle - 1) * 100:>6.1f} % ± {error * 100:.1f}"
 
 
 def seconds_of(parents: Parents, **options: object) -> float:
+    """CPU seconds of this process for each node."""
     from tiledag_widget import DAG
 
     gc.collect()
@@ -215,13 +220,13 @@ def seconds_of(parents: Parents, **options: object) -> float:
     nodes: list[object] = []
     for above in parents:
         nodes.append(dag.submit_local(nothing, *[nodes[parent] for parent in above[:100]]))
-    begun = time.perf_counter()
+    begun = time.process_time()
     dag.compute()
     dag.wait()
-    return time.perf_counter() - begun
+    return (time.process_time() - begun) / len(parents)
 
 
-def capture_cost(parents: Parents, count: int) -> tuple[float, float, float]:
+def capture_cost(parents: Parents, count: int) -> str:
     swap = without_capture()
 
     def plain() -> float:
@@ -234,41 +239,48 @@ def capture_cost(parents: Parents, count: int) -> tuple[float, float, float]:
     return pairs_of(lambda: seconds_of(parents, record=False), plain, count)
 
 
-def record_cost(parents: Parents, count: int) -> tuple[float, float, float]:
-    return pairs_of(lambda: seconds_of(parents, record=True), lambda: seconds_of(parents, record=False), count)
+def record_cost(parents: Parents, count: int) -> str:
+    """Of the run itself: what is recorded goes out after its end."""
+    from tiledag_widget.run.record import recorder
+
+    def after_flush(record: bool) -> float:
+        if not recorder.flush(60):
+            raise SystemExit("the record was not taken within a minute")
+        return seconds_of(parents, record=record)
+
+    return pairs_of(lambda: after_flush(True), lambda: after_flush(False), count)
 
 
 def cost_in_the_background(parents: Parents) -> float:
     """Seconds of this process's CPU that the record of one graph takes after its end."""
     from tiledag_widget.run.record import recorder
 
-    recorder.flush(60)
     seconds_of(parents, record=True)
     begun = time.process_time()
-    recorder.flush(60)
-    return time.process_time() - begun
+    if not recorder.flush(60):
+        raise SystemExit("the record was not taken within a minute")
+    return (time.process_time() - begun) / len(parents)
 
 
 def costs(count: int) -> None:
+    from tiledag_widget.run.record import recorder
     from tiledag_widget.server import launch
 
-    print(f"{'cost of':<10} {'shape':<8} {'nodes':>6} {'with us':>9} {'without':>9} {'adds':>7}   (us a node)")
+    print(f"{'cost of':<10} {'shape':<8} {'nodes':>6} {'with us':>9} {'without':>9} {'adds':>7}   (us of CPU a node)")
+    for shape in ("fan", "chain"):
+        print(f"{'capture':<10} {shape:<8} {1000:>6} {capture_cost(graph(shape, 1000), count)}", flush=True)
     with contextlib.ExitStack() as stack:
-        for what, cost in (("capture", capture_cost), ("record", record_cost)):
-            if what == "record":
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
-                os.environ |= {"TILEDAG_DATA_DIR": folder, "TILEDAG_SERVER": "embedded"}
-                os.environ.pop("TILEDAG_RECORD", None)
-                launch.ensure()
-                stack.callback(launch.stop)
-                stack.callback(launch.let_go)
-            for shape in ("fan-small", "chain"):
-                parents = graph(shape, 1000)
-                more, less, ratio = cost(parents, count)
-                per_node = f"{more * 1e3:>9.3f} {less * 1e3:>9.3f} {(ratio - 1) * 100:>6.1f}%"
-                print(f"{what:<10} {shape:<8.8} {1000:>6} {per_node}", flush=True)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
+        os.environ |= {"TILEDAG_DATA_DIR": folder, "TILEDAG_SERVER": "embedded"}
+        os.environ.pop("TILEDAG_RECORD", None)
+        launch.ensure()
+        stack.callback(launch.stop)
+        stack.callback(launch.let_go)
+        stack.callback(recorder.flush, 60)
         spent = cost_in_the_background(graph("chain", 5000))
-        print(f"the record of 5,000 nodes takes {spent / 5000 * 1e6:.1f} us of CPU a node, after the run, in a thread")
+        for shape in ("fan", "chain"):
+            print(f"{'record':<10} {shape:<8} {1000:>6} {record_cost(graph(shape, 1000), count // 4)}", flush=True)
+        print(f"the record of 5,000 nodes takes {spent * 1e6:.1f} us of CPU a node, after the run, in a thread")
 
 
 def main() -> None:

@@ -16,8 +16,9 @@ from typing import Any
 
 module = importlib.import_module(sys.argv[1])
 MODE = module.Mode[sys.argv[2]]
+IS_THEIRS = sys.argv[1].startswith("tiledb")
 SETTLED = ("Completed", "Failed", "Cancelled", "Parent Failed")
-PATIENCE_S = 60
+PATIENCE_S = 40
 DEEDS = ("nothing", "nothing", "cancel", "retry")
 
 
@@ -47,8 +48,11 @@ def plan_of(seed: int) -> tuple[list[tuple[list[int], bool, bool]], str, float]:
     return nodes, draw.choice(DEEDS), draw.uniform(0.0, 0.3)
 
 
-def settled(nodes: list[Any], deadline: float) -> bool:
+def settled(dag: Any, nodes: list[Any], deadline: float) -> bool:
+    """Waits for the end. TileDB's client leaves nodes below a failed one Not Started in a batch run that has ended."""
     while not all(str(node.status) in SETTLED for node in nodes):
+        if IS_THEIRS and MODE is module.Mode.BATCH and str(dag.status) in SETTLED:
+            return True
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
@@ -67,11 +71,11 @@ def outcome(seed: int) -> dict[str, Any]:
     if deed == "cancel":
         time.sleep(moment)
         dag.cancel()
-    has_ended = settled(nodes, deadline)
+    has_ended = settled(dag, nodes, deadline)
     if deed == "retry" and has_ended:
         dag.retry_all()
         time.sleep(moment)
-        has_ended = settled(nodes, deadline)
+        has_ended = settled(dag, nodes, deadline)
     return {
         "seed": seed,
         "deed": deed,

@@ -88,7 +88,9 @@ def assert_printed(node: Any, attempt: int) -> None:
     while (text := node.output(attempt)).count("\n") < LINES and time.monotonic() < deadline:
         time.sleep(0.02)
     mark = f"{node.dag.name}-{node.name}"
-    assert text.splitlines() == [f"{mark} {number}" for number in range(LINES)]
+    expected = [f"{mark} {number}" for number in range(LINES)]
+    found = text.splitlines()
+    assert found == expected, f"{mark}, attempt {attempt}: {len(found)} lines, {node.status}, {found[:3]}, {found[-3:]}"
 
 
 @contextlib.contextmanager
