@@ -22,19 +22,21 @@ PYTHON_ORDER = """
     account
     run.arguments run.threads run.pacer run.asyncs run.progress
     run.output run.worker_streams run.worker_main run.workers run.executors run.driver run.remote_output
-    run.remote run.batch_body run.mirror run.batch run.record_facts run.record
+    run.remote run.batch_body run.mirror run.batch_outcomes run.batch_follow run.batch_log run.batch
+    run.record_facts run.record
     server.security server.output server.store_file server.store server.retention
     server.arrays server.native server.dialect server.sql
     server.batch_worker server.worker server.scheduler
     server.batch_expression server.batch_retry server.batch_plan server.batch_store server.batch_executor
-    server.batch_state server.batch_around server.batch_run server.batch server.dask_engine
+    server.batch_state server.batch_around server.batch_run server.batch
+    server.dask_worker server.dask_far server.dask_engine
     server.tokens server.services server.exchange server.openapi server.account_routes
     server.array_routes server.native_routes server.record_routes server.registry_routes
     server.call_routes server.task_routes server.log_shapes server.batch_routes server.log_routes
     server.own_routes server.api server.http
     server.__main__ server.launch
-    view.palette view.left view.filter view.fold view.crossings view.layout view.picture view.static_forms
-    view.terminal view.figure view.messages view.code
+    view.palette view.left view.filter view.ranks view.crowded view.fold view.crossings view.layout view.picture
+    view.static_forms view.terminal view.figure view.messages view.code
     view.brief view.tracebacks view.details view.worker view.publisher view.opening view.export view.log_lines
     view.feed view.control
     view.widget view.runs_table view.log_browser view.show

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from tests.view.graphs import NodeRow, chain, fan, layered, rows, structure
 from tiledag_widget.core.snapshot import Structure
-from tiledag_widget.view.fold import MARK_LIMIT, Folding, coarser, fold
+from tiledag_widget.view.crowded import MARK_LIMIT
+from tiledag_widget.view.fold import Folding, coarser, fold
 from tiledag_widget.view.layout import arrange
 
 

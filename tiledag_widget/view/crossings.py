@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from .fold import Breathe
+from .ranks import Breathe
 
 WORK_LIMIT: Final = 100_000
 """Edge visits that ordering may spend on each start: about 40 ms."""

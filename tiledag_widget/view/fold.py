@@ -18,38 +18,25 @@ stack whose key it has, or becomes part of a new mark.
 
 from __future__ import annotations
 
-import re
-import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from operator import add
-from typing import Final, Literal
+from typing import Final
 
 from ..core.snapshot import Structure
+from .crowded import MARK_LIMIT, Groups, MarkKind, band_name, cuts, group_ranks, limit_layers, merge_into_bands
 from .palette import say
+from .ranks import CHUNK, Breathe, breathe_now, longest_paths
 
-MarkKind = Literal["card", "stack", "chain", "band"]
 _Members = list[int] | tuple[int, ...]
-Breathe = Callable[[], None]
 
 FOLD_FROM: Final = 8
 STAGE_FROM: Final = 2
 CHAIN_FROM: Final = 8
-LAYER_LIMIT: Final = 60
-"""Marks of one rank before names are folded."""
-LAYER_LEAST: Final = 8
-"""Ranks are not cut below this many marks; bands are made instead."""
-MARK_LIMIT: Final = 300
-BAND_LIMIT: Final = 100
-"""Bands, before the ends of the flow are opened again."""
 ANY_GROUP: Final = -1
-CHUNK: Final = 1024
-"""Nodes between two breaths: 1 to 3 ms of work."""
-
-_PREFIX = re.compile(r"^(\D*?)[\s_\-.:#/(\[]*(?:\d.*)?$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,25 +80,6 @@ class Folding:
         return lists
 
 
-@dataclass(slots=True)
-class _Groups:
-    """Marks in the making."""
-
-    kind: list[MarkKind] = field(default_factory=list)
-    name: list[str] = field(default_factory=list)
-    members: list[Sequence[int]] = field(default_factory=list)
-
-    def add(self, kind: MarkKind, name: str, members: Sequence[int]) -> None:
-        self.kind.append(kind)
-        self.name.append(name)
-        self.members.append(members)
-
-
-def breathe_now() -> None:
-    """Let the threads that run nodes have the interpreter."""
-    time.sleep(0)
-
-
 def fold(structure: Structure, previous: Folding | None = None, breathe: Breathe = breathe_now) -> Folding:
     """The marks of a graph, at most `MARK_LIMIT`.
 
@@ -127,128 +95,21 @@ def fold(structure: Structure, previous: Folding | None = None, breathe: Breathe
         grown = _grow(structure, previous, breathe)
         if grown is not None:
             return grown
-    ranks = _ranks(structure, [], breathe)
+    ranks = longest_paths(structure, [], breathe)
     groups = _stacks_and_cards(structure, ranks, range(len(structure)), breathe)
     if len(groups.kind) > 1:
         groups = _chains(structure, groups, breathe)
-        mark_ranks = _group_ranks(structure, groups, ranks, breathe)
-        groups, mark_ranks = _limit_layers(groups, mark_ranks, structure, breathe)
-        groups, mark_ranks = _bands(groups, mark_ranks, breathe)
+        mark_ranks = group_ranks(structure, groups, ranks, breathe)
+        groups, mark_ranks = limit_layers(groups, mark_ranks, structure, breathe)
+        groups, mark_ranks = merge_into_bands(groups, mark_ranks, breathe)
         groups = _in_order(structure, groups, mark_ranks)
     return _finish(structure, ranks, groups, None, breathe)
-
-
-# --- 1. ranks -----------------------------------------------------------------------------------------------
-
-
-def _ranks(structure: Structure, known: Sequence[int], breathe: Breathe) -> list[int]:
-    """Longest path from the roots; the first nodes keep the ranks that are ``known``."""
-    ranks = list(known)
-    starts, parents, total = structure.parent_start, structure.parents, len(structure)
-    rank_of = ranks.__getitem__
-    end = starts[len(ranks)] if total else 0
-    for base in range(len(known), total, CHUNK):
-        breathe()
-        for node in range(base, min(base + CHUNK, total)):
-            begin, end = end, starts[node + 1]
-            if end == begin:
-                ranks.append(0)
-                continue
-            if end - begin == 1:
-                if parents[begin] >= node:
-                    return _ranks_in_any_order(structure, known, breathe)
-                ranks.append(ranks[parents[begin]] + 1)
-                continue
-            own = parents[begin:end]
-            if max(own) >= node:
-                return _ranks_in_any_order(structure, known, breathe)
-            ranks.append(max(map(rank_of, own)) + 1)
-    return ranks
-
-
-def _ranks_in_any_order(structure: Structure, known: Sequence[int], breathe: Breathe) -> list[int]:
-    """The same where a parent may have the higher index, and where cycles are (only in records from elsewhere)."""
-    total, fixed = len(structure), len(known)
-    waiting = [0] * total
-    children: list[list[int]] = [[] for _ in range(total)]
-    for node in range(fixed, total):
-        if not node % CHUNK:
-            breathe()
-        for parent in structure.parents_of(node):
-            children[parent].append(node)
-            waiting[node] += 1
-    ranks = [*known, *([0] * (total - fixed))]
-    is_done = bytearray(total)
-    ready = [node for node in range(total) if node < fixed or not waiting[node]]
-    count = _settle(ready, ranks, waiting, children, is_done, breathe)
-    if count < total:
-        for parent, child in _closing_edges(children, is_done, breathe):
-            waiting[child] -= 1
-            children[parent].remove(child)
-        ready = [node for node in range(total) if not is_done[node] and not waiting[node]]
-        _settle(ready, ranks, waiting, children, is_done, breathe)
-    return ranks
-
-
-def _settle(
-    ready: list[int],
-    ranks: list[int],
-    waiting: list[int],
-    children: list[list[int]],
-    is_done: bytearray,
-    breathe: Breathe,
-) -> int:
-    """Give ranks below the ``ready`` nodes, and return how many nodes have one."""
-    count = 0
-    while ready:
-        node = ready.pop()
-        is_done[node] = 1
-        count += 1
-        if not count % CHUNK:
-            breathe()
-        below = ranks[node] + 1
-        for child in children[node]:
-            if ranks[child] < below:
-                ranks[child] = below
-            waiting[child] -= 1
-            if not waiting[child]:
-                ready.append(child)
-    return count
-
-
-def _closing_edges(children: list[list[int]], is_done: bytearray, breathe: Breathe) -> list[tuple[int, int]]:
-    """The edges that close a cycle in a depth-first walk over the nodes that are not done."""
-    new, open_, closed = 0, 1, 2
-    state = bytearray(len(children))
-    found = []
-    for root in range(len(children)):
-        if is_done[root] or state[root] != new:
-            continue
-        state[root] = open_
-        path = [(root, iter(children[root]))]
-        steps = 0
-        while path:
-            steps += 1
-            if not steps % CHUNK:
-                breathe()
-            node, rest = path[-1]
-            for child in rest:
-                if state[child] == open_:
-                    found.append((node, child))
-                elif state[child] == new:
-                    state[child] = open_
-                    path.append((child, iter(children[child])))
-                    break
-            else:
-                state[node] = closed
-                path.pop()
-    return found
 
 
 # --- 2. stacks ----------------------------------------------------------------------------------------------
 
 
-def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, breathe: Breathe) -> _Groups:
+def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, breathe: Breathe) -> Groups:
     """Nodes of one (rank, group) together where they are enough, split once by what is above and below them."""
     kinds = max(1, len(structure.group_names))
     node_groups, stages, names = structure.groups, structure.stages, structure.names
@@ -266,7 +127,7 @@ def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, 
                 known.append(node)
             else:
                 buckets[key] = [*known, node]
-    groups = _Groups()
+    groups = Groups()
     large = set()
     for done, (key, members) in enumerate(buckets.items()):
         if not done % CHUNK:
@@ -349,7 +210,7 @@ def _parts(members: _Members, signatures: dict[int, int]) -> list[_Members]:
 # --- 3. chains ----------------------------------------------------------------------------------------------
 
 
-def _chains(structure: Structure, groups: _Groups, breathe: Breathe) -> _Groups:
+def _chains(structure: Structure, groups: Groups, breathe: Breathe) -> Groups:
     """Serial runs of cards, at most one parent and one child each, as one mark."""
     total = len(structure)
     is_link = bytearray(total)
@@ -390,7 +251,7 @@ def _chains(structure: Structure, groups: _Groups, breathe: Breathe) -> _Groups:
                 is_inside[node] = 1
     if not runs:
         return groups
-    folded = _Groups()
+    folded = Groups()
     for done, (kind, name, members) in enumerate(zip(groups.kind, groups.name, groups.members, strict=True)):
         if not done % CHUNK:
             breathe()
@@ -401,188 +262,15 @@ def _chains(structure: Structure, groups: _Groups, breathe: Breathe) -> _Groups:
     return folded
 
 
-# --- 4. names and others ------------------------------------------------------------------------------------
-
-
-def _group_ranks(structure: Structure, groups: _Groups, ranks: Sequence[int], breathe: Breathe) -> list[int]:
-    """Longest path over the groups, where a chain counts as one."""
-    if "chain" not in groups.kind:
-        return [ranks[members[0]] for members in groups.members]
-    starts, parents = structure.parent_start, structure.parents
-    owner = array("I", bytes(4 * len(structure)))
-    for group, members in enumerate(groups.members):
-        for node in members:
-            owner[node] = group
-    group_rank = [0] * len(groups.kind)
-    work = 0
-    for group in sorted(range(len(groups.kind)), key=lambda group: ranks[groups.members[group][0]]):
-        highest = -1
-        members = groups.members[group]
-        for node in members[:1] if groups.kind[group] == "chain" else members:
-            own = parents[starts[node] : starts[node + 1]]
-            work += 1 + len(own)
-            if work > CHUNK:
-                work = 0
-                breathe()
-            for parent in own:
-                if ranks[parent] < ranks[node] and group_rank[owner[parent]] > highest:
-                    highest = group_rank[owner[parent]]
-        group_rank[group] = highest + 1
-    return group_rank
-
-
-def _limit_layers(
-    groups: _Groups, ranks: list[int], structure: Structure, breathe: Breathe
-) -> tuple[_Groups, list[int]]:
-    """Fold what a rank shows beyond its share: cards by the prefix of their names, then the smallest as "others"."""
-    layers: dict[int, list[int]] = {}
-    for group, rank in enumerate(ranks):
-        if not group % CHUNK:
-            breathe()
-        layers.setdefault(rank, []).append(group)
-    breathe()
-    limit = _layer_limit([len(layer) for layer in layers.values()])
-    breathe()
-    if all(len(layer) <= limit for layer in layers.values()):
-        return groups, ranks
-    folded, folded_ranks = _Groups(), []
-    for rank, layer in layers.items():
-        breathe()
-        shown = [(groups.kind[group], groups.name[group], groups.members[group]) for group in layer]
-        if len(shown) > limit:
-            shown = _by_prefix(shown, breathe)
-        if len(shown) > limit:
-            shown = _with_others(shown, limit, breathe)
-        for kind, name, members in shown:
-            folded.add(kind, name, members)
-            folded_ranks.append(rank)
-    return folded, folded_ranks
-
-
-def _layer_limit(widths: list[int]) -> int:
-    """Marks that a rank may show: fewer than usual where that saves the picture from bands."""
-    if len(widths) * LAYER_LEAST > MARK_LIMIT and sum(min(width, LAYER_LEAST) for width in widths) > MARK_LIMIT:
-        return LAYER_LIMIT
-    for limit in range(LAYER_LIMIT, LAYER_LEAST - 1, -1):
-        if sum(min(width, limit) for width in widths) <= MARK_LIMIT:
-            return limit
-    return LAYER_LIMIT
-
-
-_Shown = tuple[MarkKind, str, Sequence[int]]
-
-
-def _by_prefix(shown: list[_Shown], breathe: Breathe) -> list[_Shown]:
-    """Cards whose names begin alike, together."""
-    by_prefix: dict[str, list[int]] = {}
-    kept: list[_Shown] = []
-    for done, one in enumerate(shown):
-        if not done % CHUNK:
-            breathe()
-        if one[0] == "card":
-            by_prefix.setdefault(_prefix(one[1]), []).append(done)
-        else:
-            kept.append(one)
-    for prefix, places in by_prefix.items():
-        if len(places) == 1 or not prefix:
-            kept.extend(shown[place] for place in places)
-        else:
-            kept.append(("stack", prefix, [shown[place][2][0] for place in places]))
-    return kept
-
-
-def _prefix(name: str) -> str:
-    found = _PREFIX.match(name[:200])
-    prefix = found[1] if found else name[:200]
-    return prefix if len(prefix) < len(name) else re.split(r"[\s_\-.:#/(\[]", name, maxsplit=1)[0]
-
-
-def _with_others(shown: list[_Shown], limit: int, breathe: Breathe) -> list[_Shown]:
-    """The largest stay, the rest is one mark."""
-    by_size = sorted(range(len(shown)), key=lambda place: (-len(shown[place][2]), shown[place][2][0]))
-    breathe()
-    kept = [shown[place] for place in sorted(by_size[: limit - 1])]
-    rest = [node for place in by_size[limit - 1 :] for node in shown[place][2]]
-    breathe()
-    return [*kept, ("stack", say("others"), sorted(rest))]
-
-
-# --- 5. bands -----------------------------------------------------------------------------------------------
-
-
-def _bands(groups: _Groups, ranks: list[int], breathe: Breathe) -> tuple[_Groups, list[int]]:
-    """Merge neighbouring ranks until the limit is kept; as many bands as fit are opened again from both ends."""
-    if len(groups.kind) <= MARK_LIMIT:
-        return groups, ranks
-    layers: list[list[int]] = [[] for _ in range(max(ranks) + 1)]
-    for group, rank in enumerate(ranks):
-        if not group % CHUNK:
-            breathe()
-        layers[rank].append(group)
-    breathe()
-    cuts = _cuts([len(layer) for layer in layers], MARK_LIMIT, BAND_LIMIT)
-    folded, folded_ranks = _Groups(), []
-    for begin, end, is_open in cuts:
-        breathe()
-        inside = [group for layer in layers[begin:end] for group in layer]
-        if is_open or len(inside) == 1:
-            for group in inside:
-                folded.add(groups.kind[group], groups.name[group], groups.members[group])
-                folded_ranks.append(ranks[group])
-            continue
-        merged: list[int] = []
-        for group in inside:
-            merged.extend(groups.members[group])
-        merged.sort()
-        folded.add("band", _band_name(begin, end), merged)
-        folded_ranks.append(begin)
-    return folded, folded_ranks
-
-
-def _band_name(begin: int, end: int) -> str:
-    return say("band", first=begin, last=end - 1) if end - begin > 1 else say("band_one", rank=begin)
-
-
-def _cuts(widths: list[int], limit: int, band_limit: int) -> list[tuple[int, int, bool]]:
-    """Intervals of ranks, and whether they are shown as they are rather than as a band."""
-    total = len(widths)
-    length = next(length for length in _lengths() if -(-total // length) <= band_limit)
-    bands = [(begin, min(begin + length, total)) for begin in range(0, total, length)]
-    left = limit - len(bands)
-    is_open = bytearray(len(bands))
-    for place in _from_both_ends(len(bands)):
-        cost = sum(widths[bands[place][0] : bands[place][1]]) - 1
-        if cost > left:
-            break
-        left -= cost
-        is_open[place] = 1
-    return [(begin, end, bool(is_open[place])) for place, (begin, end) in enumerate(bands)]
-
-
-def _lengths() -> Iterable[int]:
-    scale = 1
-    while True:
-        for step in (2, 5, 10):
-            yield step * scale
-        scale *= 10
-
-
-def _from_both_ends(count: int) -> Iterable[int]:
-    for step in range((count + 1) // 2):
-        yield step
-        if count - 1 - step != step:
-            yield count - 1 - step
-
-
 # --- 6. what comes out --------------------------------------------------------------------------------------
 
 
-def _in_order(structure: Structure, groups: _Groups, ranks: list[int]) -> _Groups:
+def _in_order(structure: Structure, groups: Groups, ranks: list[int]) -> Groups:
     """By rank, then function in order of appearance, then index: where nothing else decides, marks of one function
     stand in one row."""
     first = [members[0] for members in groups.members]
     order = sorted(range(len(ranks)), key=lambda group: (ranks[group], structure.groups[first[group]], first[group]))
-    return _Groups(
+    return Groups(
         [groups.kind[group] for group in order],
         [groups.name[group] for group in order],
         [groups.members[group] for group in order],
@@ -590,7 +278,7 @@ def _in_order(structure: Structure, groups: _Groups, ranks: list[int]) -> _Group
 
 
 def _finish(
-    structure: Structure, ranks: Sequence[int], groups: _Groups, previous: Folding | None, breathe: Breathe
+    structure: Structure, ranks: Sequence[int], groups: Groups, previous: Folding | None, breathe: Breathe
 ) -> Folding:
     """The folding of ``groups``; with ``previous``, of its marks and the groups after them, where a group whose kind
     is that of an old mark is named by number."""
@@ -696,10 +384,10 @@ def coarser(folding: Folding, ranks: Sequence[int], limit: int) -> Folding:
     name, size, first = [], [], []
     new_mark = [0] * len(folding)
     widths = [len(layer) for layer in layers]
-    for begin, end, is_open in _cuts(widths, limit, max(1, limit // 3)):
+    for begin, end, is_open in cuts(widths, limit, max(1, limit // 3)):
         inside = [mark for layer in layers[begin:end] for mark in layer]
         if not is_open and len(inside) > 1:
-            name.append(_band_name(begin, end))
+            name.append(band_name(begin, end))
             kind.append("band")
             size.append(sum(folding.size[mark] for mark in inside))
             first.append(min(folding.first[mark] for mark in inside))
@@ -738,7 +426,7 @@ def coarser(folding: Folding, ranks: Sequence[int], limit: int) -> Folding:
 def _grow(structure: Structure, previous: Folding, breathe: Breathe) -> Folding | None:
     """The folding before plus what is new, or None where that would be too many marks."""
     known = len(previous.node_mark)
-    ranks = _ranks(structure, previous.node_rank, breathe)
+    ranks = longest_paths(structure, previous.node_rank, breathe)
     joined: dict[int, list[int]] = {}
     above = _sources(previous)
     left = []
@@ -755,7 +443,7 @@ def _grow(structure: Structure, previous: Folding, breathe: Breathe) -> Folding 
         fresh = _one_group_a_rank(fresh, ranks)
     if len(previous) + len(fresh.kind) > MARK_LIMIT:
         return None
-    groups = _Groups()
+    groups = Groups()
     for mark, own in enumerate(previous.members()):
         groups.add(previous.kind[mark], previous.name[mark], own + joined.get(mark, []))
     for kind, name, members in zip(fresh.kind, fresh.name, fresh.members, strict=False):
@@ -784,13 +472,13 @@ def _mark_to_join(
     return min(marks, key=lambda mark: (above.get(mark, set()) != own, -previous.size[mark], mark))
 
 
-def _new_groups(structure: Structure, ranks: Sequence[int], left: list[int], known: int, breathe: Breathe) -> _Groups:
+def _new_groups(structure: Structure, ranks: Sequence[int], left: list[int], known: int, breathe: Breathe) -> Groups:
     """Stacks and cards among the new nodes that joined no mark."""
     groups = _stacks_and_cards(structure, ranks, range(known, len(structure)), breathe)
     if len(left) == len(structure) - known:
         return groups
     is_left = set(left)
-    kept = _Groups()
+    kept = Groups()
     for name, found in zip(groups.name, groups.members, strict=False):
         rest = [node for node in found if node in is_left]
         if len(rest) >= FOLD_FROM or (len(rest) > 1 and structure.groups[rest[0]] in structure.stages):
@@ -801,11 +489,11 @@ def _new_groups(structure: Structure, ranks: Sequence[int], left: list[int], kno
     return kept
 
 
-def _one_group_a_rank(groups: _Groups, ranks: Sequence[int]) -> _Groups:
+def _one_group_a_rank(groups: Groups, ranks: Sequence[int]) -> Groups:
     merged: dict[int, list[int]] = {}
     for members in groups.members:
         merged.setdefault(ranks[members[0]], []).extend(members)
-    folded = _Groups()
+    folded = Groups()
     for rank in sorted(merged):
         folded.add("stack", say("others"), sorted(merged[rank]))
     return folded

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from .crossings import Net, order_of
-from .fold import Breathe, Folding, breathe_now
+from .fold import Folding
+from .ranks import Breathe, breathe_now
 
 if TYPE_CHECKING:
     from .messages import MarkEdges, Marks

@@ -1,0 +1,213 @@
+"""What is too much for a picture, in fewer groups: the last steps of folding.
+
+A rank that would show too many marks folds them by name, then into "others"; if all ranks together are too many,
+neighbouring ones merge into bands, the ends of the flow last.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from ..core.snapshot import Structure
+from .palette import say
+from .ranks import CHUNK, Breathe
+
+MarkKind = Literal["card", "stack", "chain", "band"]
+
+LAYER_LIMIT: Final = 60
+"""Marks of one rank before names are folded."""
+LAYER_LEAST: Final = 8
+"""Ranks are not cut below this many marks; bands are made instead."""
+MARK_LIMIT: Final = 300
+BAND_LIMIT: Final = 100
+"""Bands, before the ends of the flow are opened again."""
+
+_PREFIX = re.compile(r"^(\D*?)[\s_\-.:#/(\[]*(?:\d.*)?$", re.DOTALL)
+
+
+@dataclass(slots=True)
+class Groups:
+    """Marks in the making."""
+
+    kind: list[MarkKind] = field(default_factory=list)
+    name: list[str] = field(default_factory=list)
+    members: list[Sequence[int]] = field(default_factory=list)
+
+    def add(self, kind: MarkKind, name: str, members: Sequence[int]) -> None:
+        self.kind.append(kind)
+        self.name.append(name)
+        self.members.append(members)
+
+
+def group_ranks(structure: Structure, groups: Groups, ranks: Sequence[int], breathe: Breathe) -> list[int]:
+    """Longest path over the groups, where a chain counts as one."""
+    if "chain" not in groups.kind:
+        return [ranks[members[0]] for members in groups.members]
+    starts, parents = structure.parent_start, structure.parents
+    owner = array("I", bytes(4 * len(structure)))
+    for group, members in enumerate(groups.members):
+        for node in members:
+            owner[node] = group
+    group_rank = [0] * len(groups.kind)
+    work = 0
+    for group in sorted(range(len(groups.kind)), key=lambda group: ranks[groups.members[group][0]]):
+        highest = -1
+        members = groups.members[group]
+        for node in members[:1] if groups.kind[group] == "chain" else members:
+            own = parents[starts[node] : starts[node + 1]]
+            work += 1 + len(own)
+            if work > CHUNK:
+                work = 0
+                breathe()
+            for parent in own:
+                if ranks[parent] < ranks[node] and group_rank[owner[parent]] > highest:
+                    highest = group_rank[owner[parent]]
+        group_rank[group] = highest + 1
+    return group_rank
+
+
+def limit_layers(
+    groups: Groups, ranks: list[int], structure: Structure, breathe: Breathe
+) -> tuple[Groups, list[int]]:
+    """Fold what a rank shows beyond its share: cards by the prefix of their names, then the smallest as "others"."""
+    layers: dict[int, list[int]] = {}
+    for group, rank in enumerate(ranks):
+        if not group % CHUNK:
+            breathe()
+        layers.setdefault(rank, []).append(group)
+    breathe()
+    limit = _layer_limit([len(layer) for layer in layers.values()])
+    breathe()
+    if all(len(layer) <= limit for layer in layers.values()):
+        return groups, ranks
+    folded, folded_ranks = Groups(), []
+    for rank, layer in layers.items():
+        breathe()
+        shown = [(groups.kind[group], groups.name[group], groups.members[group]) for group in layer]
+        if len(shown) > limit:
+            shown = _by_prefix(shown, breathe)
+        if len(shown) > limit:
+            shown = _with_others(shown, limit, breathe)
+        for kind, name, members in shown:
+            folded.add(kind, name, members)
+            folded_ranks.append(rank)
+    return folded, folded_ranks
+
+
+def _layer_limit(widths: list[int]) -> int:
+    """Marks that a rank may show: fewer than usual where that saves the picture from bands."""
+    if len(widths) * LAYER_LEAST > MARK_LIMIT and sum(min(width, LAYER_LEAST) for width in widths) > MARK_LIMIT:
+        return LAYER_LIMIT
+    for limit in range(LAYER_LIMIT, LAYER_LEAST - 1, -1):
+        if sum(min(width, limit) for width in widths) <= MARK_LIMIT:
+            return limit
+    return LAYER_LIMIT
+
+
+_Shown = tuple[MarkKind, str, Sequence[int]]
+
+
+def _by_prefix(shown: list[_Shown], breathe: Breathe) -> list[_Shown]:
+    """Cards whose names begin alike, together."""
+    by_prefix: dict[str, list[int]] = {}
+    kept: list[_Shown] = []
+    for done, one in enumerate(shown):
+        if not done % CHUNK:
+            breathe()
+        if one[0] == "card":
+            by_prefix.setdefault(_prefix(one[1]), []).append(done)
+        else:
+            kept.append(one)
+    for prefix, places in by_prefix.items():
+        if len(places) == 1 or not prefix:
+            kept.extend(shown[place] for place in places)
+        else:
+            kept.append(("stack", prefix, [shown[place][2][0] for place in places]))
+    return kept
+
+
+def _prefix(name: str) -> str:
+    found = _PREFIX.match(name[:200])
+    prefix = found[1] if found else name[:200]
+    return prefix if len(prefix) < len(name) else re.split(r"[\s_\-.:#/(\[]", name, maxsplit=1)[0]
+
+
+def _with_others(shown: list[_Shown], limit: int, breathe: Breathe) -> list[_Shown]:
+    """The largest stay, the rest is one mark."""
+    by_size = sorted(range(len(shown)), key=lambda place: (-len(shown[place][2]), shown[place][2][0]))
+    breathe()
+    kept = [shown[place] for place in sorted(by_size[: limit - 1])]
+    rest = [node for place in by_size[limit - 1 :] for node in shown[place][2]]
+    breathe()
+    return [*kept, ("stack", say("others"), sorted(rest))]
+
+
+# --- 5. bands -----------------------------------------------------------------------------------------------
+
+
+def merge_into_bands(groups: Groups, ranks: list[int], breathe: Breathe) -> tuple[Groups, list[int]]:
+    """Merge neighbouring ranks until the limit is kept; as many bands as fit are opened again from both ends."""
+    if len(groups.kind) <= MARK_LIMIT:
+        return groups, ranks
+    layers: list[list[int]] = [[] for _ in range(max(ranks) + 1)]
+    for group, rank in enumerate(ranks):
+        if not group % CHUNK:
+            breathe()
+        layers[rank].append(group)
+    breathe()
+    widths = [len(layer) for layer in layers]
+    folded, folded_ranks = Groups(), []
+    for begin, end, is_open in cuts(widths, MARK_LIMIT, BAND_LIMIT):
+        breathe()
+        inside = [group for layer in layers[begin:end] for group in layer]
+        if is_open or len(inside) == 1:
+            for group in inside:
+                folded.add(groups.kind[group], groups.name[group], groups.members[group])
+                folded_ranks.append(ranks[group])
+            continue
+        merged: list[int] = []
+        for group in inside:
+            merged.extend(groups.members[group])
+        merged.sort()
+        folded.add("band", band_name(begin, end), merged)
+        folded_ranks.append(begin)
+    return folded, folded_ranks
+
+
+def band_name(begin: int, end: int) -> str:
+    return say("band", first=begin, last=end - 1) if end - begin > 1 else say("band_one", rank=begin)
+
+
+def cuts(widths: list[int], limit: int, band_limit: int) -> list[tuple[int, int, bool]]:
+    """Intervals of ranks, and whether they are shown as they are rather than as a band."""
+    total = len(widths)
+    length = next(length for length in _lengths() if -(-total // length) <= band_limit)
+    bands = [(begin, min(begin + length, total)) for begin in range(0, total, length)]
+    left = limit - len(bands)
+    is_open = bytearray(len(bands))
+    for place in _from_both_ends(len(bands)):
+        cost = sum(widths[bands[place][0] : bands[place][1]]) - 1
+        if cost > left:
+            break
+        left -= cost
+        is_open[place] = 1
+    return [(begin, end, bool(is_open[place])) for place, (begin, end) in enumerate(bands)]
+
+
+def _lengths() -> Iterable[int]:
+    scale = 1
+    while True:
+        for step in (2, 5, 10):
+            yield step * scale
+        scale *= 10
+
+
+def _from_both_ends(count: int) -> Iterable[int]:
+    for step in range((count + 1) // 2):
+        yield step
+        if count - 1 - step != step:
+            yield count - 1 - step
