@@ -49,7 +49,7 @@ def run():
     begun = time.perf_counter()
     dag.compute()
     dag.wait()
-    print(time.perf_counter() - begun)
+    print(time.monotonic(), time.perf_counter() - begun)
 """
 
 
@@ -60,6 +60,9 @@ class Traffic:
     times: list[float] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
+
+    def last(self, kind: str) -> float:
+        return max(time for time, own in zip(self.times, self.kinds, strict=True) if own == kind)
 
     def busiest_second(self) -> int:
         return max((sum(start <= other < start + 1 for other in self.times) for start in self.times), default=0)
@@ -168,14 +171,16 @@ def main() -> None:
             alone.append(float(page.execute("run()").split()[-1]))
             first_picture(page, chosen.nodes)
             begun = time.monotonic()
-            watched.append(float(page.execute("run()").split()[-1]))
+            end, took = map(float, page.execute("run()").split()[-2:])
+            watched.append(took)
             page.listen(0.5)
             seconds.append(time.monotonic() - begun)
             traffic = page.take()
             print(
                 f"  alone {alone[-1]:.3f} s, watched {watched[-1]:.3f} s: {len(traffic.sizes)} messages "
                 f"({traffic.busiest_second()} in the busiest second), {sum(traffic.sizes) / 1e3:.1f} kB, "
-                f"largest {max(traffic.sizes, default=0) / 1e3:.1f} kB",
+                f"largest {max(traffic.sizes, default=0) / 1e3:.1f} kB, "
+                f"last state {1000 * (traffic.last('patch') - end):.0f} ms after wait() returned",
                 flush=True,
             )
         ratio = statistics.median(watched) / statistics.median(alone)
