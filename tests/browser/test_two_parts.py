@@ -154,10 +154,17 @@ def test_a_kernel_that_goes_before_it_comes_is_told_with_a_way_out(page: Browser
     waiting = page.locator("[role=tabpanel]:visible .td-waiting")
     expect(waiting).to_contain_text("could not be loaded: The kernel is not connected.")
     expect(waiting.get_by_role("button", name="Try again")).to_be_visible()
+    # What was pressed in vain is not done at some later time.
+    page.locator("[role=tab][data-pane=graph]").click()
+    page.locator(".td-failed").click()
+    page.locator(".td-viewport").press("r")
+    page.locator("[role=tab][data-pane=timeline]").click()
     page.evaluate("kernel.isAnswering = true; kernel.emit('comm_live_update')")
     expect(page.locator(".tiledag")).to_have_attribute("data-state", "live")
 
     expect(page.locator("[role=tabpanel]:visible canvas").first).to_be_visible(timeout=10_000)
+    expect(page.locator(".td-inspector").get_by_role("tab", name="Error")).to_be_visible()
+    assert asked(page) == []
 
 
 @pytest.mark.slow

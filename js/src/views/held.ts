@@ -1,7 +1,8 @@
 // What a hand did before the part that does it had come: kept in order, and done when it has.
 //
-// Keys are done again as events on what has the focus then, so what one of them opens hears the next. What did not
-// come is told where it is waited for; keys are not kept for longer than that: one that acts an hour later is no help.
+// Keys are done again as events on what has the focus then, so what one of them opens hears the next. That something
+// could not be brought is told where it is waited for; keys are not kept for longer: one that acts an hour later is no
+// help.
 import type { Part } from "../model/part.ts";
 
 /** Done at once even while others wait: they only move the keyboard, or what follows them is typed. */
@@ -9,7 +10,8 @@ const AT_ONCE = new Set(["/", "Tab", "Shift", "Control", "Alt", "Meta", "AltGrap
 
 interface Kept {
   readonly run: () => void;
-  readonly isKey: boolean;
+  /** Kept when the part could not be brought, until somebody tries again. */
+  readonly isLasting: boolean;
 }
 
 export class Held {
@@ -21,7 +23,7 @@ export class Held {
     this.part = part;
     this.root = root;
     part.subscribe(() => {
-      if (part.trouble) this.kept = this.kept.filter((each) => !each.isKey);
+      if (part.trouble) this.kept = this.kept.filter((each) => each.isLasting);
     }, signal);
   }
 
@@ -30,9 +32,9 @@ export class Held {
   }
 
   /** Now, or when the part is there and what came before is done. */
-  do(run: () => void): void {
+  do(run: () => void, isLasting = false): void {
     if (this.part.now && !this.isAny) run();
-    else this.keep({ run, isKey: false });
+    else this.keep({ run, isLasting });
   }
 
   /** True if the key waits now: `isNew` if it needs the part, else because an earlier one does. */
@@ -40,7 +42,7 @@ export class Held {
     if (this.part.now || this.part.trouble || (!isNew && !this.isAny) || AT_ONCE.has(event.key)) return false;
     if (event.ctrlKey || event.metaKey || event.altKey) return false;
     const { key, code, shiftKey } = event;
-    this.keep({ run: () => this.press({ key, code, shiftKey }), isKey: true });
+    this.keep({ run: () => this.press({ key, code, shiftKey }), isLasting: false });
     return true;
   }
 

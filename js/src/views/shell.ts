@@ -368,7 +368,7 @@ export class Shell {
 
   /** Do it now, or when the second part is there; until then it is said what is waited for. */
   private withExtras(run: (extras: Extras) => void): void {
-    this.held.do(() => this.extras && run(this.extras));
+    this.held.do(() => this.extras && run(this.extras), true);
     this.waiting.hidden = this.extras !== null;
   }
 
