@@ -133,7 +133,7 @@ def test_it_is_usable_without_room(show: OpenPage, key: str, width: int, scale: 
     assert root.evaluate("root => root.scrollWidth <= root.clientWidth + 1")
 
 
-@pytest.mark.parametrize("width", [540, 1000])
+@pytest.mark.parametrize("width", [pytest.param(540, marks=pytest.mark.slow), 1000])
 def test_one_node_leaves_the_other_panes_one_press_away(show: OpenPage, width: int) -> None:
     """At 160 px there is no line for the tools: who has a mouse could not come to the logs of their only node."""
     page = show("n=1&state=done", width=width)

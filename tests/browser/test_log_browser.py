@@ -45,6 +45,7 @@ def rows(page: BrowserPage) -> Locator:
     return page.locator(".td-runs tbody tr")
 
 
+@pytest.mark.slow
 def test_runs_are_paged_filtered_and_searched(show: Show) -> None:
     """Ten of fifty-seven: the others would be out of reach, and a filter of page six would show nothing."""
     page = show("runs=57")
@@ -72,6 +73,7 @@ def test_runs_are_paged_filtered_and_searched(show: Show) -> None:
     expect(foot).to_have_text("No run on record fits.", timeout=SECONDS_10)
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_in_python_stands_in_the_fields(show: Show) -> None:
     """`browse_logs(search="weather")` would show all runs, because the page knew nothing of it."""
     page = show("runs=57&search=weather")
