@@ -70,6 +70,17 @@ test("more than 300 cards in view become chips", async () => {
   assert.equal(scene.level, "chip");
 });
 
+test("however much there is, at most 300 cards, 2,000 plain marks and 2,000 edges are drawn", async () => {
+  const { input } = await grid(50, 60);
+  for (const k of [0.03, 0.06, 0.1, 0.2, 0.4, 0.75, 1, 2.5]) {
+    const scene = buildScene({ ...input, width: 9000, height: 6000, camera: { x: 0, y: 0, k } });
+
+    assert.ok(scene.marks.length <= (scene.level === "card" ? 300 : 2000), `${scene.marks.length} at ${k}`);
+    assert.ok(scene.edges.length <= 2000, `${scene.edges.length} edges at ${k}`);
+    if (scene.level === "cell") assert.ok(scene.cells.length > 0 && scene.cells.length <= 3000);
+  }
+});
+
 test("a failure wins its cell at the smallest zoom", async () => {
   const { input } = await grid(20, 20);
   const scene = buildScene({ ...input, camera: fitCamera(input.places.bounds, 60, 40, 2) });

@@ -170,6 +170,7 @@ def test_too_many_ranks_become_bands_and_the_ends_stay_open() -> None:
         ("independent", lambda: [(f"n-{n}", "f", ()) for n in range(100_000)]),
         ("chain", lambda: chain(20_000)),
         ("layered", lambda: layered(200, 500, 10)),
+        ("thousand layers", lambda: layered(1_000, 100, 10)),
         ("own functions", lambda: [(f"n-{n}", f"g{n}", (n - 1 - n % 7,) if n > 9 else ()) for n in range(100_000)]),
     ],
 )
