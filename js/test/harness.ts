@@ -174,11 +174,11 @@ const life = new AbortController();
 made.initialize({ model: kernel, signal: life.signal });
 const host = document.querySelector<HTMLElement>("#host");
 if (host) made.render({ model: kernel, el: host, signal: life.signal });
-type Show = (host: HTMLElement) => void;
+type Show = (host: HTMLElement, signal?: AbortSignal) => void;
 const page = window as unknown as { kernel: FakeKernel; life: AbortController; again: Show; another: Show };
 page.kernel = kernel;
 page.life = life;
-page.again = (el) => void made.render({ model: kernel, el, signal: life.signal });
+page.again = (el, signal = life.signal) => void made.render({ model: kernel, el, signal });
 /** Another graph, with a model of its own. */
 page.another = (el) => {
   const model = new FakeKernel(graph(4));
