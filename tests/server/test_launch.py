@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.server.running import ROOT, environment, running_server, wait_until
+from tests.server.running import ROOT, environment, running_server
 from tiledag_widget import cli
 from tiledag_widget.errors import ServerNeeded, ServerUnreachable
 from tiledag_widget.server import launch
@@ -95,9 +95,7 @@ def start_at_once(folder: Path, count: int) -> None:
     )
     env = {**environment(), "TILEDAG_DATA_DIR": str(folder)}
     kernels = [
-        subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=ROOT
-        )
+        subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, cwd=ROOT)
         for _ in range(count)
     ]
     for kernel in kernels:  # all at once
@@ -259,12 +257,13 @@ def test_after_its_death_another_one_is_started(folder: Path) -> None:
 def test_stop_ends_it_and_leaves_no_process_and_no_token(folder: Path) -> None:
     """`tiledag stop` is what a user types before a backup."""
     found = launch.ensure(hold=False)
+    assert launch.ask(found, "POST", "/v1/sql/me", {"query": "select 1", "result_format": "json"})[0] == 200  # a worker
     family = family_of(found.pid)
 
-    stopped = [launch.stop(), launch.stop()]
+    stopped, left = launch.stop(), not are_gone(family)
 
-    wait_until(lambda: are_gone(family))
-    assert stopped == [True, False]
+    assert (stopped, left, len(family) > 1) == (True, False, True)
+    assert not launch.stop()
     assert launch.find() is None
     assert sorted(path.name for path in folder.iterdir() if path.suffix in (".json", "") and path.is_file()) == []
 
@@ -273,22 +272,25 @@ def test_one_that_hangs_is_named_and_can_be_ended_by_force(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It holds the records, so that nothing works until it is gone: "no server runs" would leave no way out."""
-    monkeypatch.setattr(launch, "ASK_S", 0.5)
     found = launch.ensure(hold=False)
     assert launch.ask(found, "POST", "/v1/sql/me", {"query": "select 1", "result_format": "json"})[0] == 200  # a worker
     family = family_of(found.pid)
     os.kill(found.pid, signal.SIGSTOP)
 
-    for look in (launch.find, launch.ensure, lambda: launch.stop(patience=0.5)):
-        with pytest.raises(ServerUnreachable, match=rf"process {found.pid}\) hangs.*tiledag stop --force --data-dir"):
-            look()
-    assert cli.main(["status"]) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(launch, "ASK_S", 0.5)
+        for look in (launch.find, launch.ensure, lambda: launch.stop(patience=0.5)):
+            with pytest.raises(
+                ServerUnreachable, match=rf"process {found.pid}\) hangs.*tiledag stop --force --data-dir"
+            ):
+                look()
+        assert cli.main(["status"]) == 1
     shown = capsys.readouterr().err
     assert launch.stop(patience=0.5, force=True)
 
     assert f"process {found.pid}" in shown
     assert len(family) > 1
-    wait_until(lambda: are_gone(family))
+    assert are_gone(family)
     assert [name for name in ("token", "connection.json") if (folder / name).exists()] == []
     assert launch.find() is None
     assert launch.ask(launch.ensure(hold=False), "GET", "/v1/user")[0] == 200

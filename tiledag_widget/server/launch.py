@@ -121,11 +121,11 @@ def let_go() -> None:
 
 
 def stop(folder: Path | None = None, *, patience: float = 10.0, force: bool = False) -> bool:
-    """Ends the running server of this user and data folder; False if there is none.
+    """Ends the running server of this user and data folder, with its workers; False if there is none.
 
     Args:
         patience: Seconds that it has for ending in order.
-        force: Then kill it, with its workers.
+        force: Then kill it.
 
     Raises:
         ServerUnreachable: it did not end in time; the text names its process and the way out.
@@ -135,20 +135,49 @@ def stop(folder: Path | None = None, *, patience: float = 10.0, force: bool = Fa
     if pid is None:
         return False
     deadline = time.monotonic() + patience
+    family = _family_of(pid)
     was_asked = _ask_to_end(folder, deadline)
-    while _holder_of(folder) is not None and time.monotonic() < deadline:
+    # It lets go of its folder a moment before it is gone.
+    while (is_held := _holder_of(folder) is not None) or _live(family):
+        if time.monotonic() > deadline:
+            break
+        _reap(pid)
         time.sleep(0.02)
-    if _holder_of(folder) is not None:
-        if not force:
-            what = "was asked to end and still runs after" if was_asked else "hangs: it gives no answer for"
-            raise ServerUnreachable(_hangs(folder, pid, f"{what} {patience:g} s"))
+    if is_held and not force:
+        what = "was asked to end and still runs after" if was_asked else "hangs: it gives no answer for"
+        raise ServerUnreachable(_hangs(folder, pid, f"{what} {patience:g} s"))
+    if is_held:
         _kill(folder, pid)
-    for process in list(_started):
-        if process.pid == pid:  # a child of ours: it lets go of its folder a moment before it is gone
-            with suppress(subprocess.TimeoutExpired, ValueError):
-                process.wait(patience)
-                _started.remove(process)
+    _reap(pid)
     return True
+
+
+def _family_of(pid: int) -> list[Any]:
+    """A process and all that it has started, as far as they can be seen from here."""
+    import psutil
+
+    try:
+        server = psutil.Process(pid)
+        return [server, *server.children(recursive=True)]
+    except (psutil.Error, ValueError):
+        return []
+
+
+def _live(family: list[Any]) -> bool:
+    import psutil
+
+    for member in family:
+        with suppress(psutil.Error):
+            if member.is_running() and member.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
+
+
+def _reap(pid: int) -> None:
+    """Takes note of the end of a server that this process has started."""
+    for process in list(_started):
+        if process.pid == pid and process.poll() is not None:
+            _started.remove(process)
 
 
 def _ask_to_end(folder: Path, deadline: float) -> bool:
@@ -177,7 +206,7 @@ def _kill(folder: Path, pid: int) -> None:
         server = psutil.Process(pid)
         if not any(os.path.samefile(file.path, lock) for file in server.open_files()):
             raise psutil.NoSuchProcess(pid)  # another one that got its number; the server runs on another machine
-        family = [server, *server.children(recursive=True)]
+        family = _family_of(pid)
         for member in family:
             with suppress(psutil.NoSuchProcess):
                 member.kill()
@@ -186,7 +215,10 @@ def _kill(folder: Path, pid: int) -> None:
             f"The process that holds {lock} cannot be ended from here ({error}). It may run on another machine or in "
             f"a container that shares this folder, or be another user's; `fuser {lock}` names it there."
         ) from error
-    psutil.wait_procs(family, timeout=ASK_S)
+    deadline = time.monotonic() + ASK_S
+    while (_holder_of(folder) is not None or _live(family)) and time.monotonic() < deadline:
+        _reap(pid)
+        time.sleep(0.02)
     if _holder_of(folder) is not None:
         raise ServerUnreachable(_hangs(folder, pid, f"was killed and is still there after {ASK_S:g} s"))
     for left in ("connection.json", "token"):
