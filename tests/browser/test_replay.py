@@ -110,6 +110,22 @@ def test_it_plays_by_itself_as_fast_as_one_wants_and_stops_at_the_end(show: Open
 
 
 @pytest.mark.slow
+def test_what_is_pressed_before_the_tape_came_is_done_when_it_has(show: OpenPage) -> None:
+    """A kernel that takes its time: it is said what is waited for, and the press is not lost."""
+    page = show("n=12&state=failed")
+    page.evaluate("kernel.isAnswering = false")
+    bar = opened(page)
+    expect(bar.locator(".td-replaytime")).to_have_text("Asking for the changes of the run…")
+    expect(page.locator(".td-done")).to_have_text("6/12")
+
+    bar.get_by_role("button", name="First failure").press("Enter")
+    page.evaluate("() => kernel.answer(kernel.requests.find(each => each.kind === 'tape'))")
+
+    expect(page.locator(".td-failed")).to_contain_text("1 failed", timeout=SECONDS_10)
+    expect(page.locator(".td-inspector .td-title")).to_have_text("clean_mar")
+
+
+@pytest.mark.slow
 def test_a_tape_that_does_not_come_leaves_what_the_attempts_tell(show: OpenPage) -> None:
     """While the kernel is away a run can still be played; that less is known is said."""
     page = show("n=12&state=failed")

@@ -20,7 +20,9 @@ export class ReplayBar {
   private readonly changed: () => void;
   private readonly signal: AbortSignal;
   private replay: Replay | null = null;
-  private isAsking = false;
+  /** What was pressed before the tape came. */
+  private early: (() => void)[] = [];
+  private round = 0;
   private speed = 1;
   private frame = 0;
   private last = 0;
@@ -50,11 +52,18 @@ export class ReplayBar {
     this.changed = does.changed;
     this.signal = signal;
     const small = { className: "is-small" };
-    this.play = button("", () => this.setPlaying(this.frame === 0), signal, { icon: "play", isIconOnly: true });
-    const back = button(say("replay.back"), () => this.step(-1), signal, { icon: "back", isIconOnly: true });
-    const next = button(say("replay.on"), () => this.step(1), signal, { icon: "next", isIconOnly: true });
+    const turn = this.onTape(() => this.setPlaying(this.frame === 0));
+    this.play = button("", turn, signal, { icon: "play", isIconOnly: true });
+    const step = (by: number): (() => void) => this.onTape(() => this.step(by));
+    const back = button(say("replay.back"), step(-1), signal, { icon: "back", isIconOnly: true });
+    const next = button(say("replay.on"), step(1), signal, { icon: "next", isIconOnly: true });
     this.pace = button("", () => this.changePace(), signal, small);
-    this.failure = button(say("replay.failure"), () => this.toFailure(), signal, small);
+    this.failure = button(
+      say("replay.failure"),
+      this.onTape(() => this.toFailure()),
+      signal,
+      small,
+    );
     const leave = button(say("replay.leave"), () => this.close(), signal, { icon: "close", isIconOnly: true });
     fill(
       this.root,
@@ -68,10 +77,11 @@ export class ReplayBar {
       this.failure.root,
       leave.root,
     );
-    on(this.slider, "input", signal, () => {
+    const seek = this.onTape(() => {
       this.setPlaying(false);
       this.seek((Number(this.slider.value) / STEPS) * (this.replay?.end ?? 0));
     });
+    on(this.slider, "input", signal, seek);
     signal.addEventListener("abort", () => cancelAnimationFrame(this.frame), { once: true });
     this.lens?.subscribe(() => this.structureChanged(), signal);
     this.showPace();
@@ -89,23 +99,32 @@ export class ReplayBar {
   /** Asks for the tape, then shows the beginning of the run. */
   async open(): Promise<void> {
     const { lens } = this;
-    if (!lens || this.isAsking || this.isOpen) return;
-    this.isAsking = true;
-    let trouble = "";
+    if (!lens || this.isOpen) return;
+    const round = ++this.round;
+    this.root.hidden = false;
+    setText(this.time, say("replay.asking"));
+    setText(this.place, "");
+    this.changed();
+    this.play.root.focus();
     const tape = await this.tape(lens).catch(() => null);
-    this.isAsking = false;
-    if (this.signal.aborted) return;
-    if (tape === null) trouble = say("replay.attempts");
+    if (this.signal.aborted || round !== this.round || !this.isOpen) return;
+    const trouble = tape === null ? say("replay.attempts") : "";
     const own = tape ?? tapeOfAttempts(lens);
     this.replay = new Replay(lens, own);
     const title = trouble ? say("replay.attempts_title") : own.isThinned ? say("replay.thinned_title") : "";
     this.place.dataset.note = trouble || (own.isThinned ? say("replay.thinned") : "");
     set(this.place, { title: title || null });
     this.failure.setBlocked(this.replay.firstFailure < 0 ? say("replay.no_failure") : "");
-    this.root.hidden = false;
     this.seek(0);
-    this.changed();
-    this.play.root.focus();
+    for (const run of this.early.splice(0)) run();
+  }
+
+  /** Now, or when the tape is there. */
+  private onTape(run: () => void): () => void {
+    return () => {
+      if (this.replay) run();
+      else this.early.push(run);
+    };
   }
 
   close(): void {
@@ -113,6 +132,7 @@ export class ReplayBar {
     this.setPlaying(false);
     this.root.hidden = true;
     this.replay = null;
+    this.early = [];
     this.lens?.show(null);
     this.focus.set({ time: Number.NaN });
     this.changed();
