@@ -51,6 +51,24 @@ def test_reading_in_pieces_gives_the_same_text(tmp_path: Path, size: int) -> Non
     assert text == "one\ntwo\nthree\nvier üüü\n"
 
 
+@pytest.mark.parametrize("size", range(14, 60))
+def test_levels_and_records_stay_what_they_are_wherever_a_piece_ends(tmp_path: Path, size: int) -> None:
+    """A task that runs is read up to wherever it has come: the text of a record would come twice."""
+    path = tmp_path / "output"
+    path.write_bytes(PRINTED)
+
+    position, text, levels = 0, "", ""
+    while position < len(PRINTED):
+        pieces, after = output.read_lines(path, position, size)
+        assert output.read(path, position, size)[1] == after > position
+        text += output.read(path, position, size)[0]
+        levels += "".join(f"{level}" * len(piece) for level, piece in pieces)
+        position = after
+
+    assert text == "one\ntwo\nthree\nvier ü\n"
+    assert levels == "1" * 4 + "2" * 4 + "30" * 6 + "1" * 7
+
+
 def test_bytes_that_only_look_like_a_mark_are_kept(tmp_path: Path) -> None:
     """A function may print what it likes."""
     (tmp_path / "output").write_bytes(b"\0 \0tile \0tiledag:x\0 end \xff\n")

@@ -19,6 +19,9 @@ __all__ = ["LIMIT", "keep_below", "read", "read_lines"]
 LIMIT: Final = 16 << 20
 """Bytes of output that are kept of one task: its begin, then a line that says so."""
 
+LOOK_BACK: Final = 64 << 10
+"""Bytes before a piece in which the mark is looked for that it stands behind."""
+
 _CODE: Final = re.compile(re.escape(MARK) + rb"([0-9e]{1,3})\x00")
 _LONGEST_MARK: Final = len(MARK) + 4
 _ECHO: Final = b"e"
@@ -32,7 +35,7 @@ def read(path: Path, start: int, most: int) -> tuple[str, int]:
     What a log handler prints is left out: its record stands there already.
     """
     data = _whole_marks(_bytes_of(path, start, most))
-    text = b"".join(piece for code, piece in _pieces(data) if code != _ECHO)
+    text = b"".join(piece for code, piece in _pieces(data, _code_at(path, start)) if code != _ECHO)
     return text.decode("utf-8", "replace"), start + len(data)
 
 
@@ -41,7 +44,7 @@ def read_lines(path: Path, start: int, most: int) -> tuple[list[tuple[int, str]]
     data = _whole_marks(_bytes_of(path, start, most))
     found = [
         (int(code) if code else _STDOUT, piece.decode("utf-8", "replace"))
-        for code, piece in _pieces(data)
+        for code, piece in _pieces(data, _code_at(path, start))
         if code != _ECHO and piece
     ]
     return found, start + len(data)
@@ -72,8 +75,17 @@ def _whole_marks(data: bytes) -> bytes:
     return data
 
 
-def _pieces(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    code, start = b"", 0
+def _code_at(path: Path, start: int) -> bytes:
+    """What the bytes from there on are: a task that runs is read up to wherever it has come, also behind a mark."""
+    begin = max(0, start - LOOK_BACK)
+    code = b""
+    for mark in _CODE.finditer(_bytes_of(path, begin, start - begin)) if start > 0 else ():
+        code = mark.group(1)
+    return code
+
+
+def _pieces(data: bytes, code: bytes) -> Iterator[tuple[bytes, bytes]]:
+    start = 0
     for mark in _CODE.finditer(data):
         yield code, data[start : mark.start()]
         code, start = mark.group(1), mark.end()
