@@ -22,7 +22,7 @@ PATIENCE_S = 40
 DEEDS = ("nothing", "nothing", "cancel", "retry")
 
 
-def work(number: int, fails: bool, inputs: Any) -> int:
+def work(number: int, fails: bool, inputs: list[int]) -> int:
     import time
 
     time.sleep(0.01)
