@@ -43,8 +43,10 @@ TRUNK_LIMIT: Final = 4000
 """Places of long edges in all; beyond, the longest edges go straight and have no bends."""
 TIGHTEN_ROUNDS: Final = 12
 MOVED_LIMIT: Final = 120
-OWN_TRUNKS: Final = 5
+OWN_TRUNKS: Final = 3
 """Long edges have their own places while they cross no more ranks than this in the mean; beyond, they share them."""
+OWN_TRUNKS_OF_MANY: Final = 5
+"""The same where a quarter of the edges are long: what they share would then lead most of them astray."""
 OWN_PLACES: Final = 2000
 """And while there are no more of these places in all."""
 
@@ -258,7 +260,8 @@ def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequen
         net.layers[rank].append(mark)
     trunks: dict[tuple[bool, int, int], int] = {}
     crossed = [span - 1 for span in spans if span > 1]
-    is_own = sum(crossed) <= min(OWN_TRUNKS * len(crossed), OWN_PLACES)
+    most = OWN_TRUNKS_OF_MANY if 4 * len(crossed) >= len(spans) else OWN_TRUNKS
+    is_own = sum(crossed) <= min(most * len(crossed), OWN_PLACES)
     for edge in sorted(range(len(spans)), key=lambda edge: (spans[edge], edge)):
         if spans[edge] < 1:
             continue
