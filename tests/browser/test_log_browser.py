@@ -148,6 +148,15 @@ def test_the_list_of_runs_keeps_nobody_out(show: Show, mode: str, width: int) ->
 
     assert violations(page) == []
     assert runs.evaluate("root => root.scrollWidth <= root.clientWidth + 1"), "it is wider than its room"
+    overlaps = runs.locator(".td-tools").evaluate(
+        """tools => {
+            const boxes = [...tools.children].map(each => each.getBoundingClientRect()).filter(box => box.width > 0);
+            const isOne = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1
+                && b.top < a.bottom - 1;
+            return boxes.flatMap((a, at) => boxes.slice(at + 1).filter(b => isOne(a, b))).length;
+        }"""
+    )
+    assert overlaps == 0, "one of the tools stands on another"
     if mode != "forced":
         luminance = runs.evaluate(LUMINANCE)
         assert luminance > 0.9 if mode == "light" else luminance < 0.2
