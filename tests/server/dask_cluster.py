@@ -31,7 +31,8 @@ class Cluster:
         self.scheduler = self._start("scheduler", *options)
         wait_until(lambda: can_connect(port))
 
-    def start_worker(self, *more: str) -> None:
+    def start_worker(self, *more: str, without: Path | None = None) -> None:
+        """One more worker; one that sees nothing in a folder, as on another machine, if that is said."""
         options = [
             "--host",
             "127.0.0.1",
@@ -42,12 +43,13 @@ class Cluster:
             "--death-timeout",
             "30",
         ]
-        self.workers.append(self._start("worker", self.address, *options, *more, "--local-directory", str(self.folder)))
+        options += [*more, "--local-directory", str(self.folder)]
+        self.workers.append(self._start("worker", self.address, *options, without=without))
 
-    def _start(self, *command: str) -> subprocess.Popen[bytes]:
+    def _start(self, *command: str, without: Path | None = None) -> subprocess.Popen[bytes]:
         with (self.folder / f"dask-{command[0]}.txt").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "distributed.cli.dask_" + command[0], *command[1:]],
+                [*hiding(without), sys.executable, "-m", "distributed.cli.dask_" + command[0], *command[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -63,6 +65,22 @@ class Cluster:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def hiding(folder: Path | None) -> list[str]:
+    """What runs a command so that an empty folder lies over this one: a view of the files of its own."""
+    if folder is None:
+        return []
+    return ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder)]
+
+
+def can_hide(folder: Path) -> bool:
+    """Whether this machine lets a process have such a view."""
+    try:
+        done = subprocess.run([*hiding(folder), "true"], capture_output=True, timeout=20, check=False)
+    except OSError:
+        return False
+    return done.returncode == 0
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.server.dask_cluster import SECONDS, cluster, wait_until
+from tests.server.dask_cluster import SECONDS, can_hide, cluster, wait_until
 from tests.server.running import Server, environment, running_server
 from tiledag_widget import DAG, Mode, Node
 
@@ -202,6 +202,53 @@ def test_the_death_of_a_worker_is_a_failure_that_is_tried_again_as_asked(
             plain.wait(SECONDS)
         assert len((tmp_path / "never").read_text().splitlines()) == 1
         assert not never.cancelled()
+
+
+def test_workers_that_do_not_see_the_data_folder_are_served_too(tmp_path: Path, use: Callable[[Server], None]) -> None:
+    """Machines without a folder in common could not be used, or every node would fail there."""
+    data = tmp_path / "data"
+    data.mkdir(0o700)
+    if not can_hide(data):
+        pytest.skip("a process cannot have a view of the files of its own here (unshare -rm)")
+
+    def dies(path: str) -> int:
+        import os
+        import signal
+
+        count = int(os.path.exists(path))
+        open(path, "a").close()
+        if not count:
+            os.kill(os.getppid(), signal.SIGKILL)
+        return count
+
+    with cluster(tmp_path / "dask", 0) as dask, running_server(data, "--scheduler", dask.address) as server:
+        for _ in range(2):
+            dask.start_worker(without=data)
+        use(server)
+        dag = batch(name="far", retry_strategy={"limit": 1, "retry_policy": "OnError"})
+        seen = dag.submit(os.listdir, str(data), name="seen")
+        numbers = dag.submit(lambda: [1, 2, 3], name="numbers")
+        stage = dag.submit_udf_stage(lambda x: bytes(x * 1_000_000), numbers, expand_node_output=numbers, name="stage")
+        sizes = dag.submit(lambda parts: [len(one) for one in parts], stage, name="sizes")
+        said = dag.submit(print, "heard", sizes, name="said")
+        again = dag.submit(dies, str(tmp_path / "once"), name="again")
+        bad = dag.submit(lambda: dict[str, int]()["k"], name="bad")
+        dag.compute()
+        with pytest.raises(KeyError, match="k"):
+            dag.wait(SECONDS)
+        assert seen.result() == []
+        assert (sizes.result(), len(stage.result()[2])) == ([1_000_000, 2_000_000, 3_000_000], 3_000_000)
+        assert said.output() == "heard [1000000, 2000000, 3000000]\n"
+        assert again.result(SECONDS) == 1
+        assert "lambda" in str(bad.error.__cause__)
+
+        held = batch(name="held")
+        slow: Node[Any] = held.submit(lambda: __import__("time").sleep(60), name="slow")
+        held.compute()
+        wait_until(slow.running)
+        held.cancel()
+        held.wait(20)
+        assert str(slow.status) == "Cancelled"
 
 
 @pytest.mark.parametrize(

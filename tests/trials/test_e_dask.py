@@ -35,8 +35,8 @@ WORKS_S = 90.0
 KINDS = ["never there", "no worker", "another python", "dies"]
 ANOTHER_PYTHON = """
 import types
-from tiledag_widget.server import dask_engine
-dask_engine.sys = types.SimpleNamespace(version_info=(3, 1))
+from tiledag_widget.server import dask_worker
+dask_worker.sys = types.SimpleNamespace(version_info=(3, 1))
 """
 
 

@@ -2,7 +2,8 @@
 
 What travels through the cluster is the order of a task, a few hundred bytes, and nothing comes back through it. Inputs
 and results are files in the server's data folder, which every worker reads and writes by the same path (a shared folder
-where the workers are other machines). So results go from worker to worker and never through the server.
+where the workers are other machines). So results go from worker to worker and never through the server. Workers that do
+not see that folder are served too, the slow way: `dask_far`.
 
 A dask worker does not call functions itself: it leases a worker process, as the server does on its own machine. That
 keeps a crash, a leak or an endless loop of a function away from the cluster, and lets a task be stopped and limited.
@@ -24,31 +25,33 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..errors import TiledagError
 from ..wire.client import is_loopback
-from .batch_executor import Ended, PoolExecutor, Work
+from . import dask_far
+from .batch_executor import Ended, Work
 from .batch_store import TaskEnd
+from .dask_worker import TOPIC, UNSEEN, end_all_of, far_key, kill_there, run_far, run_there
 from .store import Store
 
-__all__ = ["CannotUseDask", "DaskExecutor", "run_there"]
+__all__ = ["CannotUseDask", "DaskExecutor"]
 
 _log = logging.getLogger(__name__)
 
 PATIENCE_S: Final = 20.0
 CONNECT_S: Final = 5.0
+FAR_S: Final = 300.0
+"""How long the files of a task may be on their way from a worker that does not see the data folder."""
 LOOK_EVERY_S: Final = 0.5
-TOPIC: Final = "tiledag"
 
 
 class CannotUseDask(TiledagError):
@@ -66,6 +69,8 @@ class _Open:
     future: Any = None
     worker: str | None = None
     is_killed: bool = False
+    is_far: bool = False
+    """Its files travel with it."""
 
 
 class DaskExecutor:
@@ -92,6 +97,8 @@ class DaskExecutor:
         self._alone_since: float | None = None
         self._refused_until = 0.0
         self._refused_why = ""
+        self._is_far = False
+        """A worker of this cluster does not see the data folder."""
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -184,8 +191,9 @@ class DaskExecutor:
             self._refused_why = f"the dask scheduler at {self._where()} cannot be reached ({str(error) or 'no answer'})"
             raise CannotUseDask(self._refused_why) from error
         self._client = client
+        self._is_far = False
         client.subscribe_topic(TOPIC, self._hear)
-        client.run(_end_all_of, str(self._folder), on_error="ignore")  # of a server that was killed
+        client.run(end_all_of, str(self._folder), on_error="ignore")  # of a server that was killed
         self._alone_since = None
         return self._client
 
@@ -218,16 +226,23 @@ class DaskExecutor:
         try:
             one.work.folder.mkdir(parents=True, exist_ok=True)
             client = self._connected()
-            one.future = client.submit(
-                run_there, json.dumps(order), key=f"tiledag-{one.work.task}", pure=False, retries=0
-            )
+            one.future = self._sent(client, one, order)
         except CannotUseDask as error:
             self._lost_cluster(str(error))
             return
         except Exception as error:
             self._finish(one, _died(one, f"dask does not take it: {type(error).__name__}: {error}"))
             return
-        one.future.add_done_callback(lambda _: self._inbox.put(lambda: self._done(one)))
+        future = one.future
+        future.add_done_callback(lambda _: self._inbox.put(lambda: self._done(one, future)))
+
+    def _sent(self, client: Any, one: _Open, order: dict[str, Any]) -> Any:
+        one.is_far = self._is_far
+        if not one.is_far:
+            return client.submit(run_there, json.dumps(order), key=f"tiledag-{one.work.task}", pure=False, retries=0)
+        order, contents = dask_far.pack(order)
+        inputs = client.scatter(contents, hash=False) if contents else []
+        return client.submit(run_far, json.dumps(order), inputs, key=far_key(one.work.task), pure=False, retries=0)
 
     def _is_open(self, one: _Open) -> bool:
         with self._lock:
@@ -239,7 +254,7 @@ class DaskExecutor:
         if one.worker is None:
             one.future.cancel()
         elif self._client is not None:
-            self._client.run(_kill_there, one.work.task, workers=[one.worker], on_error="ignore")
+            self._client.run(kill_there, one.work.task, workers=[one.worker], on_error="ignore")
 
     def _hear(self, event: Any) -> None:
         """A worker says that it has begun a task. On dask's thread."""
@@ -258,12 +273,24 @@ class DaskExecutor:
         if one.is_killed:
             self._kill(one)
 
-    def _done(self, one: _Open) -> None:
-        """The future has ended; what came of the task is in its folder."""
-        if not self._is_open(one):
+    def _done(self, one: _Open, future: Any) -> None:
+        """The future has ended; what came of the task is in its folder, or comes with it."""
+        if not self._is_open(one) or one.future is not future:
             return
+        status = future.status
         found = _end_in(one.work.folder)
-        status = one.future.status
+        if found is None and status == "finished":
+            try:
+                came = future.result(timeout=FAR_S if one.is_far else CONNECT_S)
+            except Exception as error:
+                self._finish(one, _died(one, f"what it left cannot be had: {type(error).__name__}: {error}"))
+                return
+            if came == UNSEEN:
+                self._go_far(one)
+                return
+            if one.is_far:
+                found, files = came
+                dask_far.unpack(files, one.work.folder)
         if found is not None and status == "finished":
             end = TaskEnd(**{**found, "task": one.work.task})
         elif one.is_killed and status == "cancelled":
@@ -273,6 +300,17 @@ class DaskExecutor:
         else:
             end = _died(one, _words_of(one.future))
         self._finish(one, end)
+
+    def _go_far(self, one: _Open) -> None:
+        if not self._is_far:
+            _log.warning(
+                "a dask worker does not see %s: files of tasks go through the server and back, which is slow for large "
+                "results. Give the server a --data-dir that all workers share under the same path (docs/scale.md).",
+                self._folder,
+            )
+        self._is_far = True
+        one.future = None
+        self._submit(one)
 
     def _finish(self, one: _Open, end: TaskEnd) -> None:
         with self._lock:
@@ -381,99 +419,3 @@ def _end_in(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-# --- in a dask worker ---------------------------------------------------------------------------------------
-
-
-class _Folders:
-    """What a `PoolExecutor` asks of a store, where the folders are named by the orders."""
-
-    def __init__(self) -> None:
-        self.of_task: dict[str, Path] = {}
-
-    def folder_of(self, task: str) -> Path:
-        return self.of_task[task]
-
-
-_pool_lock = threading.Lock()
-_pool: tuple[_Folders, PoolExecutor] | None = None
-
-
-def _pool_here() -> tuple[_Folders, PoolExecutor]:
-    """The worker processes of this dask worker, one for each of its threads at most."""
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            from distributed import get_worker
-
-            folders: Any = _Folders()
-            _pool = folders, PoolExecutor(folders, slots=max(1, get_worker().state.nthreads))
-        return _pool
-
-
-def run_there(text: str) -> None:
-    """Run one task on a dask worker to its end, which is written to its folder. Raises nothing of the task's."""
-    from distributed import get_worker
-
-    order = json.loads(text)
-    folder, task = Path(order["folder"]), order["task"]
-    if (folder / "end.json").exists():
-        return  # dask runs again what it has lost the (empty) result of
-    _write_end(folder, task, _refusal(order, folder) or _run_here(order, folder, get_worker()))
-
-
-def _refusal(order: Mapping[str, Any], folder: Path) -> TaskEnd | None:
-    """Why this worker cannot run the task; None if it can. Leaves the mark of an attempt."""
-    task, name = order["task"], order["name"]
-    here = list(sys.version_info[:2])
-    if order["python"] != here:
-        words = "Node {!r}: the server has Python {}.{} and the dask worker {}.{}; functions travel between equal ones."
-        text = words.format(name, *order["python"], *here)
-        return TaskEnd(task, "FAILED", text, error_type="VersionsDiffer", is_system=True)
-    if not folder.is_dir():
-        text = (
-            f"Node {name!r}: the dask worker on {os.uname().nodename} does not see {order['store']}. Give the server a "
-            "--data-dir that all workers share under the same path (docs/scale.md)."
-        )
-        raise FileNotFoundError(text)
-    try:
-        os.close(os.open(folder / "begun", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    except FileExistsError:
-        text = f"Node {name!r}: its dask worker died."
-        return TaskEnd(task, "FAILED", text, error_type="WorkerDied", is_system=True)
-    return None
-
-
-def _run_here(order: Mapping[str, Any], folder: Path, worker: Any) -> TaskEnd:
-    folders, pool = _pool_here()
-    task = order["task"]
-    ends: queue.SimpleQueue[TaskEnd] = queue.SimpleQueue()
-    folders.of_task[task] = folder
-    work = Work(task, order["name"], order["job"], folder, order["timeout"], order["memory_limit"])
-    try:
-        worker.log_event(TOPIC, {"task": task, "worker": worker.address})
-        pool.run(work, lambda _: None, ends.put)
-        return ends.get()
-    finally:
-        folders.of_task.pop(task, None)
-
-
-def _write_end(folder: Path, task: str, end: TaskEnd) -> None:
-    part = folder / "end.part"
-    part.write_text(json.dumps({**asdict(end), "task": task}))
-    os.replace(part, folder / "end.json")
-
-
-def _kill_there(task: str) -> None:
-    if _pool is not None:
-        _pool[1].kill(task)
-
-
-def _end_all_of(store: str) -> None:
-    """End what runs here for a server that is no more."""
-    if _pool is None:
-        return
-    for task, folder in list(_pool[0].of_task.items()):
-        if Path(store) in folder.parents:
-            _pool[1].kill(task)
