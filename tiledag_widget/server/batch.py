@@ -142,9 +142,28 @@ class Batch:
         return log
 
     def stop(self, log: str, nodes: Sequence[str] | None = None) -> Future[None]:
-        """Ends a run, or some of its nodes; the future is done when the whole run has ended, or the nodes were told."""
-        future = self._ask(partial(self._stop, log, nodes))
-        return future if nodes is not None else self._end_of(log, future)
+        """Ends a run, or some of its nodes; the future is done when that is on record."""
+        return self._ask(partial(self._stop, log, nodes))
+
+    def end_of(self, log: str, asked: Future[None]) -> Future[None]:
+        """Done when a run has ended of which something was asked; raises what `asked` raises."""
+        ended: Future[None] = Future()
+        with self._lock:
+            self._enders.setdefault(log, []).append(ended)
+
+        def done(future: Future[None]) -> None:
+            error = future.exception()
+            with self._lock:
+                over = error is not None or log not in self._runs
+                if over and ended in self._enders.get(log, ()):
+                    self._enders[log].remove(ended)
+            if error is not None:
+                ended.set_exception(error)
+            elif over:
+                _resolve(ended)
+
+        asked.add_done_callback(done)
+        return ended
 
     def retry(self, log: str, nodes: Sequence[str] | None = None) -> Future[None]:
         """Runs again what failed or was cancelled; the future is done when that is on record.
@@ -226,25 +245,6 @@ class Batch:
                 raise StoreError("The server is ending.")
         self._inbox.put(carried_out)
         return future
-
-    def _end_of(self, log: str, asked: Future[None]) -> Future[None]:
-        ended: Future[None] = Future()
-        with self._lock:
-            self._enders.setdefault(log, []).append(ended)
-
-        def done(future: Future[None]) -> None:
-            error = future.exception()
-            with self._lock:
-                over = error is not None or log not in self._runs
-                if over and ended in self._enders.get(log, ()):
-                    self._enders[log].remove(ended)
-            if error is not None:
-                ended.set_exception(error)
-            elif over:
-                _resolve(ended)
-
-        asked.add_done_callback(done)
-        return ended
 
     # --- the thread ------------------------------------------------------------------------------------------
 

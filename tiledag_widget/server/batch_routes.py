@@ -136,8 +136,15 @@ class BatchRoutes:
     def stop(self, request: Request, log: str) -> Later:
         """Ends a batch run, or the nodes that the body names."""
         nodes = nodes_in(request)
-        future = self._batch.stop(log, nodes)
-        return Later(_outcome_of(future), lambda error: _said(error) or NO_CONTENT, STOP_WAIT_S)
+        asked = self._batch.stop(log, nodes)
+        future = asked if nodes is not None else self._batch.end_of(log, asked)
+
+        def in_vain() -> Reply:
+            if asked.done():
+                return NO_CONTENT  # its tasks are still being ended
+            raise Refused(503, "The stop is not on record: the server's records cannot be written now. Ask again.")
+
+        return Later(_outcome_of(future), lambda error: _said(error) or NO_CONTENT, STOP_WAIT_S, in_vain)
 
     def _run_id(self, log: str) -> str:
         if not UUID.fullmatch(log.lower()):
