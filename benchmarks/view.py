@@ -119,6 +119,7 @@ WATCH = """([total, reader, gap, mark, idle]) => {
             canvas.getContext('2d')?.getImageData(0, 0, 1, 1);
         }
         performance.mark(mark + bench.spent.toFixed(3));
+        performance.clearMarks();
         bench.spent = 0;
     };
     requestAnimationFrame(look);
