@@ -18,6 +18,8 @@ export class ReplayBar {
   private readonly focus: Focus;
   private readonly reveal: (node: number) => void;
   private readonly changed: () => void;
+  /** The keyboard was here, and has to be somewhere. */
+  private readonly left: () => void;
   private readonly signal: AbortSignal;
   private replay: Replay | null = null;
   /** What was pressed before the tape came. */
@@ -43,13 +45,14 @@ export class ReplayBar {
   constructor(
     source: Source,
     focus: Focus,
-    does: { reveal(node: number): void; changed(): void },
+    does: { reveal(node: number): void; changed(): void; left(): void },
     signal: AbortSignal,
   ) {
     this.source = source;
     this.focus = focus;
     this.reveal = does.reveal;
     this.changed = does.changed;
+    this.left = does.left;
     this.signal = signal;
     const small = { className: "is-small" };
     const turn = this.onTape(() => this.setPlaying(this.frame === 0));
@@ -129,8 +132,10 @@ export class ReplayBar {
 
   close(): void {
     if (!this.isOpen) return;
+    const hadFocus = this.root.contains(document.activeElement);
     this.setPlaying(false);
     this.root.hidden = true;
+    if (hadFocus) this.left();
     this.replay = null;
     this.early = [];
     this.lens?.show(null);

@@ -351,7 +351,7 @@ export class Shell {
     if (!now || this.extras) return;
     const { source, focus, signal } = this;
     const back = (): void => this.pane?.focus();
-    const does = { reveal: (node: number) => this.reveal(node), changed: () => this.resized() };
+    const does = { reveal: (node: number) => this.reveal(node), changed: () => this.resized(), left: back };
     const keyMap = new now.KeyMap(back, signal);
     const replay = new now.ReplayBar(source, focus, does, signal);
     const toSvg = (isWhole: boolean): string => this.toSvg(isWhole);
