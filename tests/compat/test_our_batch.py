@@ -187,6 +187,53 @@ def test_queries_and_arrays_run_as_what_they_are(tmp_path: Path) -> None:
     assert [node.name for node in dag.nodes.values()] == ["total", "rows", "found", "table"]
 
 
+@pytest.mark.leaks("libtiledb keeps an eventfd for the life of the process")
+@pytest.mark.parametrize("has_events", [True, False])
+def test_an_array_that_cannot_be_opened_fails_its_node(
+    has_events: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph would read Cancelled, and nobody say why; or a retry would leave the node as it is."""
+    import numpy as np
+    import tiledb
+
+    from tiledag_widget.server import launch
+
+    with contextlib.ExitStack() as stack:
+        if not has_events:
+            url, token, _ = stack.enter_context(hiding_our_routes(launch.ensure()))
+            monkeypatch.delenv("TILEDAG_SERVER")
+            monkeypatch.setenv("TILEDB_REST_HOST", url)
+            monkeypatch.setenv("TILEDB_REST_TOKEN", token)
+        uri = str(tmp_path / "cells")
+        dag = batch(name="unread")
+        bad = dag.submit(flaky, str(tmp_path / "tries"), 1, name="bad")
+        total = dag.submit_array_udf(uri, lambda data: int(data[""].sum()), [(1, 2), None], name="total")
+        below = dag.submit(lambda x: x + 1, total, name="below")
+        dag.compute()
+        with contextlib.suppress(Exception):
+            dag.wait(SECONDS)
+        wait_until(lambda: dag.done() and bad.status is Status.FAILED)
+
+        assert (dag.status, total.status, below.status) == (Status.FAILED, Status.FAILED, Status.PARENT_FAILED)
+        assert "cannot be opened" in str(total.error)
+        tiledb.from_numpy(uri, np.arange(12).reshape(3, 4))
+        assert total.retry()
+        assert below.result(SECONDS) == 61
+        assert total.result() == 60
+        dag.retry_all()
+        dag.wait(SECONDS)
+        assert set(statuses(dag).values()) == {"Completed"}
+
+
+def test_an_expression_that_cannot_be_read_is_told_with_its_node() -> None:
+    """Of a hundred nodes, which is number 0?"""
+    dag = batch()
+    dag.submit(len, [1], name="first", retry_strategy={"limit": 1, "expression": "lastRetry.exit == 3"})
+
+    with pytest.raises(ServerError, match=r"Node 'first': .*character 11: .* not 'exit'"):
+        dag.compute()
+
+
 def test_two_stages_in_a_row_and_an_empty_list() -> None:
     """The months of a year are not known when the graph is built."""
     dag = batch()

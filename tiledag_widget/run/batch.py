@@ -52,7 +52,7 @@ from ..core.states import (
 )
 from ..errors import ServerError, ServerUnreachable
 from ..wire.models import TaskGraphLog, TaskGraphNodeMetadata, status_of_log, status_of_task
-from .batch_body import BatchGraph, graph_body
+from .batch_body import BatchGraph, by_name, graph_body, readers_in
 from .batch_follow import LONG_POLL_S, Follower, detach_all
 from .batch_log import LogReader, time_of, word_of
 from .batch_outcomes import Outcome, Outcomes
@@ -119,6 +119,8 @@ class BatchDriver(Driver):
         self._outcomes = Outcomes(self.tasks, self.machine, lambda: self.client)
         self._follower = Follower(self)
         self._indices: dict[str, int] = {}
+        self._readers: dict[str, int] = {}
+        """The server's nodes that read an array for one of ours. Where one fails, ours has."""
         self._said: list[tuple[int, int, str, float]] = []
         """Lines for the output of nodes: added when no lock is held, since views listen."""
         self._heard = time.time()
@@ -158,13 +160,17 @@ class BatchDriver(Driver):
         is_ours = client.is_ours()
         namespace = graph._namespace = graph._namespace or client.namespace("run_job")
         body = graph_body(graph, self.machine, self.tasks, self._node_type, client, namespace)  # type: ignore[arg-type]
-        graph_id = client.create_batch_graph(namespace, body)
+        try:
+            graph_id = client.create_batch_graph(namespace, body)
+        except ServerError as error:
+            raise by_name(error, body) from None
         try:
             log_id = client.submit_batch_graph(namespace, graph_id)
         except ServerUnreachable:
             # Whether it runs is not known, and asking again could run it twice: the graph's id is ours alone.
             log_id = _run_of(client, namespace, graph_id)
         self._opened(client, namespace, log_id, is_ours)
+        self._readers = {reader: self._indices[node] for reader, node in readers_in(body).items()}
 
     def _opened(self, client: Client, namespace: str, log_id: str, is_ours: bool) -> None:
         import uuid
@@ -261,7 +267,7 @@ class BatchDriver(Driver):
                 wanted = bad
             if not self._has_events(client):
                 self._look_quietly()
-            is_taken = self._retry_there(client, self._ids(wanted) if is_partial else None)
+            is_taken = self._retry_there(client, self._ids(wanted, with_readers=True) if is_partial else None)
             if is_taken:
                 self._begin_round(is_retry=True)
             self._look_quietly()
@@ -317,8 +323,10 @@ class BatchDriver(Driver):
         if left:
             self._mirror.retried_here(self._request(lambda at: Retry(tuple(left), False, at)))
 
-    def _ids(self, nodes: Sequence[int]) -> list[str]:
-        return [str(self.tasks[node].id) for node in nodes]  # type: ignore[attr-defined]
+    def _ids(self, nodes: Sequence[int], *, with_readers: bool = False) -> list[str]:
+        wanted = set(nodes) if with_readers else set()
+        found = [str(self.tasks[node].id) for node in nodes]  # type: ignore[attr-defined]
+        return found + [reader for reader, node in self._readers.items() if node in wanted]
 
     def _steered(self, what: str) -> Client:
         if not self.is_batch:
@@ -458,7 +466,10 @@ class BatchDriver(Driver):
             return
         index = self._indices.get(event.node or "")
         if index is None:
-            return
+            index = self._readers.get(event.node or "")
+            if index is None or event.kind != "node" or event.status != "FAILED":
+                return
+            event = dataclasses.replace(event, attempt=0)  # ours has not been tried
         if event.kind == "attempt" and event.item is not None:
             self._item_failed(index, event, at)
         elif event.kind == "items" and event.total:
@@ -495,8 +506,10 @@ class BatchDriver(Driver):
     def _fetch_errors(self, events: Sequence[RunEvent]) -> None:
         """Exceptions as objects, before anybody hears of the failure; with no lock held that a view needs."""
         for event in events:
-            if event.kind == "node" and event.status == "FAILED" and event.node in self._indices and event.task:
-                self._outcomes.fetch(self._indices[event.node], Outcome.of_event(event))
+            if event.kind == "node" and event.status == "FAILED" and event.task:
+                index = self._indices.get(event.node or "", self._readers.get(event.node or ""))
+                if index is not None:
+                    self._outcomes.fetch(index, Outcome.of_event(event))
 
     # --- what any server says -------------------------------------------------------------------------------
 
@@ -504,6 +517,8 @@ class BatchDriver(Driver):
         status = status_of_log(log.status)
         is_over = status in _OVER
         nodes = [(self._indices[one.client_node_uuid], one) for one in log.nodes or () if self._is_known(one)]
+        unread = {self._readers[one.client_node_uuid]: one for one in log.nodes or () if self._is_unread(one)}
+        nodes = [(index, unread.get(index, one)) for index, one in nodes]
         before = self.machine.revision
         with self._hearing:
             if asked_in != self._round or not self._logs.is_news(log):
@@ -532,10 +547,14 @@ class BatchDriver(Driver):
     def _is_known(self, one: TaskGraphNodeMetadata) -> bool:
         return one.client_node_uuid in self._indices
 
+    def _is_unread(self, one: TaskGraphNodeMetadata) -> bool:
+        return one.client_node_uuid in self._readers and status_of_task(one.status) is Status.FAILED
+
     def _word_in(self, index: int, one: TaskGraphNodeMetadata) -> Word:
         if one.executions:
             self._outcomes.hear_log(index, one)
-        return word_of(index, one, self.now)
+        word = word_of(index, one, self.now)
+        return dataclasses.replace(word, attempt=0) if one.client_node_uuid in self._readers else word
 
     def _take(self, commands: list[Command]) -> None:
         """Put commands where they belong, outcomes first. The lock is held."""

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from ..errors import InvalidBody
+from ..errors import InvalidBody, ServerError
 from ..wire.batch_models import PLACEHOLDER
 from ..wire.models import (
     NAME_LIMIT,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 _BACKOFF_TIME: Final = re.compile(r"\d+(\.\d+)?|(\d+(\.\d+)?(ms|s|m|h|d))+")
 _QUANTITY: Final = re.compile(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
 _RAW: Final = "raw_json"
+_PLACE: Final = re.compile(r"nodes\[(\d+)\]")
 
 
 class BatchNode(Protocol):
@@ -108,6 +109,28 @@ def graph_body(
         "deadline": whole_seconds(graph.deadline, "deadline"),
         "nodes": entries,
     }
+
+
+def readers_in(body: Mapping[str, Any]) -> dict[str, str]:
+    """The nodes of a body that only read an array for another one, each with that one."""
+    nodes = body["nodes"]
+    reading = {one["client_node_id"] for one in nodes if "array_node" in one}
+    return {
+        parent: one["client_node_id"]
+        for one in nodes
+        if one["client_node_id"] not in reading
+        for parent in one["depends_on"]
+        if parent in reading
+    }
+
+
+def by_name(error: ServerError, body: Mapping[str, Any]) -> ServerError:
+    """What a server says against a body, with the name of the node that it means."""
+    found = _PLACE.match(str(error))
+    if found is None or int(found[1]) >= len(body["nodes"]):
+        return error
+    name = body["nodes"][int(found[1])]["name"]
+    return ServerError(f"Node {name!r}: {error}", error.http_status, error.body)
 
 
 class _Writer:
@@ -456,4 +479,14 @@ def resources(given: Any, where: str) -> dict[str, Any]:
     return found
 
 
-__all__ = ["check_graph", "check_options", "graph_body", "resources", "retry_strategy", "seconds", "whole_seconds"]
+__all__ = [
+    "by_name",
+    "check_graph",
+    "check_options",
+    "graph_body",
+    "readers_in",
+    "resources",
+    "retry_strategy",
+    "seconds",
+    "whole_seconds",
+]
