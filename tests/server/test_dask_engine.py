@@ -240,6 +240,7 @@ def test_workers_that_do_not_see_the_data_folder_are_served_too(tmp_path: Path, 
         assert (sizes.result(), len(stage.result()[2])) == ([1_000_000, 2_000_000, 3_000_000], 3_000_000)
         assert said.output() == "heard [1000000, 2000000, 3000000]\n"
         assert again.result(SECONDS) == 1
+        assert bad.error is not None
         assert "lambda" in str(bad.error.__cause__)
 
         held = batch(name="held")

@@ -147,7 +147,8 @@ def run_far(text: str, contents: list[bytes]) -> tuple[dict[str, Any], dict[str,
     from distributed import get_client, get_worker
 
     order = json.loads(text)
-    note, client = [far_key(order["task"])], get_client()
+    client: Any = get_client()
+    note = [far_key(order["task"])]
     if client.get_metadata(note, default=None) is not None:
         return _died_there(order), {}
     client.set_metadata(note, get_worker().address)
