@@ -13,7 +13,6 @@
 #   make notebooks        executes every notebook
 #   make docs             what is generated from the code
 #   make pictures         the pictures of README and docs, from real screens (ARGS="flights" makes some)
-#   make voila            what the browser tests in Voila need; without it they are skipped
 #   make dist             wheel and sdist into dist/
 #   make clean            removes what was made, but not .venv; make distclean removes that too
 
@@ -32,7 +31,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types layers unit trials browser slow test-all night js js-check js-test bench notebooks docs pictures voila dist format clean distclean
+.PHONY: help setup demo test check lint types layers unit trials browser slow test-all night js js-check js-test bench notebooks docs pictures dist format clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -64,11 +63,6 @@ js-check: js
 
 js-test: js
 	$(PY) tools/frontend.py test
-
-# An environment of its own for Voila, which only `tests/browser/test_hosts_voila.py` needs.
-voila:
-	$(PYTHON) tools/venv.py .venvs/voila
-	$(PYTHON) tools/venv.py --install .venvs/voila --no-compile voila
 
 # --- the demo ------------------------------------------------------------------------------------------------
 
