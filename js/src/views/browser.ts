@@ -40,6 +40,12 @@ const HOURS = [0, 1, 24, 168, 720] as const;
 const TYPING_MS = 250;
 const LOOK_MS = 5000;
 
+/** One of a few, by a name that a reader hears. */
+function choice(name: string, all: readonly (readonly [string, string])[]): HTMLSelectElement {
+  const options = all.map(([value, text]) => element("option", { value }, text));
+  return element("select.td-select", { "aria-label": name }, ...options);
+}
+
 export class Browser {
   readonly root = element("div.tiledag.td-runs", {
     "data-lm-suppress-shortcuts": "true",
@@ -66,10 +72,14 @@ export class Browser {
   private readonly said = element("span.td-quiet", { role: "status" });
   private readonly newer: Button;
   private readonly older: Button;
-  private readonly statusButton: Button;
-  private readonly hoursButton: Button;
-  private status = 0;
-  private hours = 0;
+  private readonly status = choice(
+    say("runs.status_title"),
+    STATUSES.map((each) => [each, say(`runs.status_${each}`)]),
+  );
+  private readonly hours = choice(
+    say("runs.hours_title"),
+    HOURS.map((each) => [String(each), say(`runs.hours_${each}`)]),
+  );
   private page = 1;
   private round = 0;
   /** The fields hold what is looked for; before the first answer only the kernel knows that. */
@@ -81,26 +91,6 @@ export class Browser {
     this.outer = outer;
     this.host = host;
     this.signal = signal;
-    const turned = (turn: () => void): (() => void) => {
-      return () => {
-        turn();
-        this.isKnown = true;
-        this.page = 1;
-        this.look(0);
-      };
-    };
-    this.statusButton = button(
-      "",
-      turned(() => (this.status = (this.status + 1) % STATUSES.length)),
-      signal,
-      { title: say("runs.status_title") },
-    );
-    this.hoursButton = button(
-      "",
-      turned(() => (this.hours = (this.hours + 1) % HOURS.length)),
-      signal,
-      { title: say("runs.hours_title") },
-    );
     const turnPage = (by: number) => (): void => {
       this.page += by;
       this.look(0);
@@ -119,8 +109,8 @@ export class Browser {
       "div.td-tools",
       { role: "toolbar", "aria-label": say("runs.title") },
       this.search,
-      this.statusButton.root,
-      this.hoursButton.root,
+      this.status,
+      this.hours,
       this.user,
       element("span.td-space"),
       refresh.root,
@@ -143,6 +133,12 @@ export class Browser {
         this.page = 1;
         this.look(TYPING_MS);
       });
+    for (const field of [this.status, this.hours])
+      on(field, "change", signal, () => {
+        this.isKnown = true;
+        this.page = 1;
+        this.look(0);
+      });
     rove([tools], signal);
     rove([this.body], signal);
     rove([foot], signal);
@@ -157,9 +153,8 @@ export class Browser {
   }
 
   private look(wait: number): void {
-    const status = STATUSES[this.status] ?? "";
-    const hours = HOURS[this.hours] ?? 0;
-    this.showChoices();
+    const status = this.status.value;
+    const hours = Number(this.hours.value);
     clearTimeout(this.timer);
     this.timer = setTimeout(async () => {
       const round = ++this.round;
@@ -175,20 +170,14 @@ export class Browser {
     }, wait);
   }
 
-  private showChoices(): void {
-    this.statusButton.setLabel(say(`runs.status_${STATUSES[this.status] ?? ""}` as "runs.status_"));
-    this.hoursButton.setLabel(say(`runs.hours_${HOURS[this.hours] ?? 0}` as "runs.hours_0"));
-  }
-
   /** What somebody asked for in Python stands in the fields. */
   private fillIn({ search, created_by, status, hours, page }: Found["query"]): void {
     this.isKnown = true;
     this.search.value = search;
     this.user.value = created_by;
-    this.status = Math.max(0, STATUSES.indexOf(status as (typeof STATUSES)[number]));
-    this.hours = Math.max(0, HOURS.indexOf(hours as (typeof HOURS)[number]));
+    this.status.value = (STATUSES as readonly string[]).includes(status) ? status : "";
+    this.hours.value = (HOURS as readonly number[]).includes(hours) ? String(hours) : "0";
     this.page = page;
-    this.showChoices();
   }
 
   private show(found: Found): void {
@@ -200,7 +189,7 @@ export class Browser {
       return;
     }
     const first = (page - 1) * per_page + 1;
-    const isAll = !this.search.value && !this.user.value && !this.status && !this.hours;
+    const isAll = !this.search.value && !this.user.value && !this.status.value && this.hours.value === "0";
     setText(
       this.said,
       total > 0

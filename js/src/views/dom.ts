@@ -164,11 +164,11 @@ export function button(
   };
 }
 
-const STOPS = "button, input, summary, pre[tabindex], .td-panel, [role=separator][tabindex]";
+const STOPS = "button, input, select, summary, pre[tabindex], .td-panel, [role=separator][tabindex]";
 
 /**
  * Makes one stop of the Tab key of all controls in `parts`, those that come later too; arrows go between them. What
- * scrolls or resizes keeps Up and Down for itself, a field Left and Right.
+ * scrolls, resizes or chooses keeps Up and Down for itself, a field Left and Right.
  */
 export function rove(parts: readonly HTMLElement[], signal: AbortSignal): void {
   /** Where the focus was last: as long as it is there, it is the stop; before that the first one. */
@@ -189,7 +189,7 @@ export function rove(parts: readonly HTMLElement[], signal: AbortSignal): void {
     const isAlong = key === "ArrowRight" || key === "ArrowLeft";
     const isAcross = key === "ArrowDown" || key === "ArrowUp";
     if (target instanceof HTMLInputElement ? !isAcross : !isAlong && !isAcross) return;
-    if (isAcross && target.matches("pre, .td-panel, [role=separator]")) return;
+    if (isAcross && target.matches("select, pre, .td-panel, [role=separator]")) return;
     const items = all();
     const at = items.indexOf(target);
     if (at < 0) return;
