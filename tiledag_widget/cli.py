@@ -141,8 +141,22 @@ def _add_array(found: argparse.Namespace) -> int:
     place = found.path if "://" in found.path else str(Path(found.path).expanduser().absolute())
     if "://" not in place and not os.path.isdir(place):
         raise _Refused(f"There is no array at {place}: no such folder.")
+    if (kind := _kind_of(place)) != "array":
+        raise _Refused(f"There is no array at {place}: it is {kind}.")
     _register(namespace, name, place, sys.stdout)
     return 0
+
+
+def _kind_of(place: str) -> str:
+    """`array`, or what a place on this machine is instead; of others nobody is asked."""
+    if "://" in place and not place.startswith("file://"):
+        return "array"
+    import tiledb
+
+    found = tiledb.object_type(place)
+    if found is None:
+        return "a folder without one, or none at all" if "://" in place else "a folder without one"
+    return found if found == "array" else f"a {found}; add the arrays in it, each by its own path"
 
 
 def _add_samples(stream: TextIO) -> None:

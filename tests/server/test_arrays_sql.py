@@ -212,6 +212,11 @@ def test_rows_as_arrow_have_a_schema_even_if_there_are_none(server: Server) -> N
     [
         ("select a\nfrm from where", "line 2, column 14"),
         ("select nope from `" + DENSE + "`", "nope"),
+        ("select from where", "line 1, column 17: Expected table name but got 'where'\n"),
+        ("select * from", "Expected table name but got the end of the query\n"),
+        ("select 1 +", "column 10: something is missing at '+'\n"),
+        ("select 'a', \"b'c\" -- it's\n , `a b from t", "at line 2, column 4: ` is never closed\n , `a b"),
+        ("select 1 /* for ever", "column 10: /* is never closed\n"),
         ("select 1; select 2", "one statement"),
         ("select a from `tiledb://x/y`", "unknown array 'tiledb://x/y'"),
         (f"insert into `{DENSE}` values (1, 1, 1)", "cannot be changed by a query"),

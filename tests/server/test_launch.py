@@ -382,14 +382,23 @@ def test_the_command_serves_says_and_stops(folder: Path) -> None:
     with running_server(folder) as server:
         code, text = tiledag("status")
         assert (code, json.loads(text)["url"]) == (0, server.url)
-        assert tiledag("arrays", "add", "us/flights", str(folder))[0] == 0
-        assert tiledag("arrays", "list") == (0, f"tiledb://us/flights  {folder}\n")
+        code, text = tiledag("serve", "--samples")  # one runs: it learns the samples, and stays
+        assert (code, server.url in text) == (0, True)
+        made = folder / "samples" / "quickstart_dense"
+        assert tiledag("arrays", "add", "us/flights", str(made))[0] == 0
+        assert f"tiledb://us/flights  {made}\n" in tiledag("arrays", "list")[1]
+        code, text = tiledag("arrays", "add", "us/flights", str(folder))
+        assert (code, f"no array at {folder}: it is a folder without one" in text) == (1, True)
+        assert tiledag("arrays", "add", "us/more", f"file://{folder}/none")[0] == 1
+        in_child = "import sys, tiledb; tiledb.Group.create(sys.argv[1])"
+        subprocess.run([sys.executable, "-c", in_child, str(folder / "group")], check=True, timeout=60)
+        code, text = tiledag("arrays", "add", "us/more", str(folder / "group"))
+        assert (code, "it is a group" in text) == (1, True)
+        assert "us/more" not in tiledag("arrays", "list")[1]
         code, text = tiledag("arrays", "add", "us/flights", "/nowhere/flights")
         assert (code, "no array at /nowhere/flights" in text) == (1, True)
         code, text = tiledag("arrays", "add", "us/flights")
         assert (code, "Say which array" in text) == (1, True)
-        code, text = tiledag("serve", "--samples")  # one runs: it learns the samples, and stays
-        assert (code, server.url in text) == (0, True)
         assert "tiledb://TileDB-Inc/quickstart_dense" in tiledag("arrays", "list")[1]
         assert tiledag("arrays", "remove", "us/flights")[0] == 0
         code, text = tiledag("arrays", "remove", "us/flights")

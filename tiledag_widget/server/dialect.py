@@ -7,6 +7,7 @@ are named by their text, and a `select` may set session variables, by `@x := ...
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,6 +34,13 @@ MACROS = (
     "to_timestamp(n) AS make_timestamp(CAST(n * 1000000 AS BIGINT))",
 )
 """Functions of MariaDB that DuckDB lacks, or has with another meaning."""
+
+_TOKEN = re.compile(r"<Token token_type: (?:<?TokenType\.)?(\w+).*>", re.DOTALL)
+_CLOSED = re.compile(
+    r"""(['"`])(?:\\.|\1\1|(?!\1).)*\1|/\*.*?\*/|(?:\#|--\s)[^\n]*""",
+    re.DOTALL,
+)
+_OPENED = re.compile(r"""['"`]|/\*""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +70,29 @@ def parsed(text: str) -> list[Statement]:
 
 def _words_for(error: SqlglotError, text: str) -> str:
     places = getattr(error, "errors", None)
-    if not places:
-        return f"the SQL cannot be parsed: {error}"
-    line, column = places[0]["line"] or 1, places[0]["col"] or 1
+    if places:
+        line, column, what = places[0]["line"] or 1, places[0]["col"] or 1, _plain(places[0])
+    else:
+        rest = _CLOSED.sub(lambda found: "".join(char if char == "\n" else " " for char in found.group()), text)
+        opened = _OPENED.search(rest)
+        if opened is None:
+            return f"the SQL cannot be parsed: {error}"
+        before = rest[: opened.start()]
+        line, column = before.count("\n") + 1, opened.start() - before.rfind("\n")
+        what = f"{opened.group()} is never closed"
     lines = text.splitlines() or [""]
     shown = lines[min(line, len(lines)) - 1]
-    return (
-        f"the SQL cannot be parsed at line {line}, column {column}: "
-        f"{places[0]['description'].split('<Token')[0].strip()}"
-        f"\n{shown}\n{' ' * max(0, column - 1)}^"
-    )
+    return f"the SQL cannot be parsed at line {line}, column {column}: {what}\n{shown}\n{' ' * max(0, column - 1)}^"
+
+
+def _plain(place: Mapping[str, Any]) -> str:
+    """The parser's words, with the query's in place of the names of its own classes."""
+    words = str(place["description"])
+    if words.startswith("Required keyword"):
+        return f"something is missing at {place['highlight']!r}"
+    return _TOKEN.sub(
+        lambda found: "the end of the query" if found.group(1) == "SENTINEL" else repr(place["highlight"]), words
+    ).replace("got None", "got the end of the query")
 
 
 def _without_into(text: str) -> tuple[str, tuple[str, ...]]:
