@@ -570,6 +570,8 @@ def _check_resources(mode: Mode, resource_class: str | None, resources: Mapping[
     if mode is Mode.BATCH:
         if resource_class and resources is not None:
             raise ValueError("Only one of `resources` and `resource_class` may be set when running a task graph node.")
+        if resources is not None and not isinstance(resources, Mapping):
+            raise TypeError(f"`resources` must be a mapping such as {{'cpu': '1', 'memory': '2Gi'}}, got {resources!r}")
         memory = resources.get("memory") if resources is not None else None
         if memory is not None and (not isinstance(memory, str) or re.fullmatch(r"[0-9]+", memory)):
             raise ValueError(

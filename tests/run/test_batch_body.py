@@ -298,6 +298,17 @@ def test_options_that_do_not_fit_are_refused_when_the_node_is_made(options: dict
     assert not dag.nodes
 
 
+@pytest.mark.parametrize("given", ["large", 2, ["cpu"]])
+def test_resources_that_are_no_mapping_are_refused(given: Any) -> None:
+    """`resources="large"` is what somebody writes who means `resource_class`."""
+    dag = batch()
+
+    with pytest.raises(TypeError, match=r"`resources` must be a mapping such as .* got "):
+        dag.submit(double, 1, name="n", resources=given)
+
+    assert not dag.nodes
+
+
 @pytest.mark.parametrize("given", [5, "twice", SimpleNamespace(limit=1)])
 def test_what_is_no_strategy_is_refused(given: Any) -> None:
     """It would be sent as null."""

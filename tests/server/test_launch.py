@@ -155,10 +155,13 @@ def test_a_second_start_says_where_the_first_server_is(tmp_path: Path) -> None:
     """Two servers over one file of records would spoil it."""
     with running_server(tmp_path / "data") as first:
         command = [sys.executable, "-m", "tiledag_widget.server", "--data-dir", str(tmp_path / "data")]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+        asked = [*command, "--engine", "dask"]
+        done = subprocess.run(asked, env=environment(), capture_output=True, text=True, timeout=60, check=False)
 
     assert done.returncode == 0
     assert json.loads(done.stdout)["url"] == first.url
+    assert "already, and goes on with the options that it was started with" in done.stderr
+    assert str(json.loads(done.stdout)["pid"]) in done.stderr
 
 
 HOLDERS, STOP_S = 100, 2.0

@@ -169,6 +169,12 @@ def run(options: Options) -> None:
         lock = _lock_or_running_one(options.folder)
         if not isinstance(lock, int):
             _announce(options, lock)
+            if options.ready_fd is None:
+                _say(
+                    f"A server, process {lock['pid']}, runs on {options.folder} already, and goes on with the options "
+                    "that it was started with. `tiledag stop` ends it.",
+                    sys.stderr,
+                )
             return
         stack.callback(os.close, lock)
         # Before the imports: they take longer than anybody wants to wait to hear this.
