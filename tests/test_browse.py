@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import comm
 import pytest
 
 import tiledag_widget
 from tests.server.running import embedded_server
 from tiledag_widget import DAG
 from tiledag_widget.browse import RunsTable, ServerRuns, browse_logs
+from tiledag_widget.core.snapshot import GraphSource
 from tiledag_widget.view.log_browser import LogBrowser, static_forms
 from tiledag_widget.view.runs_table import Found, Query, Row, runs_html, runs_text
 
@@ -207,3 +209,26 @@ def test_where_nothing_can_be_listed_the_forms_say_why() -> None:
 
     assert forms["text/plain"] == "The runs could not be listed: the server <is> away"
     assert "&lt;is&gt;" in forms["text/html"]
+
+
+class NoRuns:
+    """A place without runs."""
+
+    def find(self, query: Query) -> Found:
+        return Found([], query.page, query.per_page, 0)
+
+    def open(self, uuid: str, namespace: str) -> GraphSource:
+        raise KeyError(uuid)
+
+
+def test_a_list_that_is_closed_leaves_no_model() -> None:
+    """Who looks at runs all day would have a page that grows by two models each time."""
+    comms = comm.get_comm_manager().comms
+    before = set(comms)
+    browser = LogBrowser(NoRuns(), Query())
+    opened = set(comms) - before
+
+    browser.close()
+
+    assert len(opened) == 2, "the list and its layout"
+    assert set(comms) == before

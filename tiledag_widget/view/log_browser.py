@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 try:
-    import anywidget
     import traitlets
+
+    from .widget import LAYOUT_WORKER, PageModel, package_version
 except ImportError as error:
     raise ImportError(
         "The log browser needs anywidget and ipywidgets: pip install anywidget. "
@@ -22,14 +23,12 @@ except ImportError as error:
     ) from error
 
 from ..core.snapshot import GraphSource
-from .code import code_messages, first_part
-from .control import Desk, keep_asked_route, register_control
+from .code import code_messages
+from .control import Desk
 from .feed import Feed
-from .messages import PROTOCOL
 from .opening import Openings
 from .publisher import PUBLISHER
 from .runs_table import Found, Query, runs_html, runs_text
-from .widget import LAYOUT_WORKER, kernel_now, package_version
 from .worker import PATIENCE_S, Worker
 
 _log = logging.getLogger("tiledag_widget.view")
@@ -52,7 +51,7 @@ class _Opened:
     desk: Desk
 
 
-class LogBrowser(anywidget.AnyWidget):
+class LogBrowser(PageModel):
     """Runs on record. Methods are safe from any thread.
 
     Args:
@@ -63,22 +62,14 @@ class LogBrowser(anywidget.AnyWidget):
         FileNotFoundError: The front end has not been built.
     """
 
-    _esm = traitlets.Unicode("").tag(sync=True)
-    _css = traitlets.Unicode("").tag(sync=True)
     kind = traitlets.Unicode("runs", read_only=True).tag(sync=True)
-    protocol = traitlets.Int(PROTOCOL, read_only=True).tag(sync=True)
-    graph_id = traitlets.Unicode("", read_only=True).tag(sync=True)
-    title = traitlets.Unicode("", read_only=True).tag(sync=True)
-    auto_update = traitlets.Bool(True, read_only=True).tag(sync=True)
 
     def __init__(self, runs: Runs, query: Query) -> None:
         self._runs = runs
         self._query = query
         self._worker = Worker("tiledag-runs", patience=PATIENCE_S)
         self._opened: _Opened | None = None
-        super().__init__(**first_part())
-        keep_asked_route(self.comm)
-        register_control(kernel_now())
+        super().__init__()
 
     def _handle_custom_msg(self, content: object, buffers: object) -> None:
         """A page's request, on whatever thread the kernel chose."""

@@ -45,7 +45,34 @@ Forms = Callable[[GraphSource, Arranged], Mapping[str, str]]
 """Static forms by mime type."""
 
 
-class GraphWidget(anywidget.AnyWidget):
+class PageModel(anywidget.AnyWidget):
+    """A model that the page has of us: it brings the front end along, and takes all it opened with it when it ends.
+
+    Raises:
+        FileNotFoundError: The front end has not been built.
+    """
+
+    _esm = traitlets.Unicode("").tag(sync=True)
+    _css = traitlets.Unicode("").tag(sync=True)
+    protocol = traitlets.Int(PROTOCOL, read_only=True).tag(sync=True)
+    graph_id = traitlets.Unicode("", read_only=True).tag(sync=True)
+    title = traitlets.Unicode("", read_only=True).tag(sync=True)
+    auto_update = traitlets.Bool(True, read_only=True).tag(sync=True)
+
+    def __init__(self) -> None:
+        super().__init__(**first_part())
+        keep_asked_route(self.comm)
+        register_control(kernel_now())
+
+    def close(self) -> None:
+        """End it for good: its pages say that they are detached."""
+        layout = self.layout
+        super().close()
+        if layout is not None:
+            layout.close()  # a model of its own, which ipywidgets forgets: one comm more for each view ever shown
+
+
+class GraphWidget(PageModel):
     """The live view of one graph. Methods are safe from any thread.
 
     Args:
@@ -58,12 +85,6 @@ class GraphWidget(anywidget.AnyWidget):
         FileNotFoundError: The front end has not been built.
     """
 
-    _esm = traitlets.Unicode("").tag(sync=True)
-    _css = traitlets.Unicode("").tag(sync=True)
-    protocol = traitlets.Int(PROTOCOL, read_only=True).tag(sync=True)
-    graph_id = traitlets.Unicode("", read_only=True).tag(sync=True)
-    title = traitlets.Unicode("", read_only=True).tag(sync=True)
-    auto_update = traitlets.Bool(True, read_only=True).tag(sync=True)
     _text = ""
 
     def __init__(
@@ -91,9 +112,7 @@ class GraphWidget(anywidget.AnyWidget):
         self._desk = Desk(source, self._feed, log=self._feed.log)
         for name, value in (("graph_id", source.graph_id), ("title", source.title), ("auto_update", auto_update)):
             self.set_trait(name, value)
-        super().__init__(**first_part())
-        keep_asked_route(self.comm)
-        register_control(kernel_now())
+        super().__init__()
 
     def _handle_custom_msg(self, content: object, buffers: object) -> None:
         """A page's request, on whatever thread the kernel chose."""
@@ -106,10 +125,7 @@ class GraphWidget(anywidget.AnyWidget):
     def close(self) -> None:
         """End the view for good: its pages say that they are detached."""
         self._feed.close()
-        layout = self.layout
         super().close()
-        if layout is not None:
-            layout.close()  # a model of its own, which ipywidgets forgets: one comm more for each graph ever shown
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         forms = self.forms()
