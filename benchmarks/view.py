@@ -95,23 +95,22 @@ WATCH = """([total, reader, gap, mark, idle]) => {
     new PerformanceObserver(list => {
         for (const each of list.getEntries()) bench.long.push([performance.timeOrigin + each.startTime, each.duration]);
     }).observe({ type: 'longtask' });
+    const nothing = () => {
+        if (!bench.reads) return;
+        performance.mark(idle);
+        bench.spent = 0;
+    };
     const look = () => {
         requestAnimationFrame(look);
         const began = performance.now(), now = performance.timeOrigin + began;
-        if (now - bench.looked < gap) {
-            if (bench.reads) performance.mark(idle);
-            return;
-        }
+        if (now - bench.looked < gap) return nothing();
         bench.looked = now;
         const count = read();
         bench.spent += performance.now() - began;
         if (count < 0) return;
         // What was drawn before this frame began is on the screen when the frame is.
         if (!bench.first) bench.first = now;
-        if (count === bench.count) {
-            if (bench.reads) performance.mark(idle);
-            return;
-        }
+        if (count === bench.count) return nothing();
         bench.count = count;
         bench.shown.push([now / 1000, count]);
         if (!bench.reads) return;

@@ -3,9 +3,9 @@
 The probe of `benchmarks.view` looks at every frame, and leaves a mark for each picture that shows something new. A
 picture's cost is what the main thread did since the picture before: scripts (the comm's message, the model, the
 drawing, the one-pixel read that waits for the canvas), style, layout, paint. Left out are what the probe itself took
-to look, which is in its mark, and for each frame in between what a frame costs in which nothing happens: without the
-probe there would be none. Raster of SVG and of text happens on other threads and is not charged, which favours the
-views that draw in SVG.
+to look, which is in its mark, and for each frame in between what the median frame costs in which nothing new is shown:
+without the probe there would be none. Raster of SVG and of text happens on other threads and is not charged, which
+favours the views that draw in SVG.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def picture_costs(trace: bytes) -> list[float]:
         if each.get("name") == "RunTask" and each.get("ph") == "X" and (each["pid"], each["tid"]) == thread
     )
     ends, costs = [end for end, _ in tasks], [cost for _, cost in tasks]
-    # A mark lies inside a task, which is the last one of its picture.
-    idle = sorted(bisect_left(ends, each["ts"]) for each in marks if each["name"] == IDLE)
+    # A mark lies inside a task, which is the last one of its picture; the trace may stop within one.
+    idle = sorted(bisect_left(ends, each["ts"]) for each in marks if each["name"] == IDLE and each["ts"] <= ends[-1])
+    pictures = [each for each in pictures if each[0] <= ends[-1]]
     cuts = [bisect_left(ends, when) for when, _ in pictures]
-    before = [costs[task] for task in idle if task < cuts[0]]
-    usual = statistics.median(before) if before else 0.0
+    usual = statistics.median(costs[task] for task in idle) if idle else 0.0
     for task in idle:
         costs[task] = max(0.0, costs[task] - usual)
     found = []

@@ -4,7 +4,7 @@ import type { Store } from "../model/store.ts";
 import { plain, say } from "../model/words.ts";
 import { type Action, Status } from "../protocol.ts";
 import type { Pending, Source } from "../sources/source.ts";
-import { type Button, button, element, fill, on, set, setText } from "./dom.ts";
+import { type Button, button, element, fill, hide, on, set, setText } from "./dom.ts";
 
 const CONFIRM_MS = 5000;
 
@@ -75,12 +75,12 @@ export class ActionButton {
     const { source } = this.context;
     const { store } = source;
     const nodes = this.nodesOf();
-    this.root.hidden = isAbsent(store, this.kind, nodes);
+    hide(this.root, isAbsent(store, this.kind, nodes));
     const waiting = this.asked && this.asked.answered === 0 ? this.asked : null;
     this.main.setLabel(waiting ? waitingWords(waiting) : labelOf(store, this.kind, nodes));
     set(this.main.root, { "data-waiting": waiting ? waiting.state : null });
     this.main.setBlocked(waiting ? waitingReason(waiting) : blockedBecause(source, this.kind, nodes));
-    this.takeBack.hidden = waiting?.state !== "busy";
+    hide(this.takeBack, waiting?.state !== "busy");
     const answered = this.asked && this.asked.answered > 0 ? this.asked : null;
     const isKept = answered !== null && source.pending.includes(answered);
     const text = isKept && answered ? answered.message : "";

@@ -42,7 +42,16 @@ export function fill(target: Element, ...children: Child[]): void {
 
 /** Change a text only if it is another one, so that a selection and a screen reader are left alone. */
 export function setText(target: Element, text: string): void {
-  if (target.textContent !== text) target.textContent = text;
+  if (target.textContent === text) return;
+  // A text that changes costs less than one that goes and one that comes.
+  const { firstChild } = target;
+  if (firstChild instanceof Text && !firstChild.nextSibling) firstChild.data = text;
+  else target.textContent = text;
+}
+
+/** Hide or show: the same again would cost a look at its style. */
+export function hide(target: HTMLElement, isHidden: boolean): void {
+  if (target.hidden !== isHidden) target.hidden = isHidden;
 }
 
 /** Listen until `signal` fires. */

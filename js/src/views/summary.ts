@@ -7,7 +7,7 @@ import { STATUS_WORDS, Status } from "../protocol.ts";
 import { STATUS_NAMES } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { Announcer } from "./announcer.ts";
-import { type Button, button, element, fill, glyph, on, set, setText } from "./dom.ts";
+import { type Button, button, element, fill, glyph, hide, on, set, setText } from "./dom.ts";
 
 const LEFT_MS = 2000;
 
@@ -77,7 +77,7 @@ export class Summary {
     setText(this.done, say("summary.done", { done, total }));
     set(this.done, { title: say("summary.done_title", { done, total }) });
     this.showBar(clientWidth);
-    if (this.failed.root.hidden !== (failed === 0)) this.failed.root.hidden = failed === 0;
+    hide(this.failed.root, failed === 0);
     if (failed > 0 && this.failed.root.dataset.n !== String(failed)) {
       this.failed.root.dataset.n = String(failed);
       fill(this.failed.root, glyph(Status.FAILED), element("span", {}, say("summary.failed", { n: failed })));
@@ -97,14 +97,15 @@ export class Summary {
     const key = made.map((each) => `${each.status}:${each.width.toFixed(1)}`).join();
     if (this.bar.dataset.key === key) return;
     this.bar.dataset.key = key;
-    fill(
-      this.bar,
-      ...made.map((each) => {
-        const part = element(`span.td-part.is-${STATUS_NAMES[each.status] ?? ""}` as "span");
-        part.style.width = `${(100 * each.width) / width}%`;
-        return part;
-      }),
-    );
+    const statuses = made.map((each) => each.status).join();
+    if (this.bar.dataset.statuses !== statuses) {
+      this.bar.dataset.statuses = statuses;
+      fill(this.bar, ...made.map((each) => element(`span.td-part.is-${STATUS_NAMES[each.status] ?? ""}` as "span")));
+    }
+    for (const [at, each] of made.entries()) {
+      const part = this.bar.children[at] as HTMLElement | undefined;
+      if (part) part.style.width = `${(100 * each.width) / width}%`;
+    }
     const values = { done: counts[Status.COMPLETED] ?? 0, total, failed: counts[Status.FAILED] ?? 0 };
     set(this.bar, { "aria-label": say("aria.bar", values) });
   }
