@@ -146,6 +146,36 @@ def test_e4_a_cluster_in_trouble_ends_the_run_with_the_reason_and_the_next_one_w
         one(seed)
 
 
+def test_e4_a_scheduler_that_has_no_workers_and_then_dies_ends_each_run_with_the_reason(tmp_path: Path) -> None:
+    """The client of dask is closed under tasks that it has; the runs after that would wait for ever."""
+    need_dask()
+    port = free_port()
+    options = ("--scheduler", f"tcp://127.0.0.1:{port}", "--wait-for-workers", "2")
+    with running_server(tmp_path / "data", *options) as server:
+        with cluster(tmp_path / "dask", 0, port=port) as alone:
+            assert fails(server) == "has no workers"
+            assert alone.scheduler is not None
+            alone.scheduler.kill()
+            assert fails(server) in ENDS[1:]
+        assert fails(server) in ENDS[1:]
+        time.sleep(AGAIN_S)
+        with cluster(tmp_path / "dask", 1, port=port):
+            works(server, random.Random(0))
+
+
+ENDS = ("has no workers", "does not answer", "lost the task", "cannot be reached")
+
+
+def fails(server: Server) -> str:
+    """What a run of one node says of its end, which must come."""
+    body = BatchBody("fails")
+    node = body.udf(sleeps, 0)
+    run = submit(server, body)
+    assert run.wait(REASON_S)["status"] == "failed"
+    told = reason(run, node)
+    return next((words for words in ENDS if words in told), told)
+
+
 # --- E6 -----------------------------------------------------------------------------------------------------
 
 

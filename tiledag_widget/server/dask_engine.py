@@ -158,7 +158,10 @@ class DaskExecutor:
             except Exception:  # ours, or dask's: the tasks it was about are ended by the look below
                 _log.exception("a step of the dask engine failed")
             if time.monotonic() >= look_at:
-                self._look()
+                try:
+                    self._look()
+                except Exception:  # the next look is soon; without this thread every run would wait for ever
+                    _log.exception("a look at the dask cluster failed")
                 look_at = time.monotonic() + LOOK_EVERY_S
         self._disconnect()
 
@@ -361,8 +364,11 @@ class DaskExecutor:
         else:
             self._client = client
         for one in lost:
-            if one.future is not None:
-                one.future.cancel()
+            if one.future is not None and self._client is not None:  # a client that was closed has cancelled its own
+                try:
+                    one.future.cancel()
+                except Exception as error:
+                    _log.debug("dask did not cancel %s: %s", one.work.task, error)
             self._finish(one, _died(one, f"{why}. Start it, or give its workers more time (docs/scale.md)"))
 
 
