@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow
@@ -84,6 +85,53 @@ def test_what_is_wrong_with_an_array_is_named(
     assert words in answer.json()["message"]
 
 
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_nulls_are_null_in_a_query_and_masked_in_a_function(server: Server, tmp_path: Path, is_sparse: bool) -> None:
+    """A null that reads as 0 or as an empty text makes sums and counts wrong, and nobody sees it."""
+    place = str(tmp_path / "with_nulls")
+
+    def make(place: str, is_sparse: bool) -> None:
+        import numpy as np
+        import pyarrow as pa
+        import tiledb
+
+        dimension = tiledb.Dim("d", domain=(0, 9), tile=5, dtype=np.int32)
+        attributes = [
+            tiledb.Attr("n", dtype=np.int32, nullable=True),
+            tiledb.Attr("t", dtype=str, var=True, nullable=True),
+            tiledb.Attr("b", dtype="ascii", var=True, nullable=True),
+            tiledb.Attr("plain", dtype=np.float64),
+        ]
+        tiledb.Array.create(place, tiledb.ArraySchema(tiledb.Domain(dimension), attributes, sparse=is_sparse))
+        cells = {
+            "n": pa.array([1, None, 3, None]),
+            "t": pa.array([None, "\u00e9", "", None]),
+            "b": pa.array([b"x", None, b"y", None]),
+            "plain": np.arange(4.0),
+        }
+        with tiledb.open(place, "w") as array:
+            array[np.arange(4) if is_sparse else slice(0, 4)] = {**cells, "n": cells["n"].cast("int32")}
+
+    def seen(data: Any) -> Any:
+        return {name: values.tolist() for name, values in data.items()}
+
+    assert server.call(make, place, is_sparse).status == 200
+    rows = server.sql(f"select n, t, b from `{place}` where d < 4 and (n is null or t is null) order by d").json()
+    sums = server.sql(f"select count(n) as c, avg(n) as a, count(t) as t from `{place}` where d <= 3").json()
+    details = [
+        ArrayDetails(place, ArrayRanges(((0, 1, 3, 3),), "unordered"), buffers) for buffers in (("n", "d"), ("b",))
+    ]
+    cells = [server.call(seen, one, arrays=[]).value() for one in details]
+
+    assert rows == [
+        {"b": "x", "n": 1, "t": None},
+        {"b": None, "n": None, "t": "\u00e9"},
+        {"b": None, "n": None, "t": None},
+    ]
+    assert sums == [{"a": 2, "c": 2, "t": 2}]
+    assert cells == [{"n": [1, None, None], "d": [0, 1, 3]}, {"b": [b"x", None, None]}]
+
+
 def test_several_arrays_come_as_a_list_and_arguments_by_name_in_the_old_form(server: Server) -> None:
     """`exec_multi_array_udf` sends no arguments_json."""
     arrays = [
@@ -135,6 +183,10 @@ QUERIES: list[tuple[str, dict[str, Any], Any]] = [
     ("select @a + 1 as b, @c as c", {"init_commands": ["SET @A = 1", "set @c = 'x'"]}, [{"b": 2, "c": "x"}]),
     ("select y from t", {"init_commands": ["CREATE TEMPORARY TABLE t AS SELECT 3 AS y"]}, [{"y": 3}]),
     ("select 1.5 as f, 4.0 as i, 7 / 2 as d, NULL as n", {}, [{"d": 3.5, "f": 1.5, "i": 4, "n": None}]),
+    ("select 1 as a from dual", {}, [{"a": 1}]),
+    ("select timestampdiff(day, '2020-01-01', '2020-02-01') as a", {}, [{"a": 31}]),
+    ("select timestampdiff(hour, '2020-01-01 10:59', '2020-01-01 11:01') as a", {}, [{"a": 0}]),
+    ("select timestampdiff(month, '2020-01-31', now()) > 60 as a", {}, [{"a": 1}]),
     ("select ifnull(null, 'x') as a, concat('a', 'b') as b, if(1 > 2, 3, 4) as c", {}, [{"a": "x", "b": "ab", "c": 4}]),
     ("set @a = 1", {}, []),
     (
@@ -219,7 +271,16 @@ def test_rows_as_arrow_have_a_schema_even_if_there_are_none(server: Server) -> N
         ("select 1 /* for ever", "column 10: /* is never closed\n"),
         ("select 1; select 2", "one statement"),
         ("select a from `tiledb://x/y`", "unknown array 'tiledb://x/y'"),
-        (f"insert into `{DENSE}` values (1, 1, 1)", "cannot be changed by a query"),
+        *(
+            (statement, f"the array '{DENSE}' cannot be changed by a query")
+            for statement in (
+                f"insert into `{DENSE}` values (1, 1, 1)",
+                f"replace into `{DENSE}` values (1, 1, 1)",
+                f"drop table `{DENSE}`",
+                f"truncate table `{DENSE}`",
+                f"alter table `{DENSE}` add column x int",
+            )
+        ),
         ("select 1 where (@a := 2) > 1", "a column of the outer select only"),
         ("select @a := @a * 2", "only as a sum"),
         ("select 1, 2 into @a", "2 columns for 1 variables"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import tiledb
 
 from ..wire.models import ArrayDetails
@@ -59,15 +60,40 @@ def read(uris: Mapping[str, str], details: ArrayDetails) -> dict[str, Any]:
         attributes, dimensions = _buffers_of(schema, details)
         # A dense array is read by rows and turned afterwards: TileDB-Py gives other orders in the wrong shape.
         order = _ORDERS[layout] if schema.sparse else "C"
-        query = array.query(attrs=attributes, dims=dimensions or False, order=order)
-        found = query.multi_index[slices_of(schema, ranges, details.uri)]
-        names = [*attributes, *dimensions]
-        data = {
-            name: np.asarray(found[name]) if not np.ma.isMaskedArray(found[name]) else found[name] for name in names
-        }
+        nullable = [name for name in attributes if schema.attr(name).isnullable]
+        # Of texts that may be null TileDB-Py reads only few in its usual way; without any, a dimension has the shape.
+        usual = [name for name in attributes if name not in nullable or not schema.attr(name).isvar]
+        shaped = [*usual, *dimensions] or [schema.domain.dim(0).name]
+        if nullable and order == "U":
+            order = "C"  # all reads come in the same order
+        selection = slices_of(schema, ranges, details.uri)
+        query = array.query(attrs=usual, dims=[name for name in shaped if name not in usual] or False, order=order)
+        found = query.multi_index[selection]
+        data = {name: np.asarray(found[name]) for name in shaped}
+        shape = data[shaped[0]].shape
+        for name in nullable:
+            data[name] = _with_nulls(array, name, order, selection, data.get(name), shape)
+        data = {name: data[name] for name in [*attributes, *dimensions]}
     if not schema.sparse and layout == "col-major":
         return {name: values.T for name, values in data.items()}
     return data
+
+
+def _with_nulls(
+    array: Any, name: str, order: str, selection: tuple[Any, ...], values: Any, shape: tuple[int, ...]
+) -> Any:
+    """An attribute's cells, those that are null masked: TileDB-Py tells of nulls in many ranges by Arrow only."""
+    try:
+        column = array.query(attrs=[name], dims=False, order=order, return_arrow=True).df[selection][name]
+    except (tiledb.TileDBError, LookupError, pyarrow.ArrowException):
+        if values is None:
+            raise
+        return values  # a type that it cannot give to Arrow, as dates
+    if values is None:
+        if array.schema.attr(name).dtype.kind == "S" and not pyarrow.types.is_large_binary(column.type):
+            column = column.cast(pyarrow.large_binary())
+        values = column.to_numpy().reshape(shape)
+    return np.ma.array(values, mask=column.is_null().to_numpy().reshape(shape))
 
 
 def _opened(place: str, uri: str) -> Any:

@@ -338,6 +338,18 @@ def _changed_pattern(node: Any, *_: Any) -> Any:
     return node if node.args.get("flag") else exp.RegexpLike(**{**node.args, "flag": exp.Literal.string("i")})
 
 
+def _changed_difference(node: Any, *_: Any) -> Any:
+    """MariaDB counts whole units that have passed; DuckDB's words for `timestampdiff` count their borders."""
+    moments = [exp.cast(one, "TIMESTAMP") for one in (node.expression, node.this)]
+    return exp.Anonymous(this="date_sub", expressions=[exp.Literal.string(node.text("unit")), *moments])
+
+
+def _without_dual(node: Any, *_: Any) -> Any:
+    if isinstance(node.this, exp.Table) and node.this.name.lower() == "dual" and not node.this.db:
+        node.pop()
+    return node
+
+
 _CHANGES: Mapping[Any, Callable[[Any, Mapping[str, Any], datetime.datetime], Any]] = {
     exp.Parameter: lambda node, variables, _: exp.convert(variables.get(node.name.lower())),
     exp.Like: lambda node, *_: exp.ILike(**node.args),
@@ -346,6 +358,8 @@ _CHANGES: Mapping[Any, Callable[[Any, Mapping[str, Any], datetime.datetime], Any
     exp.Cast: _changed_cast,
     exp.CurrentTimestamp: _changed_call,
     exp.Anonymous: _changed_call,
+    exp.TimestampDiff: _changed_difference,
+    exp.From: _without_dual,
     exp.DayOfWeek: lambda node, *_: exp.Paren(
         this=exp.Add(this=exp.DayOfWeek(**node.args), expression=exp.Literal.number(1))
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -144,13 +145,19 @@ def _described(tree: Any) -> str | None:
 
 
 def _refuse_writes(tree: Any) -> None:
-    if isinstance(tree, (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop)):
-        target = tree.this.find(exp.Table) if tree.this is not None else None
-        if target is not None and _is_address(target.name):
-            raise ValueError(
-                f"the array {target.name!r} cannot be changed by a query; give output_uri to write a new one, "
-                "or write to it in an array UDF"
-            )
+    """Raises `ValueError` for a statement that would change an array."""
+    name = ""
+    if isinstance(tree, exp.Command):  # what the parser leaves as it is
+        found = re.search(r"`([^`]+)`", str(tree.expression)) if str(tree.this).upper() == "REPLACE" else None
+        name = found.group(1) if found is not None else ""
+    elif isinstance(tree, (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Alter, exp.TruncateTable)):
+        places = [tree.this] if tree.this is not None else tree.args.get("tables") or tree.expressions
+        name = next((target.name for place in places if (target := place.find(exp.Table)) is not None), "")
+    if _is_address(name):
+        raise ValueError(
+            f"the array {name!r} cannot be changed by a query; give output_uri to write a new one, "
+            "or write to it in an array UDF"
+        )
 
 
 def _name_columns(tree: Any, labels: Sequence[str] | None) -> None:
