@@ -150,8 +150,7 @@ def test_e4_a_scheduler_that_has_no_workers_and_then_dies_ends_each_run_with_the
     """The client of dask is closed under tasks that it has; the runs after that would wait for ever."""
     need_dask()
     port = free_port()
-    options = ("--scheduler", f"tcp://127.0.0.1:{port}", "--wait-for-workers", "2")
-    with running_server(tmp_path / "data", *options) as server:
+    with running_server(tmp_path / "data", "--scheduler", f"tcp://127.0.0.1:{port}") as server:
         with cluster(tmp_path / "dask", 0, port=port) as alone:
             assert fails(server) == "has no workers"
             assert alone.scheduler is not None
