@@ -75,6 +75,28 @@ test("requests go out on both channels under one id, with the graph's name", asy
   assert.equal(handle.connectionStatusChanged.slots.size, 0);
 });
 
+test("the picture that came with the model is shown before the kernel answers, once", async () => {
+  const kernel = new FakeKernel(
+    Array.from({ length: 3 }, (_, at) => ({ name: `n-${at}`, group: `g-${at}`, parents: [] })),
+  );
+  await kernel.bringFirst();
+  kernel.isAnswering = false;
+  const source = make(kernel);
+  source.open();
+  assert.equal(kernel.get("first"), null);
+  await until(() => source.store.total === 3);
+
+  assert.equal(source.store.epoch, 0);
+  assert.equal(source.connection.state, "connecting");
+  assert.equal(source.store.names, null);
+  kernel.states[1] = { ...kernel.states[1], status: Status.COMPLETED } as (typeof kernel.states)[number];
+  await kernel.sendPicture();
+  await until(() => source.store.names !== null);
+  assert.equal(source.store.epoch, 1);
+  assert.equal(source.store.status[1], Status.COMPLETED);
+  source.close();
+});
+
 test("an acknowledgement on the control channel is enough", async () => {
   const { kernel, handle, source } = await withHandle();
   kernel.isAnswering = false;

@@ -185,6 +185,21 @@ export class FakeKernel implements CommModel {
     return this.traits[name];
   }
 
+  set(name: string, value: unknown): void {
+    this.traits[name] = value;
+  }
+
+  /** What a model is made with where its first picture comes along. */
+  async bringFirst(): Promise<void> {
+    const { markOf, ...picture } = this.picture();
+    const buffers = [await deflate(new Uint8Array(markOf.buffer))];
+    buffers.push(await deflate(Uint8Array.from(this.states, (state) => state.status)));
+    this.traits.first = {
+      content: { ...picture, epoch: 0 },
+      buffers: buffers.map((bytes) => new DataView(bytes.slice().buffer)),
+    };
+  }
+
   on(name: string, callback: Handler): void {
     const own = this.handlers.get(name) ?? new Set();
     own.add(callback);

@@ -121,6 +121,27 @@ def test_traits_are_few_and_small() -> None:
     stage.widget.close()
 
 
+def test_the_first_picture_of_a_small_graph_comes_with_the_model_and_is_no_trait() -> None:
+    """A page that has to ask for it draws later; one that is saved or loaded again must not find an old one."""
+    source = graph(3)
+    source.handle(Start(AT), Began(0, 1, AT, 0))
+    stage = Stage(source)
+    ((_, data, buffers),) = stage.comm.sent
+    first = data["state"]["first"]["content"]
+    assert (first["type"], first["epoch"], first["total"], first["graph_id"]) == ("picture", 0, 3, "graph-1")
+    assert [zlib.decompress(each) for each in buffers][1] == bytes([2, 1, 1])
+    assert data["buffer_paths"] == [["first", "buffers", 0], ["first", "buffers", 1]]
+
+    assert "first" not in stage.widget.get_state()
+    stage.widget.send_state()
+    assert "first" not in stage.comm.sent[-1][1]["state"]
+    stage.comm.ask(id="1", kind="open", view="v")
+    (picture,) = stage.wait_for("picture")
+    assert picture["epoch"] > first["epoch"]
+    assert picture["marks"] == first["marks"]
+    stage.widget.close()
+
+
 def test_a_page_opens_watches_and_acts() -> None:
     stage = Stage(graph(3))
     stage.comm.ask(id="1", kind="open", view="v")

@@ -1,7 +1,9 @@
 """`GraphWidget`: the live view of one graph, as an anywidget.
 
 One model per graph, however often it is shown. Its traits are a few words; everything else goes by messages, since
-traits are saved into notebooks and sent again on every reload. Import this module late: it brings ipywidgets.
+traits are saved into notebooks and sent again on every reload. One thing more goes along when the model is made, and
+never again: the first picture of a graph that is not large, so that it need not be asked for before it is drawn. Import
+this module late: it brings ipywidgets.
 
 **The stored output** carries the widget, and for hosts without widgets the static forms of the moment when it was
 shown. They are not replaced when the run ends: tried in JupyterLab 4.6.6 with ipykernel 7.4.0, 7.3.0 and 6.31.0,
@@ -12,6 +14,7 @@ what was typed, focused or scrolled in it is gone. Displaying again stores the f
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib.metadata import PackageNotFoundError
@@ -32,7 +35,7 @@ from .code import first_part
 from .control import Desk, keep_asked_route, register_control
 from .feed import Feed
 from .messages import PROTOCOL
-from .opening import Arrange, Arranged, Openings, fold_and_layout
+from .opening import Arrange, Arranged, Openings, fold_and_layout, picture_message
 from .publisher import PUBLISHER, Publisher
 from .static_forms import mime_bundle
 from .worker import Worker
@@ -40,6 +43,9 @@ from .worker import Worker
 _log = logging.getLogger("tiledag_widget.view")
 
 LAYOUT_WORKER: Final = Worker("tiledag-layout")
+
+FIRST_NODES: Final = 2_000
+"""A graph of at most so many nodes sends its first picture along: it takes milliseconds and kilobytes."""
 
 Forms = Callable[[GraphSource, Arranged], Mapping[str, str]]
 """Static forms by mime type."""
@@ -112,7 +118,29 @@ class GraphWidget(PageModel):
         self._desk = Desk(source, self._feed, log=self._feed.log)
         for name, value in (("graph_id", source.graph_id), ("title", source.title), ("auto_update", auto_update)):
             self.set_trait(name, value)
+        self._first = self._first_picture()
         super().__init__()
+
+    def _first_picture(self) -> dict[str, Any] | None:
+        """What `Feed` will send when the page asks, of an epoch before all of its own."""
+        if not 0 < len(self._source.structure()) <= FIRST_NODES:
+            return None
+        try:
+            (content, buffers), *_ = picture_message(
+                self._openings.now(), self._source, epoch=0, version=package_version(), now=time.time()
+            )
+        except Exception:
+            _log.exception("the first picture could not be made")
+            return None
+        return {"content": content, "buffers": buffers}
+
+    def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
+        """The traits; the first time, when the model is made, the first picture as well."""
+        state: dict[str, Any] = super().get_state(key, drop_defaults)
+        if key is not None:
+            return state
+        first, self._first = self._first, None
+        return state if first is None else {**state, "first": first}
 
     def _handle_custom_msg(self, content: object, buffers: object) -> None:
         """A page's request, on whatever thread the kernel chose."""

@@ -30,6 +30,7 @@ import type { Connection, ConnectionState, Pending, Source } from "./source.ts";
 /** What is needed of anywidget's model. */
 export interface CommModel {
   get(name: string): unknown;
+  set(name: string, value: unknown): void;
   on(name: string, callback: (...values: never[]) => void): void;
   off(name: string, callback?: (...values: never[]) => void): void;
   send(content: unknown, callbacks?: unknown, buffers?: unknown): void;
@@ -114,8 +115,18 @@ export class CommSource implements Source {
     if (this.openedAt > 0 || this.signal.aborted) return;
     this.openedAt = Date.now();
     this.watchKernel();
+    this.showFirst();
     this.sendBoth({ id: makeId(), kind: "open" });
     this.nextResync = Date.now() + this.wait;
+  }
+
+  /** The picture that came along with the model, if one did: drawn while the kernel is asked. It is of an epoch before
+   * all others, so whatever is heard takes its place. Forgotten at once, as it must not be saved into the notebook. */
+  private showFirst(): void {
+    const first = this.model.get("first") as { content: Picture; buffers: readonly DataView[] } | null | undefined;
+    if (!first) return;
+    this.model.set("first", null);
+    this.apply(first.content, first.buffers.map(toView));
   }
 
   act(action: Action, nodes: readonly number[]): Promise<Pending> {
@@ -142,9 +153,8 @@ export class CommSource implements Source {
       pending.state = "busy";
       this.changed();
     }, BUSY_S * 1000);
-    this.signal.addEventListener("abort", () => clearTimeout(timer), { once: true });
     this.changed();
-    return answered;
+    return answered.finally(() => clearTimeout(timer));
   }
 
   withdraw(pending: Pending): void {
@@ -158,15 +168,19 @@ export class CommSource implements Source {
     if (this.connection.state === "detached" || this.signal.aborted)
       return Promise.reject(new Error(say("connection.cannot")));
     const id = makeId();
-    return new Promise((resolve, reject) => {
+    const asked = new Promise<Record<string, unknown>>((resolve, reject) => {
       this.questions.set(id, { resolve, reject });
-      const giveUp = (): void => {
-        if (this.questions.delete(id)) reject(new DOMException("aborted", "AbortError"));
-      };
-      signal?.addEventListener("abort", giveUp, { once: true });
-      if (signal?.aborted) giveUp();
-      else this.sendBoth({ id, kind: question, nodes: [node], ...(log && { log }) });
     });
+    const giveUp = (): void => {
+      const question = this.questions.get(id);
+      this.questions.delete(id);
+      question?.reject(new DOMException("aborted", "AbortError"));
+    };
+    // The signal may be there for as long as the graph is, and asked with a thousand times.
+    signal?.addEventListener("abort", giveUp, { once: true });
+    if (signal?.aborted) giveUp();
+    else this.sendBoth({ id, kind: question, nodes: [node], ...(log && { log }) });
+    return asked.finally(() => signal?.removeEventListener("abort", giveUp));
   }
 
   follow(view: string, log: LogAsk, hear: (lines: LogLines) => void, signal: AbortSignal): void {
