@@ -77,6 +77,16 @@ def test_the_embedded_server_can_be_forced(monkeypatch: pytest.MonkeyPatch) -> N
         server_settings()
 
 
+@pytest.mark.parametrize("host", ["api.tiledb.com", "127.0.0.1:8080", "ftp://there"])
+def test_a_host_without_http_is_refused_with_what_it_needs(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """What requests says of it names neither the setting nor the way out."""
+    monkeypatch.setenv("TILEDB_REST_HOST", host)
+    monkeypatch.setenv("TILEDB_REST_TOKEN", "t")
+
+    with pytest.raises(BadSettings, match=f"{host}.* of the environment must begin with https://"):
+        server_settings()
+
+
 @pytest.mark.parametrize("text", ["{", "[1]"])
 def test_a_broken_file_is_named(text: str) -> None:
     """It would be taken for no file, and the run for a run on the account."""

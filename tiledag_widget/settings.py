@@ -88,6 +88,9 @@ def _combine(environment: Mapping[str, str], in_file: Mapping[str, Any]) -> Sett
         host = DEFAULT_HOST
     if not host:
         return Settings()
+    source = "the environment" if environment.get("TILEDB_REST_HOST") or not in_file else str(settings_file())
+    if not host.lower().startswith(("http://", "https://")):
+        raise BadSettings(f"the host {host!r} of {source} must begin with https:// or http://")
     return Settings(
         host.rstrip("/"),
         token,
@@ -95,7 +98,7 @@ def _combine(environment: Mapping[str, str], in_file: Mapping[str, Any]) -> Sett
         password,
         verify,
         _text(in_file.get("ca_file")) or environment.get("TILEDB_SSL_CA_FILE") or None,
-        "the environment" if environment.get("TILEDB_REST_HOST") or not in_file else str(settings_file()),
+        source,
     )
 
 

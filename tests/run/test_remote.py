@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import traceback
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,6 +203,8 @@ def test_a_function_that_raises_there_fails_its_node_with_type_and_traceback(ser
 
     assert caught.value.type_name == "builtins.ZeroDivisionError"
     assert caught.value.traceback_text == "Trace\n  here"
+    shown = [Path(frame.filename).name for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert "client.py" not in shown  # the way of the reply through this package is nothing to look at
     assert "Trace" in str(caught.value.__cause__)
     assert other.result() == "fine"
     assert isinstance(child.error, ParentFailedError)

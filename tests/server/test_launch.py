@@ -382,6 +382,8 @@ def test_the_command_serves_says_and_stops(folder: Path) -> None:
         return done.returncode, done.stdout + done.stderr
 
     assert tiledag("status") == (3, "no server runs\n")
+    code, text = tiledag("serve", "--workers", "0")
+    assert (code, "'0' is no whole number from 1" in text) == (2, True)
     with running_server(folder) as server:
         code, text = tiledag("status")
         assert (code, json.loads(text)["url"]) == (0, server.url)

@@ -181,7 +181,7 @@ def test_an_error_carries_what_our_server_says_about_the_exception(server: Loopb
     [
         (Answer(404, b"<html>"), "HTTP 404: resource not found"),
         (Answer(418, b"teapot"), "HTTP 418 without a message.*teapot"),
-        (error(401, "who are you"), "who are you.*TILEDB_REST_TOKEN"),
+        (error(401, "who are you."), r"who are you\. Check.*TILEDB_REST_TOKEN"),
         (as_json([1], 400), "HTTP 400 without a message"),
     ],
 )

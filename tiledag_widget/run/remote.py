@@ -308,6 +308,8 @@ class RemoteRun:
         except ServerError as error:
             if node._index in self._graph._driver.machine.stopping:
                 raise StoppedError(f"node {node.name!r} was stopped") from error
+            if error.traceback_text:  # the function's own, which is what is looked for; ours says nothing
+                raise error.with_traceback(None) from error.__cause__
             raise
         if is_stored and reply.task_id is None:
             raise ServerError(f"Node {node.name!r}: {begun.client.url} did not say under which id the result is stored")

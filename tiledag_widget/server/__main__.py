@@ -70,7 +70,7 @@ def arguments_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: any that is free)")
     parser.add_argument("--data-dir", type=Path, help="folder of records and results (default: TILEDAG_DATA_DIR)")
-    parser.add_argument("--workers", type=int, help="tasks that run at a time (default: one per core, at least 2)")
+    parser.add_argument("--workers", type=_count, help="tasks that run at a time (default: one per core, at least 2)")
     parser.add_argument(
         "--memory-limit",
         type=_memory_limit,
@@ -96,6 +96,13 @@ def arguments_of(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--idle", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+
+
+def _count(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1")
+    return int(text)
 
 
 def _memory_limit(text: str) -> tuple[str, float]:

@@ -536,7 +536,7 @@ def error_of(reply: requests.Response) -> ServerError:
         else:
             message = f"HTTP {reply.status_code} without a message; the reply begins: {text[:300]!r}"
     if reply.status_code == 401:
-        message += ". Check the token: TILEDB_REST_TOKEN, or tiledag_widget.login(...)"
+        message = message.rstrip(".") + ". Check the token: TILEDB_REST_TOKEN, or tiledag_widget.login(...)"
     short_name = (found.exception_type or "").rpartition(".")[2]
     if short_name and short_name not in message:
         message = f"{short_name}: {message}"
