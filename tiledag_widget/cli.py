@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["TILEDAG_DATA_DIR"] = str(found.data_dir.expanduser().absolute())
     try:
         code: int = found.run(found)
+        sys.stdout.flush()
+    except BrokenPipeError:  # nobody reads on, as with `tiledag logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (TiledagError, OSError) as error:
         sys.stderr.write(f"tiledag: {error}\n")
         return 1

@@ -304,6 +304,24 @@ def test_rows_can_be_written_to_an_array_that_is_then_known(server: Server) -> N
     assert second.json() == [{"s": 62}]
 
 
+def test_nulls_are_written_as_nulls(server: Server, tmp_path: Path) -> None:
+    """Not as the text None, and not as numbers that are none."""
+    made = server.sql(
+        "select x, n, f, d, z, t from (select 1 as x, null as n, 1.5 as f, date '2020-01-01' as d, null as z, 'a' as t "
+        "union all select 2, 7, null, null, null, null) as q order by x",
+        output_uri=str(tmp_path / "made"),
+    )
+    rows = server.sql(f"select n, f, d, z, t from `{tmp_path / 'made'}` order by x")
+    again = server.sql("select 1 as x", output_uri=str(tmp_path / "made"))
+
+    assert made.status == 200, made.body
+    assert rows.json() == [
+        {"d": "2020-01-01", "f": 1.5, "n": None, "z": None, "t": "a"},
+        {"d": None, "f": None, "n": 7, "z": None, "t": None},
+    ]
+    assert f"there is an array '{tmp_path / 'made'}' already" in again.json()["message"]
+
+
 def test_a_query_leaves_its_words_in_the_task(server: Server) -> None:
     """The log browser shows them."""
     answer = server.sql("select ? as x", name="asked", parameters=[1], init_commands=["set @q = 1"])

@@ -47,7 +47,7 @@ def run(job: Mapping[str, Any]) -> Any:
     finally:
         session.close()
     if job["output_uri"]:
-        _write(table, place_of(job["array_uris"], job["output_uri"]))
+        _write(table, place_of(job["array_uris"], job["output_uri"]), job["output_uri"])
     return _as_rows(table) if job["result_format"] == "json" else table
 
 
@@ -377,17 +377,16 @@ def _as_json(value: Any) -> Any:
     return value
 
 
-def _write(table: Any, place: str) -> None:
+def _write(table: Any, place: str, uri: str) -> None:
     """The rows as a new dense array with one dimension, `__tiledb_rows`."""
     if not table.num_rows or not table.num_columns:
         raise ValueError("output_uri: the query has no rows to write")
-    columns = {name: _to_numpy(table.column(name)) for name in table.column_names}
     last = table.num_rows - 1
     dimension = tiledb.Dim("__tiledb_rows", domain=(0, last), tile=min(10_000, last + 1), dtype=np.uint64)
-    attributes = [
-        tiledb.Attr(name, dtype=values.dtype, var=True if values.dtype.kind == "U" else None)
-        for name, values in columns.items()
-    ]
+    columns, attributes = {}, []
+    for name in table.column_names:
+        columns[name], attribute = _cells_of(name, table.column(name).combine_chunks())
+        attributes.append(attribute)
     try:
         if "://" not in place:
             Path(place).parent.mkdir(parents=True, exist_ok=True)
@@ -395,9 +394,25 @@ def _write(table: Any, place: str) -> None:
         with tiledb.open(place, "w") as array:
             array[:] = columns
     except tiledb.TileDBError as error:
-        raise ValueError(f"output_uri: {place!r} cannot be written: {error}") from error
+        if tiledb.object_type(place) is not None:
+            raise ValueError(f"output_uri: there is an array {uri!r} already; give the name of a new one") from error
+        raise ValueError(f"output_uri: {uri!r} cannot be written: {error}") from error
 
 
-def _to_numpy(column: Any) -> Any:
-    values = column.to_numpy()
-    return values.astype("U") if values.dtype.kind == "O" else values
+def _cells_of(name: str, column: Any) -> tuple[Any, Any]:
+    """A column's cells and their attribute, which may be null if one of them is. Times have a null of their own."""
+    kind = column.type
+    if pyarrow.types.is_null(kind):
+        column = column.cast(pyarrow.string())
+    elif pyarrow.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    if column.null_count and not pyarrow.types.is_temporal(column.type):
+        if pyarrow.types.is_large_string(column.type):
+            column = column.cast(pyarrow.string())
+        if pyarrow.types.is_string(column.type):
+            return column, tiledb.Attr(name, dtype=str, var=True, nullable=True)
+        if pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type):
+            return column, tiledb.Attr(name, dtype=column.type.to_pandas_dtype(), nullable=True)
+    values = column.to_numpy(zero_copy_only=False)
+    values = values.astype("U") if values.dtype.kind == "O" else values
+    return values, tiledb.Attr(name, dtype=values.dtype, var=True if values.dtype.kind == "U" else None)
