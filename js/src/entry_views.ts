@@ -32,7 +32,7 @@ export type Fetch = (carrier: Carrier, signal: AbortSignal) => Later;
 function showRuns(model: CommModel, el: HTMLElement, fetch: Fetch, outer?: AbortSignal): () => void {
   const life = new AbortController();
   const end = (): void => life.abort();
-  outer?.addEventListener("abort", end, { once: true });
+  outer?.addEventListener("abort", end, { once: true, signal: life.signal });
   const waiting = new Map<string, (reply: RunsReply) => void>();
   const hear = (reply: RunsReply): void => {
     if (reply?.type !== "runs") return;
@@ -128,8 +128,8 @@ export const widgetOf = (fetch: Fetch) => () => {
       const { source, details, later } = live ?? start(model);
       const life = new AbortController();
       const end = (): void => life.abort();
-      signal?.addEventListener("abort", end, { once: true });
-      source.signal.addEventListener("abort", end, { once: true });
+      signal?.addEventListener("abort", end, { once: true, signal: life.signal });
+      source.signal.addEventListener("abort", end, { once: true, signal: life.signal });
       new Shell(el, lensed(source, life.signal), details, makeId().slice(0, 8), life.signal, later);
       source.open();
       return end;

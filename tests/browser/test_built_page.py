@@ -172,7 +172,7 @@ def test_a_filter_that_fails_says_why(show: Open) -> None:
     expect(page.locator("[data-problem=unknown]")).to_contain_text("“colour” at 15 is not one of status, node")
     expect(field).to_have_attribute("aria-invalid", "true")
     field.fill("status:running")
-    expect(page.locator(".td-problem")).to_have_text("No node matches status:running. 12 hidden.")
+    expect(page.locator(".td-problem")).to_have_text("No node of 12 matches status:running.")
     field.press("Escape")
     expect(field).to_have_value("")
     expect(page.locator(".td-chips")).to_be_hidden()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from playwright.sync_api import Browser, Dialog, Page, Request, expect
 from tests.strategies import HOSTILE_NAMES
 from tests.view.fake_source import FakeSource
 from tests.view.test_export import ran
+from tiledag_widget import DAG
 from tiledag_widget.view.export import made
 
 TOLD = "window.told = []; document.addEventListener('securitypolicyviolation', event => told.push(event.blockedURI));"
@@ -87,6 +89,39 @@ def test_the_timeline_of_an_exported_run_shows_both_attempts(open_page: Open) ->
     for order in ("slots", "duration", "nodes"):
         page.locator(f"[data-order={order}]").click()
         expect(page.locator(".td-timeline")).to_have_attribute("data-order", order)
+
+
+@pytest.mark.slow
+def test_the_first_failure_shows_the_error_of_that_attempt(browser: Browser, tmp_path: Path) -> None:
+    """What went wrong before somebody tried again would read as if nothing had."""
+    problems = ["no row 3\nof 17", "no row 4"]
+
+    def load() -> int:
+        if problems:
+            raise ValueError(problems.pop(0))
+        return 3
+
+    dag = DAG(name="orders", executor="inline", record=False)
+    node = dag.submit_local(load, name="load")
+    dag.compute()
+    for _ in range(2):
+        with contextlib.suppress(ValueError):
+            dag.wait(20)
+        node.retry()
+    dag.wait(20)
+    target = tmp_path / "run.html"
+    dag.export(target)
+    page = browser.new_page(viewport={"width": 1200, "height": 640})
+    page.goto(target.as_uri())
+
+    menu(page, "Replay")
+    page.get_by_role("button", name="First failure").click()
+
+    panel = page.locator(".td-panel")
+    expect(page.locator(".td-errortype")).to_have_text("ValueError")
+    expect(page.locator(".td-errormessage")).to_have_text("no row 3")
+    expect(panel).to_contain_text("First line of the error of attempt 1.")
+    page.close()
 
 
 def test_pictures_are_made_without_a_kernel(open_page: Open, tmp_path: Path) -> None:

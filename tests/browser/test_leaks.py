@@ -156,38 +156,54 @@ def test_no_task_is_long_while_a_graph_runs(page: BrowserPage, built: Path, size
     assert min(longest) <= 200, f"tasks of {longest} ms at {size:,} nodes"
 
 
-NINE_MORE = """async rounds => {
+NINE_MORE = """async ([rounds, opensAll]) => {
+    const frame = () => new Promise(done => requestAnimationFrame(done));
+    const found = async look => { while (!look()) await frame(); return look(); };
+    const openAll = async host => {
+        const one = selector => found(() => host.querySelector(selector));
+        host.scrollIntoView();
+        for (const pane of ['timeline', 'logs', 'list']) (await one(`[role=tab][data-pane=${pane}]`)).click();
+        (await one('.td-listrow:not([aria-expanded]) .is-name')).click();
+        for (const tab of ['overview', 'logs', 'attempts', 'code']) (await one(`.td-tab[data-tab=${tab}]`)).click();
+        for (const key of ['/', '?', 'p'])
+            host.querySelector('.tiledag').dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+        await frame();
+    };
     for (let round = 0; round < rounds; round++) {
         const life = new AbortController();
         const hosts = Array.from({ length: 9 }, () => document.body.appendChild(document.createElement('div')));
         for (const host of hosts) again(host, life.signal);
-        while (hosts.some(host => !host.querySelector('.td-graph[data-drawn]')))
-            await new Promise(done => requestAnimationFrame(done));
-        if (round === 0) window.mostListeners = kernel.listenerCount;
+        const drawn = opensAll ? '.tiledag[data-graph]' : '.td-graph[data-drawn]';  // what was open is open again
+        for (const host of hosts) await found(() => host.querySelector(drawn));
+        if (opensAll) await openAll(hosts[round % 9]);
         life.abort();
         for (const host of hosts) host.remove();
     }
 }"""
 
 
-@pytest.mark.slow
-@pytest.mark.xfail(reason="a closed view leaves 3 listeners and 178 nodes until its model is closed", strict=True)
-@pytest.mark.parametrize("rounds", [2, 100])
-def test_views_that_are_shown_and_closed_leave_nothing(page: BrowserPage, built: Path, rounds: int) -> None:
+@pytest.mark.parametrize(
+    ("rounds", "opens_all"),
+    [(2, False), pytest.param(10, True, marks=pytest.mark.slow), pytest.param(100, False, marks=pytest.mark.slow)],
+)
+def test_views_that_are_shown_and_closed_leave_nothing(
+    page: BrowserPage, built: Path, rounds: int, opens_all: bool
+) -> None:
     """I4: ten views of one graph, nine closed, again and again. Who runs a cell all day has a page that only grows."""
     page.goto(f"{built.as_uri()}?n=60&state=running")
     expect(page.locator(".td-graph[data-drawn]")).to_be_attached()
-    page.evaluate(NINE_MORE, 2)
+    expect(page.locator(".td-replay")).to_be_attached()  # the second part has come
+    page.evaluate(NINE_MORE, [2, opens_all])
     counter = Counter(page)
     before, own = counter.now(), page.evaluate("kernel.listenerCount")
 
-    page.evaluate(NINE_MORE, rounds)
+    page.evaluate(NINE_MORE, [rounds, opens_all])
 
     after = counter.now()
     assert page.evaluate("kernel.listenerCount") == own
     assert after["JSEventListeners"] <= before["JSEventListeners"], (before, after)
     assert after["Nodes"] <= before["Nodes"] + 20, (before, after)
-    assert after["JSHeapUsedSize"] < before["JSHeapUsedSize"] + 2_000_000, (before, after)
+    assert after["JSHeapUsedSize"] < before["JSHeapUsedSize"] + 1_000_000, (before, after)
 
 
 @pytest.mark.slow

@@ -344,6 +344,7 @@ export class Inspector {
       fill(this.panel, this.waiting(trouble));
       return;
     }
+    if (this.showPastError(node, known, signal)) return;
     if (!known.error_type && !known.traceback) {
       fill(this.panel, element("p.td-quiet", {}, say("inspector.no_error")));
       return;
@@ -386,6 +387,35 @@ export class Inspector {
         : null,
       element("div.td-row", {}, known.traceback ? copy : null, search.root),
     );
+  }
+
+  /** A moment of the past may show an attempt that failed before the last one: of it the first line is kept, no more. */
+  private showPastError(node: number, { attempts, error_type }: NodeDetail, signal: AbortSignal): boolean {
+    const number = this.store.attempt[node] ?? 0;
+    const last = attempts.at(-1);
+    if (this.store.status[node] !== Status.FAILED || !last) return false;
+    const error = attempts.find((each) => each.number === number)?.error ?? "";
+    if (last.number === number && (error_type || !error)) return false;
+    const colon = error.indexOf(": ");
+    const [type, message] = colon < 0 ? [error, ""] : [error.slice(0, colon), error.slice(colon + 2)];
+    const search = button(say("inspector.search_logs"), () => this.events.searchLogs(), signal, {
+      icon: "search",
+      className: "is-small",
+    });
+    fill(
+      this.panel,
+      type
+        ? element(
+            "div.td-error",
+            {},
+            element("div.td-errortype", {}, type),
+            element("div.td-errormessage", {}, message),
+          )
+        : null,
+      element("p.td-quiet", {}, say(type ? "inspector.first_line" : "inspector.error_gone", { n: number })),
+      element("div.td-row", {}, search.root),
+    );
+    return true;
   }
 
   // --- attempts ------------------------------------------------------------------------------------------------
