@@ -22,10 +22,7 @@ PY := $(VENV)/bin/python
 STAMPS := $(VENV)/.stamps
 KERNELS := 7.3.0 6.31.0
 # Long runs of every change; what takes minutes by itself waits for `make test-all`.
-TRIALS := $(patsubst %,tests/trials/test_%.py,a_batch b_driver b_shapes c_kernels d_packing g_chains g_rest g_schema h_security) \
-	tests/contract tests/run/test_interrupts.py tests/run/test_kernel_output.py \
-	$(patsubst %,tests/server/test_trials_%.py,kill store) \
-	tests/server/test_http.py::test_it_listens_on_loopback_alone
+TRIALS := $(patsubst %,tests/trials/test_%.py,a_batch b_driver b_shapes g_rest h_security)
 JOBS ?= 2
 ARGS ?=
 
@@ -92,7 +89,7 @@ check: lint types layers js-check
 unit: js
 	$(PY) -m pytest -n $(JOBS) -m "not slow and not browser" $(ARGS)
 
-trials: js $(STAMPS)/kernels
+trials: js
 	$(PY) -m pytest -n $(JOBS) -m "slow and not long and not browser" tests/core $(TRIALS) tests/test_notebooks.py $(ARGS)
 
 slow: js

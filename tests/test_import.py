@@ -10,9 +10,7 @@ import sys
 
 import pytest
 
-LATE = set(
-    "anywidget cloudpickle dask ipywidgets loky matplotlib networkx numpy pandas plotly psutil requests".split()
-)
+LATE = set("anywidget cloudpickle dask ipywidgets loky matplotlib networkx numpy pandas plotly psutil requests".split())
 
 BUILD = """
 import json, socket, sys, threading
@@ -65,9 +63,7 @@ def test_import_costs_at_most_150_ms_more_than_a_bare_interpreter() -> None:
             before = os.times()
             fresh(code)
             after = os.times()
-            times.append(
-                after.children_user + after.children_system - before.children_user - before.children_system
-            )
+            times.append(after.children_user + after.children_system - before.children_user - before.children_system)
         return statistics.median(times)
 
     assert median_of_10("from tiledag_widget import DAG, Node, Mode, Status") - median_of_10("pass") < 0.150

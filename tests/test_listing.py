@@ -63,9 +63,7 @@ NODE_METHODS = {
     "wait": "timeout=None",
 }
 FUNCTIONS = {
-    "list_logs": (
-        "namespace=None, created_by=None, search=None, start_time=None, end_time=None, page=1, per_page=10"
-    ),
+    "list_logs": ("namespace=None, created_by=None, search=None, start_time=None, end_time=None, page=1, per_page=10"),
     "server_logs": "dag_or_id, namespace=None",
     "replace_stored_params": "tree, loader",
 }

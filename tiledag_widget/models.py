@@ -34,7 +34,6 @@ UDFArrayDetails = ArrayDetails
 QueryRanges = ArrayRanges
 
 
-
 class ArrayList:
     """Arrays for one function: `DAG.submit_array_udf` takes it in place of an address, and the function gets a list.
 

@@ -580,8 +580,8 @@ def _check_resources(mode: Mode, resource_class: str | None, resources: Mapping[
             )
     elif resources is not None:
         raise ValueError(
-            f"Cannot set resources for {mode.name} task graphs, please use \"resource_class\" to set a predefined "
-            "option for \"standard\" or \"large\""
+            f'Cannot set resources for {mode.name} task graphs, please use "resource_class" to set a predefined '
+            'option for "standard" or "large"'
         )
     elif mode is Mode.LOCAL and resource_class:
         raise ValueError("Resource class cannot be set for locally-executed nodes.")

@@ -420,7 +420,6 @@ def told(seed: int, folder: Path) -> str:
 def stories(folder: Path) -> Iterator[Callable[[int], None]]:
     """Trial A3 for ``make night``."""
 
-
     def one(seed: int) -> None:
         told(seed, folder / str(seed))
 

@@ -74,10 +74,7 @@ def test_b1_of_a_thousand_graphs_with_failures_none_is_stuck(executor: str, part
 @pytest.mark.slow
 def test_b1_in_processes_none_is_stuck() -> None:
     """A failure that is lost between two processes would leave its node running."""
-    took = [
-        run_failing(plan, executor="processes", max_workers=2)
-        for plan in random_graphs(seeds(200), most_nodes=12)
-    ]
+    took = [run_failing(plan, executor="processes", max_workers=2) for plan in random_graphs(seeds(200), most_nodes=12)]
 
     assert statistics.median(took) <= 0.5
 

@@ -62,7 +62,6 @@ def interrupts(folder: Path) -> Iterator[Callable[[int], None]]:
         running_kernel(KERNELS[0], folder / "signal") as by_signal,
         running_kernel(KERNELS[0], folder / "message", by_message=True) as by_message,
     ):
-
         took: list[float] = []
         yield lambda seed: took.append(interrupt_once((by_signal, by_message)[seed % 2]))
     late = [seconds for seconds in took if seconds > PROMPT_S]

@@ -138,9 +138,7 @@ def troubles(folder: Path) -> Iterator[Callable[[int], None]]:
 
 
 @pytest.mark.parametrize("seed", range(len(KINDS)), ids=KINDS)
-def test_e4_a_cluster_in_trouble_ends_the_run_with_the_reason_and_the_next_one_works(
-    seed: int, tmp_path: Path
-) -> None:
+def test_e4_a_cluster_in_trouble_ends_the_run_with_the_reason_and_the_next_one_works(seed: int, tmp_path: Path) -> None:
     """A run would wait for ever, or the server would have to be started anew."""
     with troubles(tmp_path) as one:
         one(seed)

@@ -41,9 +41,7 @@ def identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def opened(
-    path: Path, migrations: Sequence[str], at_first: Callable[[sqlite3.Connection], None]
-) -> sqlite3.Connection:
+def opened(path: Path, migrations: Sequence[str], at_first: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
     """The file as a connection that may write, made and brought up to date, after ``at_first`` was done to it.
 
     Raises:

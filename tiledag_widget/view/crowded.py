@@ -70,9 +70,7 @@ def group_ranks(structure: Structure, groups: Groups, ranks: Sequence[int], brea
     return group_rank
 
 
-def limit_layers(
-    groups: Groups, ranks: list[int], structure: Structure, breathe: Breathe
-) -> tuple[Groups, list[int]]:
+def limit_layers(groups: Groups, ranks: list[int], structure: Structure, breathe: Breathe) -> tuple[Groups, list[int]]:
     """Fold what a rank shows beyond its share: cards by the prefix of their names, then the smallest as "others"."""
     layers: dict[int, list[int]] = {}
     for group, rank in enumerate(ranks):
