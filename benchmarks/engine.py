@@ -180,18 +180,22 @@ CAUGHT = """\
 
 def without_capture() -> Callable[[], None]:
     """Swaps the driver's hot path between the one that catches output and one that does not; the latter first."""
-    from tiledag_widget.run import driver
+    from tiledag_widget.run import driver, lanes
 
-    source = inspect.getsource(driver.Driver._run_ready)
+    source = inspect.getsource(lanes.LaneDriver._run_ready)
     if CAUGHT not in source:
-        raise SystemExit("the hot path of run/driver.py has changed: adapt CAUGHT")
+        raise SystemExit("the hot path of run/lanes.py has changed: adapt CAUGHT")
     names: dict[str, Callable[..., None]] = {}
-    exec(compile(textwrap.dedent(source.replace(CAUGHT, "")), driver.__file__, "exec"), vars(driver), names)
-    kept: list[object] = [(driver.Driver._run_ready, driver.watch_streams), (names["_run_ready"], lambda: None)]
+    exec(compile(textwrap.dedent(source.replace(CAUGHT, "")), lanes.__file__, "exec"), vars(lanes), names)
+    kept: list[tuple[object, object]] = [
+        (lanes.LaneDriver._run_ready, vars(driver)["watch_streams"]),
+        (names["_run_ready"], lambda: None),
+    ]
 
     def swap() -> None:
         kept.reverse()
-        driver.Driver._run_ready, driver.watch_streams = kept[0]  # type: ignore[misc,assignment,method-assign]
+        setattr(lanes.LaneDriver, "_run_ready", kept[0][0])  # noqa: B010  # mypy knows better than to let methods change
+        vars(driver)["watch_streams"] = kept[0][1]
 
     return swap
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 import tiledag_widget
-from tiledag_widget.run import arguments, driver
+from tiledag_widget.run import arguments, graphs
 from tiledag_widget.run.remote import reports
 from tiledag_widget.wire import client, codec
 from tiledag_widget.wire.models import ArrayDetails, StoredParam
@@ -208,7 +208,7 @@ def serving(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[Loopback
     try:
         yield server
     finally:
-        driver.wait_until_all_reported(10)  # a report posted after the server is closed would be tried for seconds
+        graphs.wait_until_all_reported(10)  # a report posted after the server is closed would be tried for seconds
         reports.flush(10)
         server.close()
         tiledag_widget.shutdown()

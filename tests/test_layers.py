@@ -21,11 +21,12 @@ PYTHON_ORDER = """
     wire.models wire.records wire.batch_models wire.pickles wire.codec wire.client
     account
     run.arguments run.threads run.pacer run.asyncs run.progress
-    run.output run.worker_streams run.worker_main run.workers run.executors run.driver run.remote_output
+    run.output run.worker_streams run.worker_main run.workers run.executors
+    run.gate run.graphs run.reports run.driver run.lanes run.remote_output
     run.remote run.batch_body run.mirror run.batch_outcomes run.batch_follow run.batch_log run.batch
     run.record_facts run.record
     server.security server.output server.store_file server.store server.retention
-    server.arrays server.native server.dialect server.sql
+    server.cells server.arrays server.native server.dialect server.sql
     server.batch_worker server.worker server.scheduler
     server.batch_expression server.batch_retry server.batch_plan server.batch_store server.batch_executor
     server.batch_state server.batch_around server.batch_run server.batch
@@ -37,7 +38,7 @@ PYTHON_ORDER = """
     server.__main__ server.launch
     view.palette view.left view.filter view.ranks view.crowded view.fold view.crossings view.layout view.picture
     view.static_forms view.terminal view.figure view.messages view.code
-    view.brief view.tracebacks view.details view.worker view.publisher view.opening view.export view.log_lines
+    view.brief view.tracebacks view.rich view.details view.worker view.publisher view.opening view.export view.log_lines
     view.feed view.control
     view.widget view.runs_table view.log_browser view.show
     models logs naming node server_node batch_node source dag browse jupyter cli testing __init__
@@ -46,7 +47,7 @@ PYTHON_ORDER = """
 # Besides the order: these never know those.
 PYTHON_NEVER = [
     ("view.", ("run.", "server.")),
-    ("server.", ("run.driver", "view.")),
+    ("server.", ("run.driver", "run.lanes", "view.")),
 ]
 
 # The core reads no clock, no file and no chance: it may import nothing else.
@@ -57,7 +58,7 @@ PICKLES = {"cloudpickle", "dill", "pickle"}
 # Costly ones, imported where they are used and never at the top of a module.
 LATE = {"anywidget", "cloudpickle", "dask", "duckdb", "ipywidgets", "loky", "networkx", "pandas", "plotly", "requests"}
 # Modules that are themselves imported late, by whoever needs what they wrap.
-WRAPPERS = set("run.workers server.arrays server.sql view.figure view.log_browser view.widget wire.client".split())
+WRAPPERS = set("run.workers server.arrays server.cells server.sql view.figure view.log_browser view.widget wire.client".split())
 
 # `sources/source.ts` is the interface by which views ask; what implements it stands after them and knows none.
 TYPESCRIPT_ORDER = ["protocol", "model", "sources/source", "render", "views", "sources", "entry_"]

@@ -111,7 +111,7 @@ class ServerRuns:
 
 def _graphs_here() -> list[DAG]:
     """Graphs of this process that are on record and still held by somebody."""
-    from .run.driver import known_observers
+    from .run.graphs import known_observers
 
     graphs = [cast("DAG | None", getattr(observer, "dag", None)) for observer in known_observers()]
     return [dag for dag in graphs if dag is not None and dag.server_graph_uuid is not None]

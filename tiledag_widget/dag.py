@@ -24,7 +24,9 @@ from .naming import NodesByName, full_name
 from .node import Node, as_text, call_callback, check_timeout
 from .run import executors
 from .run.arguments import SERVER_OPTIONS
-from .run.driver import Driver, running_drivers
+from .run.driver import Driver
+from .run.graphs import running_drivers
+from .run.lanes import LaneDriver
 from .settings import WAYS_OUT
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ class DAG:
     def _new_driver(self, chosen: executors.Executor, executor: Any) -> Driver:
         label = str(self.name or self.id)
         if self.mode is not Mode.BATCH:
-            return Driver(self._observer, chosen, self.max_workers, label)
+            return LaneDriver(self._observer, chosen, self.max_workers, label)
         if executor is not None:
             raise ValueError("executor=... runs local functions; a BATCH graph runs on the server as a whole")
         from .run.batch import BatchDriver
@@ -856,7 +858,7 @@ class _Callbacks:
 
 def running() -> list[DAG]:
     """The graphs of this process that run now."""
-    return [cast("_Callbacks", driver._observer).dag for driver in running_drivers()]
+    return [cast("_Callbacks", driver.reports.observer).dag for driver in running_drivers()]
 
 
 def _check_joined(node: Node[Any]) -> None:

@@ -14,8 +14,8 @@ from ..helpers import no_idle_threads as no_idle_threads
 
 def test_functions_that_return_at_once_share_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand small nodes cost what one thread needs for them, not what several need to hand locks around."""
-    monkeypatch.setattr("tiledag_widget.run.driver.QUICK_S", 60.0)
-    monkeypatch.setattr("tiledag_widget.run.driver.pacer.watch", lambda driver: None)
+    monkeypatch.setattr("tiledag_widget.run.lanes.QUICK_S", 60.0)
+    monkeypatch.setattr("tiledag_widget.run.lanes.pacer.watch", lambda driver: None)
     seen: set[int] = set()
     dag = DAG(max_workers=8)
     for _ in range(300):

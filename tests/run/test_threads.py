@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tiledag_widget import DAG
-from tiledag_widget.run import driver as driver_module
+from tiledag_widget.run import lanes
 from tiledag_widget.run import threads as threads_module
 from tiledag_widget.run.threads import ThreadCache
 
@@ -125,7 +125,7 @@ class Miser:
 @pytest.fixture
 def miser(monkeypatch: pytest.MonkeyPatch) -> Any:
     miser = Miser(1)
-    monkeypatch.setattr(driver_module, "threads", miser)
+    monkeypatch.setattr(lanes, "threads", miser)
     yield miser
     wait_until(lambda: not miser.cache.statistics()["busy"])
     miser.cache.end_idle()

@@ -16,7 +16,7 @@ import pytest
 
 from tiledag_widget import DAG, Node, Status
 from tiledag_widget.core.states import Began, Cancel, Failed, Finished
-from tiledag_widget.run import driver as driver_module
+from tiledag_widget.run import driver, reports
 from tiledag_widget.testing import GraphPlan, LyingLock, random_graphs
 
 from ..helpers import hostile_scheduling, replayable, seeds
@@ -272,7 +272,8 @@ def lying_locks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     made = iter(range(10**9))
     shim = SimpleNamespace(**vars(threading))
     shim.Lock = lambda: LyingLock(seed=next(made))
-    monkeypatch.setattr(driver_module, "threading", shim)
+    for module in (driver, reports):
+        monkeypatch.setattr(module, "threading", shim)
     with hostile_scheduling():
         yield
 

@@ -56,9 +56,10 @@ from .batch_body import BatchGraph, by_name, graph_body, readers_in
 from .batch_follow import LONG_POLL_S, Follower, detach_all
 from .batch_log import LogReader, time_of, word_of
 from .batch_outcomes import Outcome, Outcomes
-from .driver import Driver, Observer
+from .driver import Driver
 from .mirror import Mirror, Word
 from .remote_output import HeldOutput, Task, indices_of, is_over, tasks_of
+from .reports import Observer
 
 if TYPE_CHECKING:
     from ..wire.batch_models import RunEvent, RunEvents, RunTask

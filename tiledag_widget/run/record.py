@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, safe_text
 from ..settings import BadSettings, data_folder, server_settings
 from ..wire.records import UNSENT, RunNode, RunOwner, RunRecord
-from .driver import running_drivers
+from .graphs import running_drivers
 from .record_facts import Graph, Look, look_at, records_of
 from .threads import threads
 
