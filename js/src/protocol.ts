@@ -17,7 +17,7 @@ export type MarkKind = "card" | "stack" | "chain" | "band";
 
 export type Action = "retry" | "retry_failed" | "retry_from" | "cancel" | "cancel_graph" | "stop";
 
-export type Question = "node" | "preview" | "tape" | "export_html" | "export_mermaid" | "export_dot" | "log_lines" | "log_line" | "log_find" | "log_file";
+export type Question = "node" | "preview" | "rich" | "pace_0" | "pace_250" | "pace_1000" | "pace_3000" | "tape" | "export_html" | "export_mermaid" | "export_dot" | "log_lines" | "log_line" | "log_find" | "log_file";
 
 export type Housekeeping = "open" | "resync" | "tidy" | "visible" | "ping" | "withdraw" | "log_follow" | "code";
 
@@ -53,8 +53,9 @@ export interface MarkEdges {
 /**
  * The run as a whole. ``status`` is a number of `Status`; ``counts[status]`` nodes have that status; ``started``
  * and ``ended`` are Unix times or null; ``stale_since`` is the time of the last word of the server that runs the
- * graph, while it does not answer; ``is_record`` says that it can be read only, not steered; ``now`` is the kernel's
- * time when it sent this.
+ * graph, while it does not answer; ``is_record`` says that it can be read only, not steered; ``pace`` is the slow
+ * motion in seconds (0 for none), null where nobody here can slow the run down; ``now`` is the kernel's time when it
+ * sent this.
  */
 export interface Run {
   status: number;
@@ -66,6 +67,7 @@ export interface Run {
   can_stop: boolean;
   stale_since: number | null;
   is_record: boolean;
+  pace: number | null;
   now: number;
 }
 
@@ -268,7 +270,7 @@ export interface Attempt {
 /**
  * Body of the reply to ``node``. ``blocker`` is the first failed ancestor of a Parent Failed node; ``parents`` and
  * ``children`` are the first 1,000 (the page has them all in its edges); ``source`` is the code of the function, at
- * most 20,000 characters of it, empty where it is not known.
+ * most 20,000 characters of it, empty where it is not known; ``rich`` says that the result may have a rich form.
  */
 export interface NodeDetail {
   index: number;
@@ -289,6 +291,7 @@ export interface NodeDetail {
   blocker: number | null;
   reference: string;
   result: string;
+  rich: boolean;
 }
 
 /**
@@ -298,6 +301,26 @@ export interface NodeDetail {
 export interface Sent {
   number: number;
   name: string;
+}
+
+/**
+ * Body of the reply to ``rich``: what ``kind`` (a media type, empty for nothing to show) the column ``file`` of
+ * that ``number`` holds. ``note`` says in words why there is nothing, or what was left out.
+ */
+export interface RichPreview {
+  type: string;
+  size: string;
+  kind: string;
+  note: string;
+  number: number;
+}
+
+/**
+ * Body of the reply to ``pace_...``, whose number is the slow motion in milliseconds: the one that holds now, in
+ * seconds. Where nodes run elsewhere it is refused with words.
+ */
+export interface Paced {
+  pace: number;
 }
 
 /** Body of the reply to ``preview``: type, size in words and a text cut to 2,000 characters. */

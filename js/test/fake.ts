@@ -165,6 +165,10 @@ export class FakeKernel implements CommModel {
   revision = 1;
   epoch = 1;
   canStop = false;
+  /** Slow motion in seconds; null for a graph that runs elsewhere. */
+  pace: number | null = 0;
+  /** What a rich preview gives. */
+  rich = { kind: "text/html", note: "", data: "<table><tr><th>year</th><td>2013</td></tr></table>" };
   startedAt: number | null = null;
   endedAt: number | null = null;
   error: (node: number) => Partial<NodeDetail> = () => ({});
@@ -245,6 +249,18 @@ export class FakeKernel implements CommModel {
         text: "   year  month  day  dep_time\n0  2013      1    1     517.0\n1  2013      1    1     533.0",
       };
       setTimeout(() => this.message({ type: "reply", id: request.id, body, error: null }), 120);
+    } else if (request.kind === "rich") {
+      const { kind, note, data } = this.rich;
+      const body = { type: "pandas.DataFrame", size: "27,004 × 19", kind, note, number: kind ? 11 : 0 };
+      this.message({ type: "reply", id: request.id, body, error: null });
+      const head = { type: "columns", epoch: this.epoch, column: "file", part: 0, of: 1, revision: 11 };
+      if (kind) this.message(head, [await deflate(new TextEncoder().encode(data))]);
+    } else if (request.kind?.startsWith("pace_")) {
+      const pace = Number(request.kind.slice(5)) / 1000;
+      const error = this.pace === null ? "RuntimeError: this graph runs elsewhere" : null;
+      if (!error) this.pace = pace;
+      this.message({ type: "reply", id: request.id, body: error ? null : { pace }, error });
+      this.patch([]);
     } else if (request.kind === "tape") await this.sendTape(request.id ?? "");
     else if (request.kind === "log_follow") {
       const { view = "", log } = request;
@@ -358,6 +374,7 @@ export class FakeKernel implements CommModel {
       can_stop: this.canStop,
       stale_since: null,
       is_record: false,
+      pace: this.pace,
       now: Date.now() / 1000,
     };
   }
@@ -465,6 +482,7 @@ export class FakeKernel implements CommModel {
       reference: `dag.nodes_by_name["${node.name}"]`,
       source: "def clean(month):\n    table = load(month)\n    return table",
       result: state.status === Status.COMPLETED ? "DataFrame, 27,004 × 19" : "",
+      rich: state.status === Status.COMPLETED,
       ...(state.status === Status.FAILED ? this.failure() : {}),
       ...this.error(index),
     };

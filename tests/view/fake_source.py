@@ -157,6 +157,10 @@ class FakeSource:
         self.handle(Stop(tuple(nodes), self.now))
         return len(nodes)
 
+    def set_pace(self, seconds: float) -> float:
+        self.calls.append(("pace", seconds))
+        return seconds
+
 
 @dataclass(frozen=True)
 class FakeNode:

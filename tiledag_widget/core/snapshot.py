@@ -65,6 +65,7 @@ class RunInfo:
         can_stop: True if the executor can end a running node.
         stale_since: Unix time of the last word of the server that runs the graph, while it does not answer; else NaN.
         is_record: True where only the record of a run is here: it can be read, not steered.
+        pace: Slow motion in seconds, 0 for none; NaN where nobody here can slow the run down.
     """
 
     status: Status
@@ -76,6 +77,7 @@ class RunInfo:
     can_stop: bool = False
     stale_since: float = nan
     is_record: bool = False
+    pace: float = nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,3 +318,7 @@ class GraphSource(Protocol):
 
     def stop(self, nodes: Sequence[int]) -> int:
         """Returns how many running nodes are being ended; raises RuntimeError where the executor cannot."""
+
+    def set_pace(self, seconds: float) -> float:
+        """Slow motion: have each node wait before it starts. Returns what holds now; raises RuntimeError in words where
+        nodes run elsewhere."""

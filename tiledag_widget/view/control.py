@@ -27,7 +27,20 @@ from ..core.snapshot import GraphSource
 from .details import node_detail, preview
 from .feed import Feed
 from .log_lines import LogDesk, NoLines
-from .messages import BUSY_S, CONTROL_REPLY, CONTROL_TYPE, Ack, Action, Housekeeping, Question, Queued, Reply, Sent
+from .messages import (
+    BUSY_S,
+    CONTROL_REPLY,
+    CONTROL_TYPE,
+    Ack,
+    Action,
+    Housekeeping,
+    Paced,
+    Question,
+    Queued,
+    Reply,
+    Sent,
+)
+from .rich import rich
 from .worker import PATIENCE_S, Worker
 
 _log = logging.getLogger("tiledag_widget.view")
@@ -223,11 +236,21 @@ class Desk:
         if kind.startswith("export_"):
             name, text = self._export(kind.removeprefix("export_"))
             return dict(Sent(number=self._feed.send_column("file", text.encode()), name=name))
+        if kind.startswith("pace_"):
+            return dict(Paced(pace=self._source.set_pace(int(kind.removeprefix("pace_")) / 1000)))
         if not nodes:
             raise ValueError("no node was chosen")
+        if kind == "rich":
+            return self._rich(nodes[0])
         if kind == "preview":
             return dict(preview(self._source.result(nodes[0])))
         return dict(node_detail(self._source.node(nodes[0]), self._source))
+
+    def _rich(self, node: int) -> dict[str, Any]:
+        head, data = rich(self._source.result(node))
+        if data:
+            head["number"] = self._feed.send_column("file", data)
+        return dict(head)
 
     def _log_file(self, log: object) -> Sent:
         from . import export

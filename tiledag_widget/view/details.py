@@ -9,12 +9,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from math import isnan
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from ..core.snapshot import AttemptFacts, GraphSource, NodeFacts
 from ..core.states import Status
 from .brief import HIDDEN, cut, describe, is_secret, one_line, preview_text, type_name
 from .messages import Argument, Attempt, NodeDetail, Preview
+from .rich import has_rich
 from .tracebacks import error_message, error_type, frames_of, frames_of_text, traceback_of
 
 RELATIVES: Final = 1_000
@@ -44,7 +45,7 @@ def node_detail(facts: NodeFacts, source: GraphSource) -> NodeDetail:
         "frames": [] if error is None else frames_of_text(text) if text else frames_of(error),
         "blocker": facts.blocker,
         "reference": facts.reference,
-        "result": _result_line(facts, source),
+        **_result_facts(facts, source),
     }
 
 
@@ -85,16 +86,21 @@ def _value(name: str, value: Any, node: int | None) -> str:
         return f"<{type(value).__name__}>"
 
 
-def _result_line(facts: NodeFacts, source: GraphSource) -> str:
-    """Type and size of the result, without its ``repr``."""
+class _ResultFacts(TypedDict):
+    result: str
+    rich: bool
+
+
+def _result_facts(facts: NodeFacts, source: GraphSource) -> _ResultFacts:
+    """Type and size of the result, without its ``repr``, and whether its class has a richer form."""
     if facts.status is not Status.COMPLETED:
-        return ""
+        return {"result": "", "rich": False}
     try:
         value = source.result(facts.index)
     except Exception:
-        return ""
+        return {"result": "", "rich": False}
     words = describe(value)
-    return f"{type_name(value)}, {words}" if words else type_name(value)
+    return {"result": f"{type_name(value)}, {words}" if words else type_name(value), "rich": has_rich(value)}
 
 
 def _attempt(facts: AttemptFacts) -> Attempt:

@@ -414,4 +414,5 @@ class Feed:
 
 def _shape(run: RunInfo) -> tuple[Any, ...]:
     """What a page cannot work out from records; NaN is made comparable."""
-    return run.status, run.is_ended, str(run.started), str(run.ended), run.slots, run.can_stop, str(run.stale_since)
+    times = str(run.started), str(run.ended), str(run.stale_since), str(run.pace)
+    return run.status, run.is_ended, run.slots, run.can_stop, *times

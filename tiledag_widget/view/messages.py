@@ -100,8 +100,9 @@ class MarkEdges(TypedDict):
 class Run(TypedDict):
     """The run as a whole. ``status`` is a number of `Status`; ``counts[status]`` nodes have that status; ``started``
     and ``ended`` are Unix times or null; ``stale_since`` is the time of the last word of the server that runs the
-    graph, while it does not answer; ``is_record`` says that it can be read only, not steered; ``now`` is the kernel's
-    time when it sent this."""
+    graph, while it does not answer; ``is_record`` says that it can be read only, not steered; ``pace`` is the slow
+    motion in seconds (0 for none), null where nobody here can slow the run down; ``now`` is the kernel's time when it
+    sent this."""
 
     status: int
     counts: list[int]
@@ -112,6 +113,7 @@ class Run(TypedDict):
     can_stop: bool
     stale_since: float | None
     is_record: bool
+    pace: float | None
     now: float
 
 
@@ -268,6 +270,11 @@ Action = Literal["retry", "retry_failed", "retry_from", "cancel", "cancel_graph"
 Question = Literal[
     "node",
     "preview",
+    "rich",
+    "pace_0",
+    "pace_250",
+    "pace_1000",
+    "pace_3000",
     "tape",
     "export_html",
     "export_mermaid",
@@ -333,7 +340,7 @@ class Attempt(TypedDict):
 class NodeDetail(TypedDict):
     """Body of the reply to ``node``. ``blocker`` is the first failed ancestor of a Parent Failed node; ``parents`` and
     ``children`` are the first 1,000 (the page has them all in its edges); ``source`` is the code of the function, at
-    most 20,000 characters of it, empty where it is not known."""
+    most 20,000 characters of it, empty where it is not known; ``rich`` says that the result may have a rich form."""
 
     index: int
     name: str
@@ -353,6 +360,7 @@ class NodeDetail(TypedDict):
     blocker: int | None
     reference: str
     result: str
+    rich: bool
 
 
 class Sent(TypedDict):
@@ -361,6 +369,24 @@ class Sent(TypedDict):
 
     number: int
     name: str
+
+
+class RichPreview(TypedDict):
+    """Body of the reply to ``rich``: what ``kind`` (a media type, empty for nothing to show) the column ``file`` of
+    that ``number`` holds. ``note`` says in words why there is nothing, or what was left out."""
+
+    type: str
+    size: str
+    kind: str
+    note: str
+    number: int
+
+
+class Paced(TypedDict):
+    """Body of the reply to ``pace_...``, whose number is the slow motion in milliseconds: the one that holds now, in
+    seconds. Where nodes run elsewhere it is refused with words."""
+
+    pace: float
 
 
 class Preview(TypedDict):

@@ -247,6 +247,7 @@ def to_run(run: RunInfo, now: float) -> Run:
         "can_stop": run.can_stop,
         "stale_since": _known(run.stale_since),
         "is_record": run.is_record,
+        "pace": _known(run.pace),
         "now": now,
     }
 
