@@ -22,11 +22,11 @@ PYTHON_ORDER = """
     account
     run.arguments run.threads run.pacer run.asyncs run.progress
     run.output run.worker_streams run.worker_main run.workers run.executors
-    run.gate run.graphs run.reports run.driver run.lanes run.remote_output
+    run.gate run.graphs run.reports run.driver run.slow_motion run.lanes run.remote_output
     run.remote run.batch_body run.mirror run.batch_outcomes run.batch_follow run.batch_log run.batch
     run.record_facts run.record
     server.security server.output server.store_file server.store server.retention
-    server.cells server.arrays server.native server.dialect server.sql
+    server.cells server.arrays server.native server.dialect server.tables server.sql
     server.batch_worker server.worker server.scheduler
     server.batch_expression server.batch_retry server.batch_plan server.batch_store server.batch_executor
     server.batch_state server.batch_around server.batch_run server.batch
@@ -58,7 +58,7 @@ PICKLES = {"cloudpickle", "dill", "pickle"}
 # Costly ones, imported where they are used and never at the top of a module.
 LATE = {"anywidget", "cloudpickle", "dask", "duckdb", "ipywidgets", "loky", "networkx", "pandas", "plotly", "requests"}
 # Modules that are themselves imported late, by whoever needs what they wrap.
-WRAPPERS = set("run.workers server.arrays server.cells server.sql view.figure view.log_browser view.widget wire.client".split())
+WRAPPERS = set("run.workers server.arrays server.cells server.sql server.tables view.figure view.log_browser view.widget wire.client".split())
 
 # `sources/source.ts` is the interface by which views ask; what implements it stands after them and knows none.
 TYPESCRIPT_ORDER = ["protocol", "model", "sources/source", "render", "views", "sources", "entry_"]

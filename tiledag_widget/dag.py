@@ -213,6 +213,26 @@ class DAG:
         return self._max_workers
 
     @property
+    def slow_motion(self) -> float:
+        """Seconds that each node waits between being ready and its start, so that one can watch; 0 for none.
+
+        May be set before the run and while it goes on, up to 60 s, and holds at once. It costs nothing when it is 0.
+        NaN for a graph that the server runs, which cannot be slowed down from here.
+
+        Raises:
+            TypeError: It is set to what is no number.
+            ValueError: It is set to less than 0 or more than 60.
+            RuntimeError: It is set on a graph that the server runs.
+        """
+        return self._driver.pace
+
+    @slow_motion.setter
+    def slow_motion(self, seconds: float) -> None:
+        from .run.slow_motion import checked
+
+        self._driver.set_pace(checked(seconds))
+
+    @property
     def use_processes(self) -> bool:
         """True if local functions run in worker processes."""
         return self._use_processes

@@ -152,6 +152,9 @@ class DagSource:
         here = [index for index in nodes if not self._dag._nodes[index]._is_remote]
         return sum(node.stop() for node in remote) + (self._driver.stop(here) if here else 0)
 
+    def set_pace(self, seconds: float) -> float:
+        return self._driver.set_pace(seconds)
+
 
 def _function_name(node: Any) -> str:
     if node._is_remote:

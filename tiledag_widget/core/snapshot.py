@@ -133,7 +133,7 @@ def columns(machine: GraphMachine) -> Columns:
     )
 
 
-def run_info(machine: GraphMachine, slots: int = 0, can_stop: bool = False) -> RunInfo:
+def run_info(machine: GraphMachine, slots: int = 0, can_stop: bool = False, pace: float = nan) -> RunInfo:
     """The run as it stands now."""
     return RunInfo(
         machine.graph_status,
@@ -143,6 +143,7 @@ def run_info(machine: GraphMachine, slots: int = 0, can_stop: bool = False) -> R
         machine.ended_at,
         slots,
         can_stop,
+        pace=pace,
     )
 
 

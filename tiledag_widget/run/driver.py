@@ -25,6 +25,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import nan
 from typing import Any, Protocol
 
 from ..core.machine import GraphMachine
@@ -155,6 +156,21 @@ class Driver:
         watch_streams()
         self.follow_caller()
         self._request(lambda at: Start(at))
+
+    @property
+    def pace(self) -> float:
+        """Slow motion in seconds, 0 for none; NaN where nobody here can slow nodes down."""
+        return nan
+
+    def set_pace(self, seconds: float) -> float:
+        """Slow motion: have each node wait so many seconds before it starts. Holds at once. Returns what holds now.
+
+        Raises:
+            RuntimeError: Nodes run elsewhere.
+        """
+        raise RuntimeError(
+            "slow motion is for graphs that run here: the server starts the nodes of this one as soon as it can"
+        )
 
     def open_lanes_at_once(self) -> None:
         """Functions of this graph are known to take long: no need to find that out on one lane, where there are any."""
@@ -311,12 +327,12 @@ class Driver:
 
     def run(self) -> RunInfo:
         with self.lock:
-            return run_info(self.machine, self.max_workers, self.executor.can_stop)
+            return run_info(self.machine, self.max_workers, self.executor.can_stop, self.pace)
 
     def patch(self, since: int) -> Patch:
         with self.lock:  # for gathering only: packing takes longer, and nodes wait for the lock
             machine = self.machine
-            info = run_info(machine, self.max_workers, self.executor.can_stop)
+            info = run_info(machine, self.max_workers, self.executor.can_stop, self.pace)
             revision, changed = machine.revision, window(machine, since)
         return Patch(since, revision, pack(changed), info)
 

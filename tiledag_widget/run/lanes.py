@@ -5,6 +5,7 @@
 - Nodes of one graph run on at most ``max_workers`` lanes. A lane is a thread from the shared cache that takes ready
   nodes until there are none; it keeps a child that it made ready for itself, so a chain switches no thread.
 - A finished graph holds no thread.
+- In slow motion (`run.slow_motion`) a lane waits before each start, without the lock.
 
 **Threads**: lanes ``dag-<name>-nodes_<slot>``, each ends when nothing is ready. They come from and go back to
 `run.threads`. While functions return at once a graph keeps to one lane; see `run.pacer` for who opens the others, and
@@ -27,6 +28,7 @@ from .output import close_sink_of_thread
 from .pacer import pacer
 from .progress import current
 from .reports import Observer
+from .slow_motion import SlowMotion
 from .threads import threads
 
 _log = logging.getLogger("tiledag_widget.run")
@@ -44,9 +46,12 @@ class LaneDriver(Driver):
         """How many functions in a row took less than `QUICK_S`. See `pacer`."""
         self._free_slots: list[int] = []
         self._slots = 0
+        self._slow = SlowMotion()
 
     def _after(self) -> None:
         """Lanes for ready nodes, then callbacks and views."""
+        if self._slow.resting:
+            self._slow.ring()
         if self._ready and self._lanes < self.max_workers:
             if self._quick >= QUICK_IN_A_ROW and self.executor.is_direct and not self.executor.is_inline:
                 if not self._lanes:
@@ -62,6 +67,20 @@ class LaneDriver(Driver):
         with self.lock:
             lanes = self._lanes
         return {**super().statistics(), "lanes": lanes}
+
+    @property
+    def pace(self) -> float:
+        """Seconds that a lane waits before each start; 0 for none."""
+        return self._slow.seconds
+
+    def set_pace(self, seconds: float) -> float:
+        self._slow.set(seconds)
+        self._quick = 0  # the pacer is for functions that return at once
+        if not self.executor.is_inline:
+            self._after()
+        elif self._listeners:
+            super()._after()
+        return self._slow.seconds
 
     # --- opening them -----------------------------------------------------------------------------------
 
@@ -142,7 +161,10 @@ class LaneDriver(Driver):
         reports, outbox = self.reports, self.reports.outbox
         event: Event | None = None
         began = 0.0
+        slow = self._slow
         while True:
+            if slow.seconds:
+                event = self._rest(event, gate)
             with lock:
                 if event is not None:
                     self._take(machine.handle(event))
@@ -197,9 +219,36 @@ class LaneDriver(Driver):
                 else:
                     event = Failed(node, attempt, zero + monotonic())
 
+    def _rest(self, event: Event | None, gate: InterruptGate) -> None:
+        """Slow motion: what has just ended is told, then the next node waits its time, still queued. It is put back in
+        front, to be taken up at once."""
+        machine, ready = self.machine, self._ready
+        node = attempt = -1
+        with self.lock:
+            if event is not None:
+                self._take(machine.handle(event))
+            while ready and node < 0:
+                node, attempt = ready.popleft()
+                if not (machine.live[node] and machine.attempt[node] == attempt):
+                    node = -1
+        self._after()
+        if node < 0:
+            return
+
+        def is_wanted() -> bool:
+            return not gate.interrupted and bool(machine.live[node]) and machine.attempt[node] == attempt
+
+        try:
+            self._slow.rest(is_wanted)
+        finally:
+            with self.lock:
+                ready.appendleft((node, attempt))
+
     def _lane(self, slot: int) -> None:
         """A lane that hands each node to the executor and waits for its outcome."""
         while True:
+            if self._slow.seconds:
+                self._rest(None, NO_GATE)
             with self.lock:
                 node = -1
                 while self._ready:

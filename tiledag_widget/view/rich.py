@@ -2,7 +2,8 @@
 
 **Guarantees.** `has_rich` calls no code of the user's. `rich` does, and is for the preview thread of a view only: what
 it raises is told in words, and what takes for ever costs that thread's patience, as a ``repr`` does. Nothing here
-trusts what comes back: the page shows it in a frame that may run nothing and ask for nothing (``js/src/views/rich.ts``).
+trusts what comes back: the page shows it in a frame that may run nothing and ask for nothing
+(``js/src/views/rich.ts``).
 """
 
 from __future__ import annotations
