@@ -156,7 +156,7 @@ class Lab:
         # One context for all pages: Lab's 10 MB of script are fetched and compiled once.
         self.context = browser.new_context(reduced_motion="reduce", device_scale_factor=scale)
         self.context.set_default_timeout(20_000)
-        self.port = _free_port()
+        self.port = free_port()
         self._server = subprocess.Popen(
             self._command(), cwd=self.root, env=self._environment(), stdout=self._log, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL, start_new_session=True,
@@ -256,22 +256,7 @@ class Lab:
     def write(self, cells: Sequence[str], *, kernel: str = kernels.NEWEST, name: str | None = None) -> str:
         """Name of a new notebook under `root` with these code cells."""
         name = name or f"notebook_{self._opened}.ipynb"
-        notebook = {
-            "cells": [
-                {
-                    "cell_type": "code", "execution_count": None, "id": f"cell-{index}", "metadata": {}, "outputs": [],
-                    "source": source,
-                }
-                for index, source in enumerate(cells)
-            ],
-            "metadata": {
-                "kernelspec": {"display_name": kernel, "language": "python", "name": kernel},
-                "language_info": {"name": "python"},
-            },
-            "nbformat": 4,
-            "nbformat_minor": 5,
-        }  # fmt: skip
-        (self.root / name).write_text(json.dumps(notebook, indent=1))
+        (self.root / name).write_text(json.dumps(described(cells, kernel), indent=1))
         return name
 
     def open(
@@ -588,7 +573,27 @@ def _joined(text: str | list[str]) -> str:
     return text if isinstance(text, str) else "".join(text)
 
 
-def _free_port() -> int:
+def described(cells: Sequence[str], kernel: str) -> dict[str, Any]:
+    """A notebook of these code cells, in notebook format."""
+    return {
+        "cells": [
+            {
+                "cell_type": "code", "execution_count": None, "id": f"cell-{index}", "metadata": {}, "outputs": [],
+                "source": source,
+            }
+            for index, source in enumerate(cells)
+        ],
+        "metadata": {
+            "kernelspec": {"display_name": kernel, "language": "python", "name": kernel},
+            "language_info": {"name": "python"},
+        },
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }  # fmt: skip
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -106,7 +106,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_sep("!", f"BROWSER TESTS DID NOT RUN: {reason}", red=True, bold=True)
 
 
-def _cannot_run(reason: str) -> None:
+def cannot_run(reason: str) -> None:
     _not_run.add(reason)
     if browsers.is_required():
         pytest.fail(reason, pytrace=False)
@@ -139,7 +139,7 @@ def slowed(page: BrowserPage) -> BrowserPage:
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests."""
     if browsers.find() is None:
-        _cannot_run(browsers.MISSING)
+        cannot_run(browsers.MISSING)
     with chromium() as running:
         yield running
 
@@ -200,7 +200,7 @@ def open_notebook(lab: Lab, request: pytest.FixtureRequest) -> Iterator[OpenNote
     def open_one(cells: Any, **options: Any) -> Page:
         kernel = options.get("kernel", NEWEST)
         if not kernels.is_installed(kernel):
-            _cannot_run(f"kernel {kernel} is not installed; `make browser` installs it")
+            cannot_run(f"kernel {kernel} is not installed; `make browser` installs it")
         page = lab.open(cells, **options)
         slowed(page.page)
         pages.append(page)

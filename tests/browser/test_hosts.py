@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Route, expect
+from playwright.sync_api import Page as BrowserPage
 
 from tests.browser.conftest import OpenNotebook
 from tests.browser.test_live_view import GRAPH, WAIT
@@ -60,10 +61,10 @@ ASKS = """path => new Promise((done, fail) => {
 class Requests:
     """Requests that scripts from blobs made; those for blobs themselves stay in the page."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: BrowserPage) -> None:
         self.ours: list[str] = []
         self.all = 0
-        session = page.page.context.new_cdp_session(page.page)
+        session = page.context.new_cdp_session(page)
         session.on("Network.requestWillBeSent", self._note)
         session.on("Network.webSocketCreated", self._note)
         session.send("Network.enable")
@@ -124,7 +125,7 @@ def test_no_request_is_ours_under_a_strict_policy(strict_lab: Lab) -> None:
     policy = nb.page.evaluate("async () => (await fetch(location.href)).headers.get('Content-Security-Policy')")
     assert policy == POLICY
     before = nb.page.evaluate("violations")
-    requests = Requests(nb)
+    requests = Requests(nb.page)
 
     nb.run_and_wait(0)
     view = view_of(nb)
