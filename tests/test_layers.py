@@ -41,7 +41,8 @@ PYTHON_ORDER = """
     view.brief view.tracebacks view.rich view.details view.worker view.publisher view.opening view.export view.log_lines
     view.feed view.control
     view.widget view.runs_table view.log_browser view.show
-    models logs naming node server_node batch_node source dag browse jupyter cli testing __init__
+    models logs naming callbacks node server_node batch_node building source showing dag browse
+    jupyter cli testing __init__
 """.split()
 
 # Besides the order: these never know those.
@@ -58,7 +59,12 @@ PICKLES = {"cloudpickle", "dill", "pickle"}
 # Costly ones, imported where they are used and never at the top of a module.
 LATE = {"anywidget", "cloudpickle", "dask", "duckdb", "ipywidgets", "loky", "networkx", "pandas", "plotly", "requests"}
 # Modules that are themselves imported late, by whoever needs what they wrap.
-WRAPPERS = set("run.workers server.arrays server.cells server.sql server.tables view.figure view.log_browser view.widget wire.client".split())
+WRAPPERS = set(
+    """
+    run.workers server.arrays server.cells server.sql server.tables
+    view.figure view.log_browser view.widget wire.client
+    """.split()
+)
 
 # `sources/source.ts` is the interface by which views ask; what implements it stands after them and knows none.
 TYPESCRIPT_ORDER = ["protocol", "model", "sources/source", "render", "views", "sources", "entry_"]

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow
 import tiledb
 
 from ..wire.models import ArrayDetails
+from .cells import cells_of
 
-__all__ = ["SAMPLES", "SAMPLES_OF", "make_samples", "place_of", "read", "slices_of"]
+__all__ = ["SAMPLES", "SAMPLES_OF", "make_samples", "opened", "place_of", "read", "slices_of"]
 
 SAMPLES_OF = "TileDB-Inc"
 """The namespace in which the tutorials name them."""
@@ -55,67 +55,47 @@ def read(uris: Mapping[str, str], details: ArrayDetails) -> dict[str, Any]:
     layout = (details.ranges.layout if details.ranges is not None else None) or "row-major"
     if layout not in _ORDERS:
         raise ValueError(f"unknown layout {layout!r} for {details.uri!r}; known are {', '.join(_ORDERS)}")
-    with _opened(place_of(uris, details.uri), details.uri) as array:
+    with opened(place_of(uris, details.uri), details.uri) as array:
         schema = array.schema
-        attributes, dimensions = _buffers_of(schema, details)
         # A dense array is read by rows and turned afterwards: TileDB-Py gives other orders in the wrong shape.
         order = _ORDERS[layout] if schema.sparse else "C"
-        nullable = [name for name in attributes if schema.attr(name).isnullable]
-        # Of texts that may be null TileDB-Py reads only few in its usual way; without any, a dimension has the shape.
-        usual = [name for name in attributes if name not in nullable or not schema.attr(name).isvar]
-        shaped = [*usual, *dimensions] or [schema.domain.dim(0).name]
-        if nullable and order == "U":
-            order = "C"  # all reads come in the same order
         selection = slices_of(schema, ranges, details.uri)
-        query = array.query(attrs=usual, dims=[name for name in shaped if name not in usual] or False, order=order)
-        found = query.multi_index[selection]
-        data = {name: np.asarray(found[name]) for name in shaped}
-        shape = data[shaped[0]].shape
-        for name in nullable:
-            data[name] = _with_nulls(array, name, order, selection, data.get(name), shape)
-        data = {name: data[name] for name in [*attributes, *dimensions]}
+        try:
+            data = {
+                cells.name: cells.to_numpy()
+                for cells in cells_of(array, _buffers_of(schema, details), order, selection)
+            }
+        except tiledb.TileDBError as error:
+            raise ValueError(f"the array {details.uri!r} cannot be read so: {error}") from error
     if not schema.sparse and layout == "col-major":
         return {name: values.T for name, values in data.items()}
     return data
 
 
-def _with_nulls(
-    array: Any, name: str, order: str, selection: tuple[Any, ...], values: Any, shape: tuple[int, ...]
-) -> Any:
-    """An attribute's cells, those that are null masked: TileDB-Py tells of nulls in many ranges by Arrow only."""
-    try:
-        column = array.query(attrs=[name], dims=False, order=order, return_arrow=True).df[selection][name]
-    except (tiledb.TileDBError, LookupError, pyarrow.ArrowException):
-        if values is None:
-            raise
-        return values  # a type that it cannot give to Arrow, as dates
-    if values is None:
-        if array.schema.attr(name).dtype.kind == "S" and not pyarrow.types.is_large_binary(column.type):
-            column = column.cast(pyarrow.large_binary())
-        values = column.to_numpy().reshape(shape)
-    return np.ma.array(values, mask=column.is_null().to_numpy().reshape(shape))
+def opened(place: str, uri: str) -> Any:
+    """An array, open for reading.
 
-
-def _opened(place: str, uri: str) -> Any:
+    Raises:
+        ValueError: it cannot be opened.
+    """
     try:
         return tiledb.open(place)
     except tiledb.TileDBError as error:
         raise ValueError(f"the array {uri!r} cannot be opened: {error}") from error
 
 
-def _buffers_of(schema: Any, details: ArrayDetails) -> tuple[list[str], list[str]]:
-    """Names of attributes and of dimensions to read."""
+def _buffers_of(schema: Any, details: ArrayDetails) -> list[str]:
+    """Names of attributes, then of dimensions, to read."""
     attributes = [schema.attr(index).name for index in range(schema.nattr)]
     dimensions = [schema.domain.dim(index).name for index in range(schema.domain.ndim)]
+    known = [*attributes, *dimensions]
     if not details.buffers:
-        return attributes, dimensions
-    unknown = [name for name in details.buffers if name not in attributes and name not in dimensions]
+        return known
+    unknown = [name for name in details.buffers if name not in known]
     if unknown:
-        raise ValueError(
-            f"the array {details.uri!r} has no {unknown[0]!r}; it has {', '.join([*attributes, *dimensions])}"
-        )
+        raise ValueError(f"the array {details.uri!r} has no {unknown[0]!r}; it has {', '.join(known)}")
     wanted = list(dict.fromkeys(details.buffers))
-    return [name for name in wanted if name in attributes], [name for name in wanted if name in dimensions]
+    return sorted(wanted, key=lambda name: name in dimensions)
 
 
 def slices_of(schema: Any, ranges: Sequence[Sequence[Any]], uri: str) -> tuple[Any, ...]:

@@ -1,7 +1,6 @@
 """Queries in MariaDB's dialect over TileDB arrays, run by DuckDB; runs in worker processes.
 
-An array is a table named by its backticked address. Only the columns that a query names are read, and where a plain
-`select` bounds a dimension by numbers, only those cells; the condition is checked again by the engine.
+An array is a table named by its backticked address.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import datetime
 import decimal
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ import pyarrow
 import tiledb
 from sqlglot import exp
 
-from ..wire.models import ArrayDetails, ArrayRanges
-from .arrays import place_of, read
+from .arrays import place_of
 from .dialect import COLLATION, MACROS, Assigned, Statement, parsed, to_engine, without_assignments
+from .tables import bounds_of, columns_in, described, table_of
 
 __all__ = ["run"]
 
@@ -72,9 +71,9 @@ class _Session:
         if isinstance(tree, exp.Set):
             self._set(tree)
             return pyarrow.table({})
-        described = _described(tree)
-        if described is not None:
-            return _columns_of(self._uris, described)
+        array = _described(tree)
+        if array is not None:
+            return described(self._uris, array)
         _refuse_writes(tree)
         _name_columns(tree, statement.labels)
         assigned = without_assignments(tree, self._variables)
@@ -119,16 +118,16 @@ class _Session:
         tables = [table for table in tree.find_all(exp.Table) if _is_address(table.name)]
         if not tables:
             return
-        wanted = _columns_in(tree)
+        wanted = columns_in(tree)
         known: dict[tuple[str, Any], str] = {}
         for table in tables:
             uri = table.name
-            bounds = _bounds_of(table)
+            bounds = bounds_of(table)
             key = (uri, repr(bounds))
             if key not in known:
                 self._count += 1
                 known[key] = f"array_{self._count}"
-                self._engine.register(known[key], _table_of(self._uris, uri, wanted, bounds))
+                self._engine.register(known[key], table_of(self._uris, uri, wanted, bounds))
             if not table.alias:
                 table.set("alias", exp.TableAlias(this=exp.to_identifier(uri, quoted=True)))
             table.set("this", exp.to_identifier(known[key]))
@@ -172,183 +171,42 @@ def _is_address(name: str) -> bool:
     return "://" in name or name.startswith(("/", "./"))
 
 
-def _columns_in(tree: Any) -> set[str] | None:
-    """Names of all columns in a statement, in lower case; None for all columns."""
-    for star in tree.find_all(exp.Star):
-        if not isinstance(star.parent, exp.Count):
-            return None
-    return {column.name.lower() for column in tree.find_all(exp.Column)}
-
-
-# --- bounds -------------------------------------------------------------------------------------------------
-
-Bounds = Mapping[str, tuple[float, float]]
-
-
-def _bounds_of(table: Any) -> Bounds:
-    """For each column of the table's `select` the least and greatest number that its condition lets through.
-
-    Only for a select from this one table; what is not understood bounds nothing.
-    """
-    select = table.find_ancestor(exp.Select)
-    condition = select.args.get("where") if select is not None else None
-    if condition is None or select.args.get("joins") or len(list(select.find_all(exp.Table))) != 1:
-        return {}
-    bounds: dict[str, tuple[float, float]] = {}
-    for part in condition.this.flatten() if isinstance(condition.this, exp.And) else (condition.this,):
-        for name, least, most in _limits_in(part.unnest()):
-            before = bounds.get(name, (-math.inf, math.inf))
-            bounds[name] = (max(before[0], least), min(before[1], most))
-    return bounds
-
-
-def _limits_in(part: Any) -> Iterator[tuple[str, float, float]]:
-    infinity = math.inf
-    if isinstance(part, exp.Between):
-        low, high = _number(part.args["low"]), _number(part.args["high"])
-        if isinstance(part.this, exp.Column) and low is not None and high is not None:
-            yield part.this.name.lower(), low, high
-    elif isinstance(part, exp.In) and isinstance(part.this, exp.Column):
-        numbers = [_number(item) for item in part.expressions]
-        known = [number for number in numbers if number is not None]
-        if known and len(known) == len(numbers):
-            yield part.this.name.lower(), min(known), max(known)
-    elif isinstance(part, (exp.EQ, exp.GT, exp.GTE, exp.LT, exp.LTE)):
-        column, value, turned = part.this, _number(part.expression), False
-        if not isinstance(column, exp.Column):
-            column, value, turned = part.expression, _number(part.this), True
-        if not isinstance(column, exp.Column) or value is None:
-            return
-        is_lower = isinstance(part, (exp.GT, exp.GTE)) != turned
-        if isinstance(part, exp.EQ):
-            yield column.name.lower(), value, value
-        else:
-            yield (column.name.lower(), value, infinity) if is_lower else (column.name.lower(), -infinity, value)
-
-
-def _number(tree: Any) -> float | None:
-    sign = 1
-    if isinstance(tree, exp.Neg):
-        sign, tree = -1, tree.this
-    if isinstance(tree, exp.Literal) and not tree.is_string:
-        try:
-            return sign * float(tree.this)
-        except ValueError:
-            return None
-    return None
-
-
-# --- arrays as tables ---------------------------------------------------------------------------------------
-
-
-def _table_of(uris: Mapping[str, str], uri: str, wanted: set[str] | None, bounds: Bounds) -> Any:
-    """The cells of an array as rows: the columns wanted, at least one."""
-    place, schema = _schema_of(uris, uri)
-    dimensions = [schema.domain.dim(index) for index in range(schema.domain.ndim)]
-    names = [dimension.name for dimension in dimensions]
-    names += [schema.attr(index).name for index in range(schema.nattr)]
-    chosen = [name for name in names if wanted is None or name.lower() in wanted] or names[:1]
-    ranges = [_range_of(dimension, bounds.get(dimension.name.lower())) for dimension in dimensions]
-    if any(found is None for found in ranges):
-        data = read({}, ArrayDetails(place, ArrayRanges(_one_cell(dimensions)), tuple(chosen)))
-        data = {name: values.ravel()[:0] for name, values in data.items()}
-    else:
-        selection = tuple(tuple(found or ()) for found in ranges)
-        data = read({}, ArrayDetails(place, ArrayRanges(selection), tuple(chosen)))
-    return pyarrow.table({name: _column(data[name]) for name in chosen})
-
-
-def _schema_of(uris: Mapping[str, str], uri: str) -> tuple[str, Any]:
-    place = place_of(uris, uri)
-    try:
-        return place, tiledb.ArraySchema.load(place)
-    except tiledb.TileDBError as error:
-        raise ValueError(f"the array {uri!r} cannot be opened: {error}") from error
-
-
-def _columns_of(uris: Mapping[str, str], uri: str) -> Any:
-    """What MariaDB's DESCRIBE says of a table, for an array."""
-    _, schema = _schema_of(uris, uri)
-    domain = schema.domain
-    found = [(domain.dim(index), "PRI", "NO") for index in range(domain.ndim)]
-    for index in range(schema.nattr):
-        attribute = schema.attr(index)
-        found.append((attribute, "", "YES" if attribute.isnullable else "NO"))
-    return pyarrow.table(
-        {
-            "Field": [one.name for one, _, _ in found],
-            "Type": [str(one.dtype) for one, _, _ in found],
-            "Null": [nullable for _, _, nullable in found],
-            "Key": [key for _, key, _ in found],
-        }
-    )
-
-
-def _range_of(dimension: Any, bound: tuple[float, float] | None) -> list[Any] | None:
-    """The bounds within the dimension's domain; [] for all of it, None for nothing of it."""
-    if bound is None or dimension.dtype.kind not in "iuf":
-        return []
-    low, high = dimension.domain
-    convert: Callable[[float], Any] = float
-    if dimension.dtype.kind in "iu":
-        if max(abs(int(low)), abs(int(high))) > 2**53:  # a float would not be exact
-            return []
-        convert = int
-        bound = (math.ceil(bound[0]) if bound[0] > -math.inf else bound[0], bound[1])
-    least, most = max(low, bound[0]), min(high, bound[1])
-    if least > most:
-        return None
-    return [convert(least), convert(math.floor(most) if dimension.dtype.kind in "iu" else most)]
-
-
-def _one_cell(dimensions: Sequence[Any]) -> tuple[tuple[Any, ...], ...]:
-    return tuple(
-        (dimension.domain[0].item(), dimension.domain[0].item()) if dimension.dtype.kind in "iuf" else ()
-        for dimension in dimensions
-    )
-
-
-def _column(values: Any) -> Any:
-    mask = np.ma.getmaskarray(values).ravel() if np.ma.isMaskedArray(values) else None
-    flat = np.asarray(values).ravel()
-    if flat.dtype.kind in "OSU":
-        return _text_or_bytes(flat.tolist(), mask)
-    if flat.dtype.kind == "M" and np.datetime_data(flat.dtype)[0] not in ("D", "s", "ms", "us", "ns"):
-        flat = flat.astype("datetime64[s]")
-    return pyarrow.array(flat, mask=mask)
-
-
-def _text_or_bytes(values: list[Any], mask: Any) -> Any:
-    """Cells of characters as text, which is what a query compares; bytes that are no text stay bytes."""
-    column = pyarrow.array(values, mask=mask)
-    if pyarrow.types.is_binary(column.type):
-        try:
-            return column.cast(pyarrow.string())
-        except pyarrow.ArrowInvalid:
-            return column
-    return column
-
-
 # --- rows ---------------------------------------------------------------------------------------------------
 
 
 def _plain(table: Any) -> Any:
     """Rows as MariaDB has them: truth is 1 and 0, times have no zone, and no Python decimals, of no use in a frame."""
     for index, item in enumerate(table.schema):
-        if pyarrow.types.is_boolean(item.type):
-            table = table.set_column(index, item.name, table.column(index).cast(pyarrow.int8()))
-        if pyarrow.types.is_timestamp(item.type) and item.type.tz is not None:
-            plain = table.column(index).cast(pyarrow.timestamp(item.type.unit))
+        column = table.column(index)
+        plain = _plain_column(column, item.type)
+        if plain is not column:
             table = table.set_column(index, item.name, plain)
-        if not pyarrow.types.is_decimal(item.type):
-            continue
-        kind = pyarrow.int64() if item.type.scale == 0 else pyarrow.float64()
-        try:
-            column = table.column(index).cast(kind)
-        except pyarrow.ArrowInvalid:  # too large for 64 bits
-            column = table.column(index).cast(pyarrow.float64())
-        table = table.set_column(index, item.name, column)
     return table
+
+
+def _plain_column(column: Any, kind: Any) -> Any:
+    types = pyarrow.types
+    if types.is_boolean(kind):
+        return column.cast(pyarrow.int8())
+    if types.is_timestamp(kind) and kind.tz is not None:
+        return column.cast(pyarrow.timestamp(kind.unit))
+    if types.is_interval(kind):
+        return pyarrow.chunked_array([_as_durations(chunk) for chunk in column.chunks], pyarrow.duration("us"))
+    if types.is_decimal(kind):
+        try:
+            return column.cast(pyarrow.int64() if kind.scale == 0 else pyarrow.float64())
+        except pyarrow.ArrowInvalid:  # too large for 64 bits
+            return column.cast(pyarrow.float64())
+    return column
+
+
+def _as_durations(intervals: Any) -> Any:
+    """What the engine counts in months, days and nanoseconds as one number."""
+    count = [
+        None if one is None else (one.months * 30 + one.days) * 86_400_000_000 + one.nanoseconds // 1000
+        for one in intervals.to_pylist()
+    ]
+    return pyarrow.array(count, type=pyarrow.duration("us"))
 
 
 def _as_rows(table: Any) -> list[dict[str, Any]]:
@@ -369,12 +227,20 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat(" ") if isinstance(value, datetime.datetime) else value.isoformat()
     if isinstance(value, datetime.timedelta):
-        return str(value)
+        return _as_hours(value)
     if isinstance(value, list):
         return [_as_json(item) for item in value]
     if isinstance(value, dict):
         return {key: _as_json(item) for key, item in sorted(value.items())}
     return value
+
+
+def _as_hours(value: datetime.timedelta) -> str:
+    """As MariaDB writes a time: 36:00:01.500000."""
+    micros = abs(value) // datetime.timedelta(microseconds=1)
+    seconds, micros = divmod(micros, 10**6)
+    sign, part = "-" if value < datetime.timedelta(0) else "", f".{micros:06}" if micros else ""
+    return f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{part}"
 
 
 def _write(table: Any, place: str, uri: str) -> None:
