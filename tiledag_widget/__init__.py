@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .dag import DAG, MIN_BATCH_RESOURCES, Node, running
     from .errors import (
         CycleError,
+        ItemError,
+        NodeExited,
         NotPicklable,
         ParentFailedError,
         RemoteError,
@@ -46,6 +48,8 @@ _HOMES = {
     "Mode": "core.states",
     "Status": "core.states",
     "CycleError": "errors",
+    "ItemError": "errors",
+    "NodeExited": "errors",
     "NotPicklable": "errors",
     "ParentFailedError": "errors",
     "RemoteError": "errors",
@@ -68,8 +72,10 @@ __all__ = [
     "DAG",
     "MIN_BATCH_RESOURCES",
     "CycleError",
+    "ItemError",
     "Mode",
     "Node",
+    "NodeExited",
     "NotPicklable",
     "ParentFailedError",
     "RemoteError",

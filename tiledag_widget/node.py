@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import uuid
-import warnings
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError
 from math import isnan, nan
@@ -13,8 +11,9 @@ from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from .callbacks import call_callback
 from .core.states import BAD, CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, TERMINAL, Mode, Status
-from .errors import CycleError, ParentFailedError, StoppedError, safe_text
+from .errors import CycleError, NodeExited, ParentFailedError, StoppedError, safe_text
 from .run import arguments
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from .run.output import Sink
 
 T = TypeVar("T")
-_log = logging.getLogger("tiledag_widget.run")
 _ATOMS: Final = frozenset({str, int, float, bool, bytes, type(None)})
 _MISSING: Final = object()
 _NOT_JOINED: Final = -1
@@ -500,6 +498,8 @@ class Node(Generic[T]):
         self._value = value
 
     def _reject(self, error: BaseException) -> None:
+        if not isinstance(error, Exception):
+            error = NodeExited.instead_of(error, self.name)
         self._error, self._traceback = error, error.__traceback__
         attempt = self._graph._driver.machine.attempt[self._index]
         self._past_errors = {**self._past_errors, attempt: error}
@@ -510,33 +510,6 @@ class Node(Generic[T]):
         self._error = self._traceback = None
         self._progress = None
         return forgotten
-
-
-def call_callback(fn: Callable[[Any], object], argument: Any, kind: str) -> None:
-    """Call user code that must not harm the run: what it raises is logged and warned of."""
-    try:
-        fn(argument)
-    except BaseException as error:
-        try:
-            _report(fn, error, kind)
-        except BaseException:  # a handler, a filter or `showwarning` of the user's raised in turn, or warnings are
-            pass  # errors here. Whoever called us delivers for the whole graph and must not end.
-
-
-def _report(fn: object, error: BaseException, kind: str) -> None:
-    name = _text_of(lambda: str(getattr(fn, "__qualname__", None) or repr(fn)), type(fn).__name__)
-    told = f"{type(error).__name__}: {_text_of(lambda: str(error), '<its text cannot be had>')}"
-    try:
-        _log.error("%s %s raised %s", kind, name, told, exc_info=error)
-    finally:
-        warnings.warn(f"{kind} {name} raised {told}", UserWarning, stacklevel=4)
-
-
-def _text_of(make: Callable[[], str], otherwise: str) -> str:
-    try:
-        return make()
-    except BaseException:
-        return otherwise
 
 
 def as_text(name: object) -> str | None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import tiledag_widget
-from tiledag_widget import DAG, NotPicklable, Status, StoppedError, WorkerDied
+from tiledag_widget import DAG, NodeExited, NotPicklable, Status, StoppedError, WorkerDied
 from tiledag_widget.testing import ManualExecutor
 
 from ..helpers import Gate
@@ -212,6 +212,9 @@ def ends_as_it_must(executor: Any, outcome: str) -> None:
     error = node.error
     if outcome in RAISED:
         assert node.status is Status.FAILED
+        if isinstance(error, NodeExited):
+            error = error.raised
+            assert not isinstance(error, Exception)
         assert type(error).__name__ == outcome
         assert child.status is Status.PARENT_FAILED
     elif isinstance(error, NotPicklable):
@@ -226,6 +229,26 @@ def ends_as_it_must(executor: Any, outcome: str) -> None:
         else:
             assert value is NotImplemented
     assert took < 10  # 2 s, and the start of a process on a busy machine
+
+
+@every_executor
+@pytest.mark.parametrize("code", [None, 3, "no data for May"])
+def test_a_function_that_calls_sys_exit_fails_its_node_and_ends_nothing_else(executor: Any, code: Any) -> None:
+    """The notebook's cell, or the script, would end in `wait()` as if it had asked for that itself."""
+    dag = DAG(executor=executor)
+    node = dag.submit_local(lambda code: __import__("sys").exit(code), code, name="leaver")
+    sibling = dag.submit_local(greet, "Hello", who="sibling")
+    dag.compute()
+
+    with pytest.raises(NodeExited, match="Node 'leaver': its function raised SystemExit") as caught:
+        dag.wait(20)
+
+    assert caught.value is node.error
+    assert isinstance(caught.value.raised, SystemExit)
+    assert str(code) in str(caught.value) or code is None
+    assert sibling.result(20) == "Hello, sibling"
+    with pytest.raises(NodeExited):
+        node.result()
 
 
 @contextlib.contextmanager
@@ -542,7 +565,8 @@ def test_an_executor_whose_submit_raises_anything_fails_the_node() -> None:
     node.wait(10)
     other.wait(10)
 
-    assert isinstance(node.error, KeyboardInterrupt)
+    assert isinstance(node.error, NodeExited)
+    assert isinstance(node.error.raised, KeyboardInterrupt)
     assert other.status is Status.FAILED
 
 
