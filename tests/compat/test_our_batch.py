@@ -20,7 +20,7 @@ import pytest
 
 from tests.hiding import hiding_our_routes
 from tests.server.running import ROOT, embedded_server, environment, wait_until
-from tiledag_widget import DAG, Mode, ParentFailedError, Status, StoppedError, server_logs
+from tiledag_widget import DAG, ItemError, Mode, NodeExited, ParentFailedError, Status, StoppedError, server_logs
 from tiledag_widget.batch_node import BatchNode
 from tiledag_widget.errors import ServerError
 from tiledag_widget.models import RetryBackoff, RetryStrategy
@@ -292,6 +292,46 @@ def test_the_items_of_a_stage_are_tried_again_print_and_are_counted(tmp_path: Pa
         told = "[2] attempt 2 is followed by another one: ValueError: try 2"
         assert (told in lines()) == bool(limit)
         unsubscribe()
+
+
+def test_a_failed_stage_names_its_item_and_is_still_the_exception_itself() -> None:
+    """Of a thousand items a person could not tell which to look at; and `except` would not find the error."""
+    dag = batch()
+    months = dag.submit(lambda: ["May", "June", "July"], name="months")
+    stage = dag.submit_udf_stage(
+        lambda month: {"May": 5, "July": 7}[month], months, expand_node_output=months, name="read"
+    )
+    pairs = dag.submit(lambda: [(1, 0)], name="pairs")
+    opaque = dag.submit_udf_stage(lambda pair: pair[0] / pair[1], pairs, expand_node_output=pairs, name="divide")
+
+    dag.compute()
+    with pytest.raises(KeyError) as caught:
+        stage.result(SECONDS)
+    other = opaque.exception(SECONDS)
+
+    error = caught.value
+    assert isinstance(error, ItemError)
+    assert (error.item, error.argument, error.args) == (1, "'June'", ("June",))
+    assert str(error) == "Node 'read': item 1 ('June'): KeyError: 'June'"
+    assert type(error.__cause__) is KeyError
+    assert "<lambda>" in error.traceback_text
+    assert isinstance(other, ItemError)
+    assert isinstance(other, ZeroDivisionError)
+    assert str(other).startswith("Node 'divide': item 0")
+
+
+def test_sys_exit_in_a_batch_node_fails_the_node_and_ends_nothing_else() -> None:
+    """`wait()` would end the program that waits."""
+    dag = batch()
+    node = dag.submit(lambda: __import__("sys").exit("no data"), name="leaver")
+    fine = dag.submit(lambda: 1, name="fine")
+
+    dag.compute()
+    with pytest.raises(NodeExited, match="Node 'leaver': its function raised SystemExit: no data"):
+        dag.wait(SECONDS)
+
+    assert fine.result() == 1
+    assert isinstance(node.error, NodeExited)
 
 
 # --- again --------------------------------------------------------------------------------------------------

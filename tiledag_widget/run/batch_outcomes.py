@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..core.machine import GraphMachine
 from ..core.states import CANCELLED, COMPLETED, FAILED
-from ..errors import ServerError, ServerUnreachable, StoppedError
+from ..errors import ItemError, ServerError, ServerUnreachable, StoppedError
 from .remote import RemoteResult
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ MOST_ERRORS: Final = 100
 class Outcome:
     """What the server told of a node's latest attempt."""
 
-    __slots__ = ("error", "message", "task", "traceback", "type_name")
+    __slots__ = ("argument", "error", "item", "message", "task", "traceback", "type_name")
 
     def __init__(self, task: str | None, message: str = "", type_name: str = "", traceback: str = "") -> None:
         self.task = task
@@ -38,11 +38,16 @@ class Outcome:
         self.type_name = type_name
         self.traceback = traceback
         self.error: BaseException | None = None
+        self.item: int | None = None
+        """Of a stage: at which of its items it failed."""
+        self.argument = ""
 
     @classmethod
     def of_event(cls, event: RunEvent) -> Outcome:
         """What an event tells."""
-        return cls(event.task, event.message or "", event.error_type or "", event.traceback or "")
+        found = cls(event.task, event.message or "", event.error_type or "", event.traceback or "")
+        found.item, found.argument = event.item, event.argument or ""
+        return found
 
     @classmethod
     def of_log(cls, node: TaskGraphNodeMetadata) -> Outcome:
@@ -133,8 +138,11 @@ class Outcomes:
         if status == COMPLETED:
             task._accept(self._result_of(task, outcome))
         elif status == FAILED:
-            error = outcome.error if outcome is not None else None
-            task._reject(error or (outcome or Outcome(None)).as_error(task.name))
+            outcome = outcome or Outcome(None)
+            error = outcome.error or outcome.as_error(task.name)
+            if outcome.item is not None and not isinstance(error, ServerUnreachable):
+                error = ItemError.at(task.name, outcome.item, outcome.argument, error, outcome.task)
+            task._reject(error)
         elif status == CANCELLED and not isnan(self._machine.started[node]):
             task._reject(StoppedError(f"node {task.name!r} was stopped while it ran"))
 

@@ -155,7 +155,7 @@ class Run(RunState):
         if attempt.kind == "item":
             stage = self._stages[attempt.place]
             if wait is None and stage.failure is None:
-                stage.failure = end
+                stage.failure, stage.failed = end, attempt.item
             self._fail(attempt.place, kind(attempt.item, attempt.number, now), attempt, end, wait, now)
             return
         if wait is None:

@@ -10,6 +10,7 @@ import functools
 import heapq
 import json
 import os
+import reprlib
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ from ..core.states import (
     Status,
 )
 from ..errors import TiledagError
+from ..wire.codec import TAG
 from .batch_executor import Work
 from .batch_plan import Node, Plan
 from .batch_store import Changes, EventRow, NewTask, RunRow, TaskEnd, TaskRow
@@ -130,6 +132,8 @@ class Stage:
     items: list[Any]
     machine: GraphMachine = field(default_factory=GraphMachine)
     failure: TaskEnd | None = None
+    failed: int = WHOLE
+    """The item that `failure` is about."""
     fate: Fate | None = None
     told_at: float = 0.0
 
@@ -268,7 +272,7 @@ class RunState:
             stage = self._stages.get(task.place)
             if task.kind == "item" and stage is not None and task.item < len(stage.machine):
                 if stage.machine.status[task.item] == FAILED:
-                    stage.failure = end
+                    stage.failure, stage.failed = end, task.item
             if self.machine.status[task.place] == FAILED:
                 self._first_failure = self._first_failure or end
 
@@ -389,6 +393,9 @@ class RunState:
         elif status == FAILED:
             end = self._failures[place]
             facts.update(task=end.task, message=end.message, error_type=end.error_type, traceback=end.traceback)
+            stage = self._stages.get(place)
+            if stage is not None and stage.failure is end:
+                facts.update(item=stage.failed, argument=_brief(stage.items[stage.failed]))
         elif status == PARENT_FAILED:
             facts["cause"] = self.plan.nodes[self.machine.blocker[place]].id
         elif not self._has_execution[place]:
@@ -486,6 +493,15 @@ class RunState:
         if file is None:  # made once: each child asks for it, and paths are slow to make
             file = self._files[task] = f"{self._around.folder_of(task)}{os.sep}result"
         return file, mime
+
+
+_brief_form = reprlib.Repr()
+_brief_form.maxstring = _brief_form.maxother = 60
+
+
+def _brief(item: Any) -> str | None:
+    """An item of a stage for a message; None of one that only a worker can read."""
+    return None if isinstance(item, dict) and TAG in item else _brief_form.repr(item)
 
 
 @functools.lru_cache(maxsize=16)

@@ -17,7 +17,8 @@ run      The whole run has this ``status`` now: a word of the API's TaskGraphLog
 node     Node ``node`` has this ``status`` now: QUEUED, RUNNING, COMPLETED, FAILED, CANCELLED, or PARENT_FAILED
          (ours; the API's log shows QUEUED there). ``attempt`` counts from 1; ``task`` is the execution that holds its
          result, or, when FAILED, its pickled exception. FAILED has ``message``, ``error_type``, ``traceback`` if
-         known. PARENT_FAILED has ``cause``, the node that failed or was cancelled above it. QUEUED after a failed
+         known; of a stage also ``item``, the number of the item that failed first, and ``argument``, that item as
+         text, cut. PARENT_FAILED has ``cause``, the node that failed or was cancelled above it. QUEUED after a failed
          attempt has ``not_before``, the moment from which it may be tried again.
 attempt  An attempt failed and another will be made: ``attempt``, ``task``, ``message``, ``error_type`` tell of it, and
          ``item`` of which item of a stage.
@@ -166,6 +167,7 @@ class RunEvent:
     traceback: str | None = None
     cause: str | None = None
     item: int | None = None
+    argument: str | None = None
     not_before: str | None = None
     total: int | None = None
     finished: int | None = None
