@@ -424,7 +424,15 @@ class DAG(Building, Showing):
         return self._driver.executor.can_stop or not [index for index in left if not self._nodes[index].done()]
 
     def retry_all(self) -> None:
-        """Run every Failed and Cancelled node again, and what they block when they complete."""
+        """Run every Failed and Cancelled node again, and what they block when they complete.
+
+        Of a graph that was cancelled before it ran this takes the cancel back: it runs if `compute` was called
+        meanwhile, and else when it is.
+
+        Raises:
+            RuntimeError: The run belongs to another process (see `attach`).
+            ServerError, ServerUnreachable: The graph is BATCH, and the server does not take it; nothing was changed.
+        """
         self._driver.follow_caller()
         self._driver.retry(self._indices(FAILED, CANCELLED))
 

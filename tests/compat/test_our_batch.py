@@ -334,6 +334,30 @@ def test_sys_exit_in_a_batch_node_fails_the_node_and_ends_nothing_else() -> None
     assert isinstance(node.error, NodeExited)
 
 
+@pytest.mark.parametrize("order", ["retried, then computed", "computed, then retried"])
+def test_a_graph_cancelled_before_it_ran_runs_when_it_was_retried_and_computed(order: str) -> None:
+    """It would stay Not Started for ever, and `wait()` hang."""
+    dag = batch()
+    node = dag.submit(lambda: 7, name="seven")
+    below = dag.submit(lambda x: x + 1, node, name="below")
+    dag.cancel()
+    dag.wait(SECONDS)
+
+    if order == "retried, then computed":
+        dag.retry_all()
+        between = statuses(dag), dag.done(), dag.server_graph_uuid
+        dag.compute()
+    else:
+        dag.compute()
+        assert (dag.status, dag.server_graph_uuid) == (Status.CANCELLED, None)
+        dag.retry_all()
+        between = {"seven": "Not Started", "below": "Not Started"}, False, None
+    dag.wait(SECONDS)
+
+    assert between == ({"seven": "Not Started", "below": "Not Started"}, False, None)
+    assert (below.result(), dag.status) == (8, Status.COMPLETED)
+
+
 # --- again --------------------------------------------------------------------------------------------------
 
 

@@ -136,13 +136,15 @@ class BatchDriver(Driver):
     # --- starting -------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Upload the graph and have it run. Once: later calls do nothing.
+        """Upload the graph and have it run. Once: later calls do nothing. One that was cancelled before runs when a
+        retry has taken the cancel back.
 
         Raises:
             ServerNeeded: There is no server.
             NotPicklable, TypeError, ValueError: A node cannot be sent; it is named, and nothing was.
             ServerError, ServerUnreachable: The server does not take the graph.
         """
+        self._is_start_asked = True
         with self._sending:
             if self.machine.is_started or self.machine.cancel_asked:
                 return
