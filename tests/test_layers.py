@@ -18,7 +18,7 @@ SOURCES = ROOT / "js" / "src"
 PYTHON_ORDER = """
     errors faults settings
     core.states core.graph core.history core.machine core.tape core.lines core.snapshot
-    wire.models wire.records wire.batch_models wire.pickles wire.codec wire.client
+    wire.models wire.records wire.batch_models wire.pickles wire.codec wire.transport wire.caller wire.client
     account
     run.arguments run.threads run.pacer run.asyncs run.progress
     run.output run.worker_streams run.worker_main run.workers run.executors
@@ -35,7 +35,7 @@ PYTHON_ORDER = """
     server.array_routes server.native_routes server.record_routes server.registry_routes
     server.call_routes server.task_routes server.log_shapes server.batch_routes server.log_routes
     server.own_routes server.api server.http
-    server.__main__ server.launch
+    server.kept_options server.__main__ server.launch
     view.palette view.left view.filter view.ranks view.crowded view.fold view.crossings view.layout view.picture
     view.static_forms view.terminal view.figure view.messages view.code
     view.brief view.tracebacks view.rich view.details view.worker view.publisher view.opening view.export view.log_lines

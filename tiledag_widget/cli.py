@@ -5,18 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Final, TextIO
 from urllib.parse import quote, urlencode
 
 from .errors import TiledagError
 from .server import __main__ as server
-from .server import launch
+from .server import kept_options, launch
 from .settings import data_folder
 
 __all__ = ["main"]
+
+NOBODY: Final = "no server runs"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,20 +94,21 @@ def _ask(method: str, path: str, body: Any = None) -> Any:
 
 
 def _stop(found: argparse.Namespace) -> int:
-    _say("stopped" if launch.stop(force=found.force) else "no server runs")
+    _say("stopped" if launch.stop(force=found.force) else NOBODY)
     return 0
 
 
 def _status(found: argparse.Namespace) -> int:
     server_found = launch.find()
     if server_found is None:
-        _say("no server runs")
+        kept = shlex.join(kept_options.kept(data_folder().expanduser().absolute()))
+        _say(f"no server runs; the next one is started with {kept} (`tiledag stop` forgets that)" if kept else NOBODY)
         return 3
     _, info = launch.ask(server_found, "GET", "/tiledag/v1/info")
     words = {
         "url": server_found.url,
         "pid": server_found.pid,
-        **{key: info[key] for key in ("version", "clients", "idle")},
+        **{key: info[key] for key in ("version", "engine", "clients", "idle")},
     }
     _say(json.dumps(words))
     return 0

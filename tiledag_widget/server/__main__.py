@@ -25,6 +25,7 @@ from typing import Any
 
 from ..errors import TiledagError
 from ..settings import data_folder
+from . import kept_options
 from .security import Gate, new_token
 from .store import Store
 
@@ -184,6 +185,9 @@ def run(options: Options) -> None:
                 )
             return
         stack.callback(os.close, lock)
+        if options.idle is None:  # somebody has started it by hand, and wants it as it is
+            stack.callback(kept_options.forget, options.folder)
+            kept_options.keep(options.folder, _kept_of(options))
         # Before the imports: they take longer than anybody wants to wait to hear this.
         _refuse_taken_port(options.host, options.port)
         try:
@@ -232,6 +236,7 @@ def run(options: Options) -> None:
             version=_version(),
             memory_limits=limits,
             batch=batch,
+            engine=_engine_of(options),
         )
         api.keep(days=options.keep_days, gib=options.keep_gib)
         if options.samples:
@@ -275,6 +280,23 @@ def _executor_of(options: Options, store: Store, scheduler: Any) -> Any:
 
     patience = PATIENCE_S if options.wait_for_workers is None else options.wait_for_workers
     return DaskExecutor(store, scheduler=options.scheduler, workers=scheduler.slots, patience=patience)
+
+
+def _engine_of(options: Options) -> str:
+    return options.engine if options.scheduler is None else f"{options.engine} at {options.scheduler}"
+
+
+def _kept_of(options: Options) -> list[tuple[str, object]]:
+    """What another server goes on with if this one dies."""
+    return [
+        ("--workers", options.workers),
+        *(("--memory-limit", f"{name}={gib:g}") for name, gib in options.memory_limits),
+        ("--keep-days", options.keep_days),
+        ("--keep-gib", options.keep_gib),
+        ("--engine", None if options.engine == "processes" else options.engine),
+        ("--scheduler", options.scheduler),
+        ("--wait-for-workers", options.wait_for_workers),
+    ]
 
 
 def _refuse_taken_port(host: str, port: int) -> None:

@@ -46,9 +46,19 @@ class Api:
         user: str | None = None,
         memory_limits: Mapping[str, int] = MEMORY_LIMITS,
         batch: Batch | None = None,
+        engine: str = "processes",
     ) -> None:
         services = Services(
-            store, scheduler, token, leases or Leases(), stop, version, user or user_name(), memory_limits, batch=batch
+            store,
+            scheduler,
+            token,
+            leases or Leases(),
+            stop,
+            version,
+            user or user_name(),
+            memory_limits,
+            batch=batch,
+            engine=engine,
         )
         self._services = services
         self.records = RecordRoutes(services)

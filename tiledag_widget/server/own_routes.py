@@ -43,6 +43,7 @@ class OwnRoutes:
             "instance": self._services.instance,
             "clients": self._services.leases.clients(),
             "idle": self._services.is_idle(),
+            "engine": self._services.engine,
         }
         return json_reply(body)
 

@@ -83,6 +83,8 @@ class Services:
     memory_limits: Mapping[str, int] = field(default_factory=lambda: MEMORY_LIMITS)
     instance: str = field(default_factory=lambda: uuid.uuid4().hex)
     batch: Batch | None = None
+    engine: str = "processes"
+    """Where batch graphs run, for people."""
     tokens: Tokens = field(init=False)
     retention: Retention = field(init=False)
 
