@@ -18,7 +18,7 @@ from typing import Final, TypedDict
 
 from tiledag_widget.core import history
 from tiledag_widget.core.machine import GraphMachine, replay
-from tiledag_widget.core.snapshot import RECORD, all_records, records_since
+from tiledag_widget.core.snapshot import RECORD, records_since
 from tiledag_widget.core.states import Event
 
 FOLDER: Final = Path(__file__).parent / "histories"
@@ -95,7 +95,7 @@ def make(events: Sequence[Event], about: str) -> Vector:
     """The vector of a log: cut not at all, after every event, and in uneven windows."""
     machine, count = replay(events), len(events)
     uneven = [number for number in range(1, count) if number * number % 7 == 2]
-    assert bytes.fromhex(next(windows(events, [count]))["records"]) == all_records(machine)
+    assert bytes.fromhex(next(windows(events, [count]))["records"]) == records_since(machine, 0)
     return Vector(
         about=about,
         nodes=len(machine),

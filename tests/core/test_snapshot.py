@@ -122,7 +122,7 @@ def test_the_attempt_number_stops_at_255() -> None:
         machine.handle(Retry((0,), False, 3.0))
     run_node(machine, 0)
 
-    attempts = [record[2] for record in RECORD.iter_unpack(snapshot.all_records(machine))]
+    attempts = [record[2] for record in RECORD.iter_unpack(snapshot.records_since(machine, 0))]
 
     assert attempts == [*range(1, 256), *[255] * 46]
     assert machine.attempt[0] == 301
@@ -146,7 +146,7 @@ def test_a_record_is_sixteen_bytes_as_the_page_reads_them() -> None:
     machine.handle(Began(1, 1, 1.5, 0x0203))
 
     assert RECORD_SIZE == 16
-    assert snapshot.all_records(machine).hex() == "01000000020103020000003f0000c07f"
+    assert snapshot.records_since(machine, 0).hex() == "01000000020103020000003f0000c07f"
 
 
 def test_the_structure_is_told_as_columns() -> None:

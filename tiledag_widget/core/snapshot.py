@@ -211,14 +211,9 @@ def records_since(machine: GraphMachine, since: int) -> bytes:
     """Records of every node that changed after revision ``since``, each node once per attempt that ended meanwhile.
 
     O(changes since then), not O(nodes). A receiver that applies them in order, the last one of a node winning, has the
-    machine's columns, however the revisions were cut into windows.
+    machine's columns, however the revisions were cut into windows; from 0 on they are all that it needs.
     """
     return pack(window(machine, since))
-
-
-def all_records(machine: GraphMachine) -> bytes:
-    """Records of every node that ever changed: what a receiver needs to start from nothing."""
-    return records_since(machine, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from ..errors import NotPicklable, StoppedError, WorkerDied
+from ..errors import WorkerDied
 from .output import Collector, Sink, close_sink_of_thread, watch_streams
 from .progress import current
 
@@ -374,10 +374,8 @@ __all__ = [
     "Executor",
     "Futures",
     "Inline",
-    "NotPicklable",
     "Processes",
     "Skipped",
-    "StoppedError",
     "Threads",
     "choose",
     "shutdown",

@@ -164,7 +164,8 @@ class LaneDriver(Driver):
         slow = self._slow
         while True:
             if slow.seconds:
-                event = self._rest(event, gate)
+                self._rest(event, gate)
+                event = None
             with lock:
                 if event is not None:
                     self._take(machine.handle(event))
