@@ -18,7 +18,7 @@ import pytest
 
 import tiledag_widget
 from tiledag_widget.run import arguments, graphs
-from tiledag_widget.run.remote import reports
+from tiledag_widget.run.remote_reports import reports
 from tiledag_widget.wire import client, codec
 from tiledag_widget.wire.models import ArrayDetails, StoredParam
 

@@ -406,6 +406,17 @@ def test_a_graph_without_a_log_has_no_record() -> None:
     assert server_logs(DAG()) is None
 
 
+@pytest.mark.parametrize("what", ["nonsense", "", "11111111-1111-4111-8111-1111", "../../v1/user", "x" * 5000])
+def test_half_an_id_is_told_without_asking_a_server(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has copied half of an id would wait for a server to start, to hear that there is nothing."""
+    monkeypatch.setenv("TILEDB_REST_HOST", "http://127.0.0.1:9")
+
+    with pytest.raises(ValueError, match="takes a DAG, a log or an id.*list_logs.*is no id") as caught:
+        server_logs(what)
+
+    assert len(str(caught.value)) < 300
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [

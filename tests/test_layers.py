@@ -18,15 +18,18 @@ SOURCES = ROOT / "js" / "src"
 PYTHON_ORDER = """
     errors faults settings
     core.states core.graph core.history core.machine core.tape core.lines core.snapshot
-    wire.models wire.records wire.batch_models wire.pickles wire.codec wire.transport wire.caller wire.client
+    wire.models wire.records wire.batch_models wire.error_texts wire.culprits wire.pickles wire.codec
+    wire.transport wire.caller wire.client
     account
     run.arguments run.threads run.pacer run.asyncs run.progress
     run.output run.worker_streams run.worker_main run.workers run.executors
     run.gate run.graphs run.reports run.driver run.slow_motion run.lanes run.remote_output
-    run.remote run.batch_body run.mirror run.batch_outcomes run.batch_follow run.batch_log run.batch
+    run.remote_calls run.remote_result run.remote_reports run.remote
+    run.batch_body run.mirror run.batch_outcomes run.batch_follow run.batch_log run.batch
     run.record_facts run.record
-    server.security server.output server.store_file server.store server.retention
-    server.cells server.arrays server.native server.dialect server.tables server.sql
+    server.security server.output server.store_file server.store_queue server.store server.retention
+    server.cells server.arrays server.native server.dialect server.translation server.rows
+    server.tables server.sql
     server.batch_worker server.worker server.scheduler
     server.batch_expression server.batch_retry server.batch_plan server.batch_store server.batch_executor
     server.batch_state server.batch_around server.batch_run server.batch
@@ -41,7 +44,7 @@ PYTHON_ORDER = """
     view.brief view.tracebacks view.rich view.details view.worker view.publisher view.opening view.export view.log_lines
     view.feed view.control
     view.widget view.runs_table view.log_browser view.show
-    models logs naming callbacks node server_node batch_node building source showing dag browse
+    models logs naming callbacks wishes node server_node batch_node building source showing dag browse
     jupyter cli testing __init__
 """.split()
 
@@ -61,7 +64,7 @@ LATE = {"anywidget", "cloudpickle", "dask", "duckdb", "ipywidgets", "loky", "net
 # Modules that are themselves imported late, by whoever needs what they wrap.
 WRAPPERS = set(
     """
-    run.workers server.arrays server.cells server.sql server.tables
+    run.workers server.arrays server.cells server.rows server.sql server.tables
     view.figure view.log_browser view.widget wire.client
     """.split()
 )

@@ -10,8 +10,9 @@ from .core.states import COMPLETED, RUNNING, TERMINAL, Mode
 from .errors import ServerError
 from .node import Node, refuse_unless_attempt
 from .run.batch_body import check_options
-from .run.remote import RemoteResult, Work
+from .run.remote_calls import Work
 from .run.remote_output import label_of
+from .run.remote_result import RemoteResult
 from .server_node import ServerNode
 from .wire.models import Decoder, PandasDecoder, TaskGraphLog, TaskGraphNodeMetadata
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import uuid
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from .wire.models import TaskGraphLog, TaskGraphLogsData
 
 FLUSH_SECONDS = 10.0
 """How long a look at the record of a graph of this process waits for its last reports to be sent."""
+_TAKEN: Final = "a DAG, a log or an id (the UUID of a log, as `list_logs().task_graph_logs[0].uuid`)"
 
 
 def list_logs(
@@ -53,6 +54,7 @@ def server_logs(dag_or_id: Any, namespace: str | None = None) -> TaskGraphLog | 
         namespace: Whose record it is; that of the graph, or where calls of yours are charged, if None.
 
     Raises:
+        TypeError, ValueError: It is none of these.
         ServerNeeded: There is no server.
         ServerError: It has no such record, or refuses.
         ServerUnreachable: It does not answer.
@@ -66,8 +68,14 @@ def server_logs(dag_or_id: Any, namespace: str | None = None) -> TaskGraphLog | 
     if identity is None:
         return None
     if not isinstance(identity, (str, uuid.UUID)):
-        raise TypeError(f"server_logs takes a DAG, a log or an id, got {type(dag_or_id).__name__}")
-    from .run.remote import reports
+        raise TypeError(f"server_logs takes {_TAKEN}, got {type(dag_or_id).__name__}")
+    if isinstance(identity, str):
+        try:
+            identity = uuid.UUID(identity)
+        except ValueError:
+            what = repr(identity) if len(identity) <= 60 else repr(identity[:59]) + "…"
+            raise ValueError(f"server_logs takes {_TAKEN}; {what} is no id") from None
+    from .run.remote_reports import reports
     from .wire import client
 
     if of_graph:

@@ -54,7 +54,7 @@ class ArrayList:
         Raises:
             ValueError: The ranges or the layout cannot be understood.
         """
-        from .run.remote import layout_of, parse_ranges
+        from .run.remote_calls import layout_of, parse_ranges
 
         selection = ArrayRanges(parse_ranges(ranges), layout_of(layout))
         self._arrays.append(ArrayDetails(uri, selection, tuple(buffers or ())))

@@ -246,9 +246,10 @@ def test_a_list_that_cannot_be_is_refused_with_what_was_given(asked: dict[str, A
         list_logs(**asked)
 
 
-@pytest.mark.parametrize("what", ["11111111-1111-4111-8111-111111111111", "nothing", "../../v1/user"])
-def test_a_run_that_is_not_on_record_is_named(what: str) -> None:
-    """Whoever has copied half of an id."""
+def test_a_run_that_is_not_on_record_is_named() -> None:
+    """Whoever has the id of a run that was forgotten."""
+    what = "11111111-1111-4111-8111-111111111111"
+
     with pytest.raises(ServerError, match=f"There is no log {what}"):
         server_logs(what)
 

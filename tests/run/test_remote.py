@@ -14,7 +14,9 @@ import pytest
 
 from tiledag_widget import DAG, Mode, NotPicklable, ParentFailedError, Status, server_logs
 from tiledag_widget.errors import ServerError, ServerNeeded, ServerUnreachable
-from tiledag_widget.run.remote import parents_first, parse_ranges, reports
+from tiledag_widget.run.remote import parents_first
+from tiledag_widget.run.remote_calls import parse_ranges
+from tiledag_widget.run.remote_reports import reports
 from tiledag_widget.run.threads import threads
 
 from ..loopback import Answer, LoopbackServer, Request, error, serving

@@ -22,9 +22,14 @@ UDF = UdfCall(exec="x", result_format=ResultFormat.JSON)
 TASK = uuid.uuid4()
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackServer]:
+@pytest.fixture(params=["near", "far"])
+def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LoopbackServer]:
+    """By both ways: as a server of this machine, and by an address that is no loopback's, as an account's is."""
     with serving(monkeypatch, tmp_path) as one:
+        if request.param == "far":
+            one.url = one.url.replace("127.0.0.1", "0.0.0.0")
+            monkeypatch.setenv("TILEDB_REST_HOST", one.url)
+            monkeypatch.setenv("NO_PROXY", "*")
         yield one
 
 
@@ -141,7 +146,8 @@ def test_a_result_that_is_not_there_yet_is_waited_for(server: LoopbackServer) ->
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_redirect_keeps_method_body_and_token_and_is_remembered(server: LoopbackServer, status: int) -> None:
     """The service sends calls to a region; a GET there would fail, and each call would take two."""
-    other = server.url.replace("127.0.0.1", "localhost")
+    here = str(urlsplit(server.url).hostname)
+    other = server.url.replace(here, "localhost")
     replay(server, "/v1/sql", Answer(status, headers={"Location": f"{other}/v1/sql/ns"}), as_json([1]), as_json([2]))
     client = current()
 
@@ -150,7 +156,7 @@ def test_a_redirect_keeps_method_body_and_token_and_is_remembered(server: Loopba
 
     sent = server.named("POST /v1/sql/ns")
     assert [one.body["query"] for one in sent] == ["select 1", "select 1", "select 2"]
-    assert [one.headers["host"].split(":")[0] for one in sent] == ["127.0.0.1", "localhost", "localhost"]
+    assert [one.headers["host"].split(":")[0] for one in sent] == [here, "localhost", "localhost"]
     assert {one.headers["x-tiledb-rest-api-key"] for one in sent} == {TOKEN}
 
 

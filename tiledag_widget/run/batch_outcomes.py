@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..core.machine import GraphMachine
 from ..core.states import CANCELLED, COMPLETED, FAILED
 from ..errors import ItemError, ServerError, ServerUnreachable, StoppedError
-from .remote import RemoteResult
+from .remote_result import RemoteResult
 
 if TYPE_CHECKING:
     from ..wire.batch_models import RunEvent

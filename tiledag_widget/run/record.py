@@ -49,6 +49,8 @@ _log = logging.getLogger("tiledag_widget.run")
 GRACE_S: Final = 1.0
 """From the end of a graph to the first attempt at a server: a script that ends there starts none."""
 LATEST_S: Final = 15.0
+FIRST_AFTER_S: Final = 0.25
+"""The first nodes of a graph go before its record: they share the way to the server, and somebody waits for them."""
 LIVE_AFTER_S: Final = 5.0
 TOGETHER_S: Final = 0.05
 """Graphs that end within so many seconds are looked at together: waking for each would cost them more than the look."""
@@ -160,7 +162,7 @@ class Recorder:
         if graph._driver.on_end is not None:
             return  # its server has ended, and it has found another one with the same records
         target = None if client.is_embedded else client.url
-        run = _Run(graph, weakref.ref(graph), log_id, True, client, target, _now())
+        run = _Run(graph, weakref.ref(graph), log_id, True, client, target, _now() + FIRST_AFTER_S)
         self._watch(graph, run)
         if graph._driver.machine.is_ended:
             self._ended(run)

@@ -1,4 +1,4 @@
-"""Server nodes: a graph's dealings with the task-graph server, and results that stay there until somebody needs them.
+"""Server nodes: a graph's dealings with the task-graph server.
 
 **Guarantees**
 
@@ -9,25 +9,16 @@
   machine, and never slow or fail a run.
 - Between server nodes results go by reference; a result is downloaded at most once, when asked for or when a node that
   runs here needs it.
-
-**Threads**: ``tiledag-reports`` from `run.threads`, while there is something to report.
 """
 
 from __future__ import annotations
 
-import atexit
-import functools
-import inspect
-import logging
-import os
-import platform
 import threading
 import time
 import uuid
 import warnings
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..core.states import CANCELLED, COMPLETED, FAILED, RUNNING, TERMINAL, Mode
@@ -35,15 +26,8 @@ from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, 
 from ..wire.models import (
     LOG_STATUS_OF,
     NAME_LIMIT,
-    ArrayDetails,
-    ArrayRanges,
-    Decoder,
-    Layout,
     LogStatus,
-    PandasDecoder,
-    ResultFormat,
     SqlCall,
-    StoredParam,
     TaskGraphLog,
     TaskGraphNodeMetadata,
     TaskStatus,
@@ -51,117 +35,20 @@ from ..wire.models import (
     is_retry_with_params,
 )
 from . import arguments
+from .remote_calls import RemoteNode, array_call, decoder_of, sql_call, udf_call
 from .remote_output import HeldOutput, Task, indices_of, tasks_of
-from .threads import threads
+from .remote_reports import reports
+from .remote_result import RemoteResult
 
 if TYPE_CHECKING:
     from ..wire.client import Client, Reply
 
-_log = logging.getLogger("tiledag_widget.run")
-_MISSING: Final = object()
+__all__ = ["RemoteRun", "default_namespace", "parents_first"]
+
 FAILURE_LASTS: Final = 5.0
 """Seconds for which the nodes of a graph do not try again to find a server that could not be had."""
 STOP_LOOKS: Final = 40
 STOP_WAIT: Final = 0.25
-MOST_REPORTS: Final = 100_000
-FLUSH_AT_EXIT: Final = 5.0
-
-
-class RemoteNode(Protocol):
-    """What is asked of a server node here."""
-
-    work: Work
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    _name: str | None
-    _index: int
-    _resource_class: str | None
-    _download_results: bool | None
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def id(self) -> uuid.UUID: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a server node does.
-
-    Attributes:
-        kind: ``"udf"``, ``"array"`` or ``"sql"``.
-        label: How views name it.
-        function: For ``udf``: the function, or the name of a registered one.
-        options: Those of `arguments.SERVER_OPTIONS` that were given.
-    """
-
-    kind: str
-    label: str
-    function: Any = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-
-# --- a result on the server ---------------------------------------------------------------------------------
-
-
-class RemoteResult:
-    """What a server node returned: on the server, here, or both. Safe from any thread."""
-
-    __slots__ = ("_client", "_decoder", "_lock", "_value", "is_stored", "task_id")
-
-    def __init__(self, client: Client, task_id: uuid.UUID | None, decoder: Decoder, is_stored: bool) -> None:
-        self.task_id = task_id
-        self.is_stored = is_stored
-        self._client = client
-        self._decoder = decoder
-        self._lock = threading.Lock()
-        self._value: Any = _MISSING
-
-    def take(self, reply: Reply) -> None:
-        """The bytes came with the answer."""
-        from ..wire import codec
-
-        self._value = codec.decode_stored(reply.data, reply.content_type, self._decoder)
-
-    @property
-    def is_here(self) -> bool:
-        return self._value is not _MISSING
-
-    def reference_for(self, client: Client) -> StoredParam | None:
-        """What stands for the value in a call to that server, if it has it."""
-        if not self.is_stored or self.task_id is None or client.url != self._client.url:
-            return None
-        return StoredParam(self.task_id, self._decoder if isinstance(self._decoder, PandasDecoder) else None)
-
-    def value(self) -> Any:
-        """The value; downloads it if that has not happened.
-
-        Raises:
-            ServerError: The server does not have it any more.
-            ServerUnreachable: It cannot be asked.
-        """
-        if self._value is _MISSING:
-            with self._lock:
-                if self._value is _MISSING:
-                    self.take(self._fetch())
-        return self._value
-
-    def _fetch(self) -> Reply:
-        if self.task_id is None:
-            raise ServerError("the server keeps no result of this node", 404)
-        try:
-            return self._client.task_result(self.task_id)
-        except ServerUnreachable:
-            if not self._client.is_embedded:
-                raise
-            from ..wire import client as wire_client
-
-            self._client = wire_client.current()  # a new server over the same records
-            return self._client.task_result(self.task_id)
-
-
-# --- a graph on the server ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,7 +200,7 @@ class RemoteRun:
             raise
         if is_stored and reply.task_id is None:
             raise ServerError(f"Node {node.name!r}: {begun.client.url} did not say under which id the result is stored")
-        result = RemoteResult(begun.client, reply.task_id, _decoder_of(node), is_stored)
+        result = RemoteResult(begun.client, reply.task_id, decoder_of(node), is_stored)
         if is_wanted:
             result.take(reply)
         return result
@@ -368,7 +255,7 @@ class RemoteRun:
             sql = sql_call(args, kwargs, options)
             return begun.client.submit_sql(namespace, SqlCall(**sql, name=name, **common))
         common["task_name"] = name
-        make = _array_call if node.work.kind == "array" else _udf_call
+        make = array_call if node.work.kind == "array" else udf_call
         udf = make(node, begun.client, args, kwargs)
         common["stored_param_uuids"] = tuple(stored)
         return begun.client.submit_udf(namespace, UdfCall(**udf, **common))
@@ -487,276 +374,6 @@ def _nodes_of(client: Client, namespace: str, log_id: uuid.UUID) -> Sequence[Tas
 _REPORT_OF: Final = {COMPLETED: TaskStatus.COMPLETED, FAILED: TaskStatus.FAILED, CANCELLED: TaskStatus.CANCELLED}
 
 
-class _Reports:
-    """Calls made in the background, one after another. What goes wrong is logged once."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Condition()
-        self._waiting: deque[Callable[[], object]] = deque()
-        self._is_working = False
-        self._told = False
-
-    def post(self, report: Callable[[], object]) -> None:
-        with self._lock:
-            if len(self._waiting) >= MOST_REPORTS:
-                return
-            self._waiting.append(report)
-        self._start()
-
-    def _start(self) -> None:
-        with self._lock:
-            if self._is_working or not self._waiting:
-                return
-            self._is_working = True
-        try:
-            threads.start(self._work, "tiledag-reports")
-        except RuntimeError:  # the system gives no thread: the next report, or who waits for them, tries again
-            with self._lock:
-                self._is_working = False
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._is_working = False
-                    self._lock.notify_all()
-                    return
-                report = self._waiting.popleft()
-            try:
-                report()
-            except Exception as error:
-                level = logging.DEBUG if self._told else logging.WARNING
-                self._told = True
-                _log.log(level, "a report to the task-graph server failed, and the run goes on: %s", error)
-            del report
-
-    def flush(self, timeout: float) -> bool:
-        """Wait until everything was sent. False when the time is over, or there is no thread to send it."""
-        self._start()
-        with self._lock:
-            self._lock.wait_for(lambda: not self._is_working, timeout)
-            return not self._is_working and not self._waiting
-
-    def forget(self) -> None:
-        """After a fork: the thread is not there in the child."""
-        self.__init__()  # type: ignore[misc]
-
-
-reports: Final = _Reports()
-
-
-# --- calls --------------------------------------------------------------------------------------------------
-
-
-def _decoder_of(node: RemoteNode) -> Decoder:
-    if node.work.kind == "sql":
-        wanted = str(_option(node, "result_format", ResultFormat.ARROW))
-        return Decoder(wanted) if node.kwargs.get("raw_results") else PandasDecoder(wanted)
-    default = ResultFormat.NATIVE if node.work.kind == "array" else ResultFormat.TILEDB_JSON
-    return Decoder(str(_option(node, "result_format", default)))
-
-
-def _option(node: RemoteNode, name: str, default: Any) -> Any:
-    value = node.work.options.get(name)
-    return default if value is None else value
-
-
-def _function_fields(node: RemoteNode, function: Any) -> dict[str, Any]:
-    """What tells the server which function, and what it needs."""
-    from ..wire import codec
-
-    options = node.work.options
-    fields: dict[str, Any] = {
-        "language": "python",
-        "version": platform.python_version(),
-        "image_name": options.get("image_name") or "default",
-        "access_credentials_name": options.get("access_credentials_name"),
-        "result_format": ResultFormat(_decoder_of(node).format),
-    }
-    if isinstance(function, str):
-        fields["udf_info_name"] = function
-        return fields
-    if not callable(function):
-        raise TypeError(f"Node {node.name!r}: a function or the name of a registered one is needed, got {function!r}")
-    fields["exec"] = codec.encode_function(function, node.name)
-    if options.get("include_source_lines", True):
-        fields["exec_raw"] = source_of(function)
-    return fields
-
-
-def _udf_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    from ..wire import codec
-
-    fields = _function_fields(node, node.work.function)
-    arrays = arguments.find((tuple(args), dict(kwargs)), ArrayDetails)
-    if arrays:
-        fields["arrays"] = tuple(arrays)
-    fields["arguments_json"] = tuple(codec.dump_arguments(node.name, args, kwargs))
-    return fields
-
-
-def _array_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    from ..wire import codec
-
-    uri, function, ranges, attrs, layout, rest = array_arguments(*args, **kwargs)
-    fields = _function_fields(node, function)
-    if isinstance(uri, str):
-        details = ArrayDetails(
-            uri=absolute(uri, client),
-            ranges=ArrayRanges(parse_ranges(ranges), layout_of(layout)),
-            buffers=tuple(attrs or ()),
-            parameter_id=str(uuid.uuid4()),
-        )
-        fields["arrays"] = (details,)
-        first: Any = details
-    else:
-        if ranges or attrs or layout:
-            raise TypeError(f"Node {node.name!r}: several arrays have ranges, attributes and layout each of their own")
-        fields["arrays"] = several_arrays(node.name, uri, client)
-        first = list(fields["arrays"])
-    fields["arguments_json"] = tuple(codec.dump_arguments(node.name, (first,), rest))
-    if rest:
-        fields["argument"] = codec.dump_old_argument(node.name, rest)
-    return fields
-
-
-def several_arrays(name: str, arrays: Any, client: Client) -> tuple[ArrayDetails, ...]:
-    """The arrays of an `ArrayList`, or of a list of details, for a node of that name."""
-    get = getattr(arrays, "get", None)
-    found = get() if callable(get) else arrays
-    if not isinstance(found, (list, tuple)) or not found or not all(isinstance(one, ArrayDetails) for one in found):
-        what = "one that is empty" if found == [] else type(arrays).__name__
-        raise TypeError(
-            f"Node {name!r}: the address of an array must be a text, or an ArrayList of several, got {what}"
-        )
-    return tuple([replace(one, uri=absolute(one.uri, client), parameter_id=str(uuid.uuid4())) for one in found])
-
-
-def array_arguments(
-    uri: Any,
-    func: Any = None,
-    ranges: Any = (),
-    name: str | None = None,
-    attrs: Any = (),
-    layout: str | None = None,
-    /,
-    **kwargs: Any,
-) -> tuple[Any, Any, Any, Any, Any, dict[str, Any]]:
-    """Arguments of ``submit_array_udf`` in the reference's order."""
-    func = kwargs.pop("func", func)
-    ranges = kwargs.pop("ranges", ranges)
-    attrs = kwargs.pop("attrs", attrs)
-    layout = kwargs.pop("layout", layout)
-    kwargs.pop("v2", None)
-    return uri, func if func is not None else name, ranges, attrs, layout, kwargs
-
-
-def sql_call(args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("query", "output_uri")
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
-    query = given.pop("sql", None) or given.get("query")
-    if not isinstance(query, str):
-        raise TypeError(f"the query must be a text, got {type(query).__name__}")
-    commands, parameters = given.get("init_commands"), given.get("parameters")
-    unknown = set(given) - {"query", "output_uri", "init_commands", "parameters", "raw_results"}
-    if unknown or len(args) > len(names):
-        raise TypeError(f"submit_sql does not know {', '.join(sorted(unknown)) or 'so many positional arguments'}")
-    return {
-        "query": query,
-        "output_uri": given.get("output_uri"),
-        "init_commands": None if commands is None else tuple(commands),
-        "parameters": None if parameters is None else tuple([_plain(value) for value in parameters]),
-        "result_format": ResultFormat(str(options.get("result_format") or "arrow")),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """A parameter of a query as JSON has it: numpy's scalars are none."""
-    item = getattr(value, "item", None)
-    return item() if callable(item) and getattr(value, "shape", None) == () else value
-
-
-def absolute(uri: str, client: Client) -> str:
-    from ..wire.client import is_loopback
-
-    if "://" in uri or not is_loopback(client.url):
-        return uri
-    return os.path.abspath(os.path.expanduser(uri))
-
-
-_LAYOUTS: Final = {
-    "R": Layout.ROW_MAJOR,
-    "C": Layout.COL_MAJOR,
-    "G": Layout.GLOBAL_ORDER,
-    "U": Layout.UNORDERED,
-}
-
-
-def layout_of(given: str | None) -> str | None:
-    if given is None:
-        return None
-    return str(_LAYOUTS.get(given.upper()) or Layout(given))
-
-
-def parse_ranges(ranges: Any) -> tuple[tuple[Any, ...], ...]:
-    """Ranges as users write them, one item per dimension, as flat pairs.
-
-    A number is itself, a tuple or slice its two ends (inclusive), a list several of these, None everything.
-
-    Raises:
-        ValueError: An item is none of that; it is named.
-    """
-    return tuple([_parse_dimension(one, index) for index, one in enumerate(ranges or ())])
-
-
-def _parse_dimension(given: Any, index: int) -> tuple[Any, ...]:
-    if given is None:
-        return ()
-    if getattr(given, "ndim", 0):  # a numpy array is flat pairs already
-        return tuple(given.tolist())
-    if isinstance(given, list):
-        return tuple([end for one in given for end in _pair(one, index)])
-    return _pair(given, index)
-
-
-def _pair(given: Any, index: int) -> tuple[Any, ...]:
-    if given is None:
-        return ()
-    if isinstance(given, slice):
-        if given.step is not None:
-            raise ValueError(f"ranges[{index}]: a slice with a step cannot be asked for, got {given!r}")
-        return _cell(given.start), _cell(given.stop)
-    if isinstance(given, (tuple, list)):
-        if not given:
-            return ()
-        if len(given) != 2:
-            raise ValueError(f"ranges[{index}]: a pair of ends is expected, got {given!r}")
-        return _cell(given[0]), _cell(given[1])
-    if isinstance(given, (int, float)) or hasattr(given, "item"):
-        return _cell(given), _cell(given)
-    raise ValueError(f"ranges[{index}]: a number, a pair, a slice, a list of these or None is expected, got {given!r}")
-
-
-def _cell(value: Any) -> Any:
-    if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m"):
-        return value.astype("int64").item()
-    item = getattr(value, "item", None)
-    return item() if callable(item) else value
-
-
-def source_of(function: Any) -> str | None:
-    code = getattr(inspect.unwrap(function) if callable(function) else function, "__code__", None)
-    return None if code is None else _source_of_code(code)
-
-
-@functools.lru_cache(maxsize=1000)
-def _source_of_code(code: Any) -> str | None:
-    try:
-        return inspect.getsource(code)
-    except (OSError, TypeError, SyntaxError, IndexError):
-        return None
-
-
 def parents_first(parents: Sequence[Sequence[int]]) -> list[int]:
     """Indices sorted so that each comes after its parents; from the leaves, as the reference does."""
     left = [0] * len(parents)
@@ -781,23 +398,3 @@ def default_namespace() -> str | None:
         return wire_client.current().namespace("run_job")
     except (ServerError, ServerNeeded, ServerUnreachable):
         return None
-
-
-def _at_exit() -> None:
-    reports.flush(FLUSH_AT_EXIT)
-
-
-# Made when the first server node is: after that the driver registers its own hook anew, so its graphs end before this.
-atexit.register(_at_exit)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=reports.forget)
-
-__all__ = [
-    "RemoteResult",
-    "RemoteRun",
-    "Work",
-    "default_namespace",
-    "parents_first",
-    "parse_ranges",
-    "reports",
-]

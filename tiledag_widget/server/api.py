@@ -31,6 +31,10 @@ from .task_routes import TaskRoutes
 __all__ = ["Api", "Later", "Leases", "Reply", "Request", "error_reply"]
 
 
+QUICK_BYTES = 16 << 10
+_CALLS = ("/v1/udfs/", "/v1/sql/")
+
+
 class Api:
     """All routes of one server. `handle` and `finish` may be called from any thread."""
 
@@ -92,6 +96,18 @@ class Api:
     def add_array(self, namespace: str, name: str, uri: str) -> None:
         """Gives an array a name."""
         self._services.add_array(namespace, name, uri)
+
+    def is_quick(self, request: Request) -> bool:
+        """Whether the reply, or how to make it, takes less than handing the request to a thread and back.
+
+        True of small calls: what they read of the records is a few rows, which nobody who writes can keep from them.
+        """
+        return (
+            request.method == "POST"
+            and len(request.body) <= QUICK_BYTES
+            and request.path.startswith(_CALLS)
+            and self._services.store.reads_never_wait
+        )
 
     def handle(self, request: Request) -> Reply | Later:
         """The reply, or how to make it later. Never raises."""

@@ -36,7 +36,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from ..errors import TiledagError
-from ..wire.client import is_loopback
+from ..wire.transport import is_loopback
 from . import dask_far
 from .batch_executor import Ended, Work
 from .batch_store import TaskEnd

@@ -19,6 +19,7 @@ import atexit
 import http.client
 import importlib.util
 import json
+import logging
 import os
 import shlex
 import socket
@@ -36,14 +37,20 @@ from urllib.parse import urlsplit
 
 from ..errors import ServerNeeded, ServerUnreachable
 from ..settings import WAYS_OUT, data_folder
+from ..wire.transport import Lost, Near, is_near
+from . import kept_options
 
 __all__ = ["Connection", "ensure", "find", "let_go", "missing", "stop"]
+
+_log = logging.getLogger("tiledag_widget.server")
 
 IDLE_S = 600.0
 RENEW_S = 5.0
 START_S = 60.0
 OTHER_STARTS_S = 20.0
 ASK_S = 10.0
+LET_GO_S = 1.5
+"""For the last word to a server: the lease ends by itself where it does not arrive."""
 
 NEEDED = ("uvicorn", "psutil", "pyarrow", "pandas", "tiledb", "duckdb", "sqlglot")
 
@@ -121,7 +128,8 @@ def let_go() -> None:
 
 
 def stop(folder: Path | None = None, *, patience: float = 10.0, force: bool = False) -> bool:
-    """Ends the running server of this user and data folder, with its workers; False if there is none.
+    """Ends the running server of this user and data folder, with its workers; False if there is none. Options of one
+    that has died are forgotten.
 
     Args:
         patience: Seconds that it has for ending in order.
@@ -131,6 +139,7 @@ def stop(folder: Path | None = None, *, patience: float = 10.0, force: bool = Fa
         ServerUnreachable: it did not end in time; the text names its process and the way out.
     """
     folder = folder or _folder()
+    kept_options.forget(folder)
     pid = _holder_of(folder)
     if pid is None:
         return False
@@ -234,12 +243,13 @@ def ask(
         TimeoutError: it gives no word for ``patience`` seconds.
         OSError: it does not answer.
     """
+    if _holder.holds(connection):
+        return _ask_again(connection, method, path, body, patience)
     place = urlsplit(connection.url)
     kind = http.client.HTTPSConnection if place.scheme == "https" else http.client.HTTPConnection
     wire = kind(place.hostname or "", place.port, timeout=patience)
     try:
-        headers = {"X-TILEDB-REST-API-KEY": connection.token, "Content-Type": "application/json"}
-        wire.request(method, path, json.dumps(body) if body is not None else None, headers)
+        wire.request(method, path, json.dumps(body) if body is not None else None, _headers(connection))
         reply = wire.getresponse()
         data = reply.read()
         return reply.status, json.loads(data) if data else None
@@ -247,6 +257,24 @@ def ask(
         raise ConnectionError(f"{connection.url} does not answer as a server of ours: {error}") from error
     finally:
         wire.close()
+
+
+def _ask_again(connection: Connection, method: str, path: str, body: Any, patience: float) -> tuple[int, Any]:
+    """As `ask`, over a connection that stays open as long as the lease: each graph that begins asks."""
+    data = json.dumps(body).encode() if body is not None else None
+    try:
+        answer = _holder.way.exchange(method, connection.url + path, {}, data, _headers(connection), patience)
+        return answer.status, json.loads(answer.content) if answer.content else None
+    except Lost as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise ConnectionError(f"{connection.url} does not answer as a server of ours: {error}") from error
+    except ValueError as error:
+        raise ConnectionError(f"{connection.url} does not answer as a server of ours: {error}") from error
+
+
+def _headers(connection: Connection) -> dict[str, str]:
+    return {"X-TILEDB-REST-API-KEY": connection.token, "Content-Type": "application/json"}
 
 
 # --- starting -----------------------------------------------------------------------------------------------
@@ -338,7 +366,14 @@ def _start(folder: Path) -> Connection:
             f"import sys; sys.path[:] = {[package_folder, *map(os.path.abspath, sys.path)]!r}; "
             "from tiledag_widget.server.__main__ import main; del sys.path[0]; sys.exit(main(sys.argv[1:]))"
         )
-        options = ["--data-dir", str(folder), "--idle", idle or str(IDLE_S), "--ready-fd", str(theirs)]
+        kept = kept_options.kept(folder)
+        if kept:
+            _log.warning(
+                "the server of `tiledag serve` was not ended in order: another one starts with its options (%s); "
+                "`tiledag stop` ends it and forgets them",
+                shlex.join(kept),
+            )
+        options = ["--data-dir", str(folder), "--idle", idle or str(IDLE_S), "--ready-fd", str(theirs), *kept]
         with open(os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", code, *options],
@@ -417,6 +452,12 @@ class _Holder:
         self._thread: threading.Thread | None = None
         self._end = threading.Event()
         self._client = ""
+        self.way = Near()
+
+    def holds(self, connection: Connection) -> bool:
+        """Whether this process has a lease there, over plain HTTP."""
+        with self._lock:
+            return self._connection == connection and is_near(connection.url)
 
     def hold(self, connection: Connection) -> None:
         with self._lock:
@@ -447,13 +488,19 @@ class _Holder:
             thread, self._thread = self._thread, None
             client, self._client = self._client, ""
             self._end.set()
+        began = time.monotonic()
         if thread is not None and thread is not threading.current_thread():
-            thread.join(ASK_S)
+            thread.join(LET_GO_S)
         if connection is not None:
+            left = max(LET_GO_S / 4, LET_GO_S - (time.monotonic() - began))
             try:
-                ask(connection, "DELETE", f"/tiledag/v1/leases/{client}")
+                ask(connection, "DELETE", f"/tiledag/v1/leases/{client}", patience=left)
+            except TimeoutError:
+                who = f"process {connection.pid}"
+                _log.warning("the server at %s (%s) gives no answer; nobody waits for it", connection.url, who)
             except OSError:
                 pass  # it has ended, or the lease will
+        self.way.close()
         for process in list(_started):
             if process.poll() is not None:
                 _started.remove(process)

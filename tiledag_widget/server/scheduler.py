@@ -277,17 +277,25 @@ class Scheduler:
         try:
             done, memory = self._carried_out(running)
             if running.order.aside is None:
-                self._record_end(running, done, memory)
+                # The worker's next task does not wait for the disk; who asked for this one does.
+                written = self._record_end(running, done, memory)
+                written.add_done_callback(lambda _: self._acknowledge(running, done, written.exception()))
+                return
         except BaseException as error:  # ours, or the store's: whoever waits must hear of it
-            with self._lock:
-                self._forget(running)
-            running.future.set_exception(error)
+            self._acknowledge(running, None, error)
             return
+        self._acknowledge(running, done, None)
+
+    def _acknowledge(self, running: _Running, done: Done | None, error: BaseException | None) -> None:
+        """Tells whoever waits; called in the thread that has written the end, and must not wait there."""
         with self._lock:
             self._forget(running)
-        running.future.set_result(done)
+        if done is not None and error is None:
+            running.future.set_result(done)
+        else:
+            running.future.set_exception(error or RuntimeError("a task ended without a word"))
 
-    def _record_end(self, running: _Running, done: Done, memory: int | None) -> None:
+    def _record_end(self, running: _Running, done: Done, memory: int | None) -> Future[int]:
         end = TaskEnd(
             running.id,
             done.status,
@@ -299,7 +307,7 @@ class Scheduler:
             memory,
             _size_in(running.folder),
         )
-        self._store.task_ended(end).result()
+        return self._store.task_ended(end)
 
     def _forget(self, running: _Running) -> None:
         running.ended = True

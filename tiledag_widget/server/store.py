@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import sqlite3
 import threading
 import time
@@ -30,6 +29,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from .store_file import StoreError, connect, identity, opened, told
+from .store_queue import Waiting, Write
 
 __all__ = ["Log", "LogNode", "Page", "Store", "StoreError", "Task", "TaskEnd", "now"]
 
@@ -225,7 +225,6 @@ class Page:
 
 _TASK_COLUMNS = ", ".join(field.name for field in fields(Task))
 _LOG_COLUMNS = ", ".join(field.name for field in fields(Log))
-_STOP = None
 
 
 class Store:
@@ -235,14 +234,15 @@ class Store:
         self.folder = folder
         self._path = folder / "records.sqlite"
         self._pid = os.getpid()
-        self._requests: queue.SimpleQueue[tuple[Callable[[sqlite3.Connection], Any], Future[Any]] | None] = (
-            queue.SimpleQueue()
-        )
+        self._requests = Waiting()
         self._lock = threading.Lock()
         self._readers: list[sqlite3.Connection] = []
         self._closed = False
         self._writer = opened(self._path, _MIGRATIONS, self._end_what_was_running)
         self._identity = identity(self._path)
+        (journal,) = self._writer.execute("PRAGMA journal_mode").fetchone()
+        self.reads_never_wait = journal == "wal"
+        """With a write-ahead log; without one they wait for the end of a transaction, whoever has it."""
         self._thread = threading.Thread(target=self._write_requests, name="tiledag-store", daemon=True)
         self._thread.start()
 
@@ -267,7 +267,7 @@ class Store:
             if self._closed:
                 return
             self._closed = True
-        self._requests.put(_STOP)
+        self._requests.end()
         self._thread.join()
         with self._lock:
             for reader in self._readers:
@@ -277,14 +277,19 @@ class Store:
 
     # --- writing ---------------------------------------------------------------------------------------------
 
-    def write_later(self, work: Callable[[sqlite3.Connection], T]) -> Future[T]:
-        """Runs `work` in the writer's transaction; the future is done when that is on disk."""
+    def write_later(self, work: Callable[[sqlite3.Connection], T], *, may_wait: bool = False) -> Future[T]:
+        """Runs `work` in the writer's transaction; the future is done when that is on disk.
+
+        Args:
+            work: What to write.
+            may_wait: Nobody waits for it: it may go with what comes next, if that comes soon.
+        """
         self._refuse_fork()
         future: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise StoreError("The server is ending.")
-            self._requests.put((work, future))
+            self._requests.put((work, future), may_wait)
         return future
 
     def _refuse_fork(self) -> None:
@@ -312,17 +317,10 @@ class Store:
         return self.write(work)
 
     def _write_requests(self) -> None:
-        stopping = False
-        while not stopping:
-            batch = [self._requests.get()]
-            while not self._requests.empty() and len(batch) < 200:
-                batch.append(self._requests.get())
-            stopping = batch[-1] is _STOP
-            self._write_batch([request for request in batch if request is not None])
+        while batch := self._requests.take():
+            self._write_batch(batch)
 
-    def _write_batch(self, batch: Sequence[tuple[Callable[[sqlite3.Connection], Any], Future[Any]]]) -> None:
-        if not batch:
-            return
+    def _write_batch(self, batch: Sequence[Write]) -> None:
         connection = self._writer
         done: list[tuple[Future[Any], Any]] = []
         try:
@@ -470,7 +468,7 @@ class Store:
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(f"INSERT INTO task ({columns}) VALUES ({', '.join('?' * 12)})", (*values, text))
 
-        return self.write_later(work)
+        return self.write_later(work, may_wait=True)
 
     def task_started(self, task: str, graph: str | None) -> Future[None]:
         """Records that a task runs, and that its graph does."""
@@ -487,7 +485,7 @@ class Store:
                     (at, graph, task),
                 )
 
-        return self.write_later(work)
+        return self.write_later(work, may_wait=True)
 
     def task_ended(self, end: TaskEnd) -> Future[int]:
         """Records the end of a task."""

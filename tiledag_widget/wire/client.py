@@ -1,44 +1,31 @@
-"""One `Client` for a server that speaks TileDB Cloud's REST v1: routes, retries, errors as exceptions.
+"""The routes of a server that speaks TileDB Cloud's REST v1, and the one `Client` of this process.
 
-**What is tried again.** A reply 503 (and 429 with ``Retry-After``) says that nothing was done: every call waits and
-asks again. A call that could not be sent is sent again. What broke off after it was sent is asked again only where that
-runs nothing twice: reads, and calls that our own server knows by their graph and node or by a request id. Everything
-else raises `ServerUnreachable` and is for the caller to repeat.
+How a call is made, and what is tried again, is in `wire.caller`.
 
 **Threads.** All methods are safe from any thread. No thread is started here.
 """
 
 from __future__ import annotations
 
-import base64
 import importlib
-import ipaddress
-import json
 import logging
-import math
 import os
-import socket
 import threading
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
-from urllib.parse import quote, urljoin, urlsplit
-
-import requests
-from requests.adapters import HTTPAdapter
+from typing import Any, Final
+from urllib.parse import quote
 
 from .. import settings as configuration
-from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable
+from ..errors import InvalidBody, ServerError, ServerNeeded
 from ..settings import WAYS_OUT, Settings
-from . import codec
 from .batch_models import BatchGraph, RunEvents, RunTasks
+from .caller import LOST_TRIES, Caller, task_id_of, wait_asked_for
 from .models import (
     ArrayTask,
     ArrayTaskData,
-    ErrorBody,
     LogStatus,
     RegisteredTaskGraph,
     SqlCall,
@@ -52,28 +39,15 @@ from .models import (
     User,
     from_json,
     namespace_to_charge,
-    to_json,
 )
 from .records import RunRecord
 
-T = TypeVar("T")
 _log = logging.getLogger("tiledag_widget.wire")
 
-TASK_HEADER: Final = "X-TILEDB-CLOUD-TASK-ID"
 REQUEST_HEADER: Final = "X-Tiledag-Request-Id"
-CONNECT_SECONDS: Final = 10.0
-READ_SECONDS: Final = 60.0
 REPORT_SECONDS: Final = 10.0
-BUSY_TRIES: Final = 100
-"""How often a server that says "come back later" is asked."""
-LOST_TRIES: Final = 4
-"""How often a connection that cannot be made, or broke off, is made again."""
 AWAY_SECONDS: Final = 12.0
 """For how long a function's call, or its result, waits for a server that is away: a network that changes, a restart."""
-AWAY_LOOK: Final = 2.0
-LONGEST_WAIT: Final = 30.0
-HOPS: Final = 5
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +65,8 @@ class Reply:
     data: bytes
 
 
-class Client:
-    """The routes of one server. See the module for what is tried again.
+class Client(Caller):
+    """The routes of one server.
 
     Args:
         settings: Where, and as whom.
@@ -100,168 +74,10 @@ class Client:
     """
 
     def __init__(self, settings: Settings, is_embedded: bool = False) -> None:
-        if settings.host is None:
-            raise ValueError("a client needs a host")
-        self.settings = settings
-        self.url = settings.host.rstrip("/")
-        self.is_embedded = is_embedded
-        self.sleep: Callable[[float], None] = time.sleep
+        super().__init__(settings, is_embedded)
         self._lock = threading.Lock()
         self._user: User | None = None
         self._is_ours: bool | None = True if is_embedded else None
-        self._moved: dict[str, str] = {}
-        """Base address by path: where the service sent us for it."""
-        self._session = self._new_session()
-
-    def __repr__(self) -> str:
-        return f"<Client of {self.url}>"
-
-    def close(self) -> None:
-        """Close the connections. Idempotent; a later call opens new ones."""
-        self._session.close()
-
-    def _new_session(self) -> requests.Session:
-        session = requests.Session()
-        adapter = _Adapter(pool_connections=8, pool_maxsize=128)
-        session.mount("http://", adapter)
-        session.mount("https://", adapter)
-        # A proxy of the environment does not lead to this machine; and nobody's ~/.netrc is asked for passwords.
-        session.trust_env = not is_loopback(self.url)
-        session.auth = self._authorize
-        session.verify = self.settings.ca_file or True if self.settings.verify_ssl else False
-        session.headers.update(
-            {
-                "User-Agent": "tiledag-widget",
-                "Content-Type": "application/json",
-                "Accept-Encoding": "gzip, deflate" if session.trust_env else "identity",
-            }
-        )
-        return session
-
-    def _authorize(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        one = self.settings
-        if one.token:
-            request.headers[configuration.KEY_HEADER] = one.token
-        if one.username and one.password:
-            pair = base64.b64encode(f"{one.username}:{one.password}".encode()).decode("ascii")
-            request.headers["Authorization"] = f"Basic {pair}"
-        return request
-
-    # --- one call -----------------------------------------------------------------------------------------
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: Any = None,
-        timeout: float | None = READ_SECONDS,
-        repeatable: bool | None = None,
-        headers: Mapping[str, str] | None = None,
-        tries: int = LOST_TRIES,
-        busy_tries: int = BUSY_TRIES,
-        patience: float = math.inf,
-        away: float = 0.0,
-    ) -> requests.Response:
-        """One request with its retries and redirects; the reply is 2xx.
-
-        Args:
-            method: Of HTTP.
-            path: After the host, quoted.
-            query: Entries that are None are left out.
-            body: Sent as JSON; models leave out what is None.
-            timeout: Seconds without a byte of the reply; None waits as long as the connection lives.
-            repeatable: Doing it twice is as good as once. By default true of GET, PUT and DELETE.
-            headers: Besides those of every call.
-            tries: How often a lost connection is made.
-            busy_tries: How often a server that says "come back later" is asked.
-            patience: Seconds to wait for such a server in all.
-            away: Seconds in all for which a lost connection is made again, more often than ``tries`` if need be.
-
-        Raises:
-            ServerError: The reply is not 2xx.
-            ServerUnreachable: No connection, or it broke off.
-        """
-        data = None if body is None else json.dumps(to_json(body)).encode()
-        params = {key: _query_text(value) for key, value in (query or {}).items() if value is not None}
-        may_repeat = method in ("GET", "PUT", "DELETE") if repeatable is None else repeatable
-        busy = lost = 0
-        while True:
-            try:
-                reply = self._once(method, path, params, data, headers, timeout)
-            except requests.RequestException as error:
-                lost += 1
-                pause = min(_back_off(lost), AWAY_LOOK) if away > 0 else _back_off(lost)
-                away -= pause
-                if (lost >= tries and away < 0) or not (may_repeat or _was_not_sent(error)):
-                    raise self._unreachable(method, path, error) from error
-                self.sleep(pause)
-                continue
-            if 200 <= reply.status_code < 300:
-                return reply
-            is_busy = reply.status_code == 503 or (reply.status_code in (413, 429) and "Retry-After" in reply.headers)
-            busy += 1
-            pause = _asked_to_wait(reply.headers.get("Retry-After"), busy)
-            patience -= pause
-            if not is_busy or busy >= busy_tries or patience < 0:
-                raise error_of(reply)
-            self.sleep(pause)
-
-    def _once(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, Any],
-        data: bytes | None,
-        headers: Mapping[str, str] | None,
-        timeout: float | None,
-    ) -> requests.Response:
-        """One request, followed where it is sent on to. The method and who asks stay as they are."""
-        address = self._moved.get(path, self.url) + path
-        given: Mapping[str, Any] = params
-        for _ in range(HOPS):
-            reply = self._session.request(
-                method,
-                address,
-                params=dict(given),
-                data=data if data is not None or method == "GET" else b"",
-                headers=dict(headers or {}),
-                timeout=(CONNECT_SECONDS, timeout),
-                allow_redirects=False,
-            )
-            target = reply.headers.get("Location")
-            if reply.status_code not in _REDIRECTS or not target:
-                return reply
-            target = urljoin(address, target)
-            if urlsplit(address).scheme == "https" and urlsplit(target).scheme != "https":
-                raise ServerError(f"{self.url} sends {path} on to {target}, which is not encrypted", reply.status_code)
-            if reply.status_code == 303:
-                method, data = "GET", None
-            parts = urlsplit(target)
-            if parts.path == path:
-                self._moved[path] = f"{parts.scheme}://{parts.netloc}"
-            address, given = target, {} if parts.query else params
-        raise ServerError(f"{self.url} sends {path} round in circles", 310)
-
-    def _unreachable(self, method: str, path: str, error: Exception) -> ServerUnreachable:
-        kind = "the embedded task-graph server" if self.is_embedded else "the task-graph server"
-        sent = "cannot be reached" if _was_not_sent(error) else "broke off"
-        hint = (
-            "It has ended or was killed; the next compute() starts a new one."
-            if self.is_embedded
-            else "Check TILEDB_REST_HOST and the network."
-        )
-        return ServerUnreachable(f"{kind} at {self.url} {sent} ({method} {path}): {_short(error)}. {hint}")
-
-    def _json(self, method: str, path: str, **options: Any) -> Any:
-        reply = self.call(method, path, **options)
-        if not reply.content:
-            return None
-        try:
-            return json.loads(reply.content)
-        except ValueError as error:
-            raise InvalidBody(f"{self.url} answered {method} {path} with what is not JSON: {error}") from error
 
     # --- who ----------------------------------------------------------------------------------------------
 
@@ -328,7 +144,7 @@ class Client:
             tries=2 if self._is_ours else LOST_TRIES,
             away=self._away(),
         )
-        return Reply(task_id_of(reply), reply.headers.get("Content-Type", ""), reply.content)
+        return Reply(task_id_of(reply), reply.header("Content-Type"), reply.content)
 
     def _away(self) -> float:
         """An embedded server that cannot be reached has ended; another one may come back."""
@@ -345,10 +161,10 @@ class Client:
         looks = 0
         while True:
             reply = self.call("GET", f"/v1/task/{_q(task_id)}/result", timeout=None, away=self._away())
-            if reply.status_code != 202:
-                return Reply(uuid.UUID(str(task_id)), reply.headers.get("Content-Type", ""), reply.content)
+            if reply.status != 202:
+                return Reply(uuid.UUID(str(task_id)), reply.header("Content-Type"), reply.content)
             looks += 1
-            self.sleep(_asked_to_wait(reply.headers.get("Retry-After"), looks, longest=2.0))
+            self.sleep(wait_asked_for(reply.header("Retry-After"), looks, longest=2.0))
 
     def tasks(self, **query: Any) -> ArrayTaskData:
         """A page of tasks; for the query see the contract, 2.4."""
@@ -372,10 +188,7 @@ class Client:
         path = f"/v1/taskgraphs/{_q(namespace)}/log"
         # The nodes wait for it, and can run without.
         found = self._json("POST", path, body=log, timeout=REPORT_SECONDS, patience=REPORT_SECONDS)
-        try:
-            return uuid.UUID(from_json(TaskGraphLog, found, "log").uuid or "")
-        except ValueError as error:
-            raise InvalidBody(f"the server gave the log no id: {error}") from error
+        return uuid.UUID(_id_in(found, "log"))
 
     def update_log(self, namespace: str, log_id: uuid.UUID, status: LogStatus) -> None:
         """Say how the graph ended."""
@@ -437,13 +250,13 @@ class Client:
         path = f"/v1/taskgraphs/{_q(namespace)}/graphs"
         # A graph that was uploaded twice is a row nobody uses; one that was submitted twice would run twice.
         found = self._json("POST", path, body=dict(body), repeatable=True)
-        return _id_in(from_json(BatchGraph, found, "graph").uuid, "graph")
+        return _id_in(found, "graph")  # the rest is what was sent
 
     def submit_batch_graph(self, namespace: str, graph_id: str) -> str:
         """Run an uploaded graph; returns the id of its log."""
         path = f"/v1/taskgraphs/{_q(namespace)}/graphs/{_q(graph_id)}/submit"
         found = self._json("POST", path)
-        return _id_in(from_json(TaskGraphLog, found, "log").uuid, "log")
+        return _id_in(found, "log")
 
     def batch_graph(self, namespace: str, graph_id: str) -> BatchGraph:
         """An uploaded graph."""
@@ -495,106 +308,12 @@ class Client:
         self.call("DELETE", _graph(namespace, name), repeatable=False)
 
 
-class _Adapter(HTTPAdapter):
-    """Connections that notice when the other side is gone while a call waits for its function to return."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        options = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)]
-        for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-            if hasattr(socket, name):
-                options.append((socket.IPPROTO_TCP, getattr(socket, name), value))
-        super().init_poolmanager(*args, socket_options=options, **kwargs)
-
-    def close(self) -> None:
-        """Close connections now. urllib3 leaves that to the end of a pool, which an error that somebody keeps (a log
-        record, a node) can put off for long: its traceback holds the reply, and that the pool."""
-        for manager in (self.poolmanager, *self.proxy_manager.values()):
-            for key in list(manager.pools.keys()):
-                pool = manager.pools.get(key)
-                if pool is not None:
-                    pool.close()
-        super().close()
-
-
-# --- replies ------------------------------------------------------------------------------------------------
-
-
-def error_of(reply: requests.Response) -> ServerError:
-    """The exception for a reply that is not 2xx. The remote traceback is its cause, where there is one."""
-    text = reply.text
-    found = ErrorBody()
+def _id_in(found: Any, of: str) -> str:
+    """The id in a reply of which nothing else is read: it may describe thousands of nodes."""
     try:
-        parsed = json.loads(text)
-        if isinstance(parsed, dict):
-            found = from_json(ErrorBody, {key: value for key, value in parsed.items() if key != "code"})
-    except (ValueError, InvalidBody):
-        pass
-    message = found.message
-    if not message:
-        if reply.status_code == 404:
-            message = f"HTTP 404: resource not found ({urlsplit(reply.url).path})"
-        else:
-            message = f"HTTP {reply.status_code} without a message; the reply begins: {text[:300]!r}"
-    if reply.status_code == 401:
-        message = message.rstrip(".") + ". Check the token: TILEDB_REST_TOKEN, or tiledag_widget.login(...)"
-    short_name = (found.exception_type or "").rpartition(".")[2]
-    if short_name and short_name not in message:
-        message = f"{short_name}: {message}"
-    task_id = task_id_of(reply)
-    error = ServerError(
-        message,
-        reply.status_code,
-        text[:65536],
-        found.exception_type or "",
-        found.traceback or "",
-        None if task_id is None else str(task_id),
-    )
-    if found.traceback:
-        error.__cause__ = codec.remote_traceback(found.traceback)
-    return error
-
-
-def task_id_of(reply: requests.Response) -> uuid.UUID | None:
-    """The task that a reply is about."""
-    try:
-        return uuid.UUID(reply.headers.get(TASK_HEADER, ""))
-    except ValueError:
-        return None
-
-
-def _was_not_sent(error: Exception) -> bool:
-    """True if the connection could not be made: the server knows nothing of the call."""
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    inner: Any = error.args[0] if error.args else None
-    # By name: urllib3 comes with requests, and is none of our dependencies.
-    return type(getattr(inner, "reason", inner)).__name__ in ("NewConnectionError", "NameResolutionError")
-
-
-def _back_off(tries: int) -> float:
-    return min(0.25 * 2.0 ** min(tries - 1, 16), LONGEST_WAIT)
-
-
-def _asked_to_wait(header: str | None, tries: int, longest: float = LONGEST_WAIT) -> float:
-    if header:
-        try:
-            return min(max(0.0, float(header)), 300.0)
-        except ValueError:  # a date: rare, and the back-off is as good
-            pass
-    return min(_back_off(tries), longest)
-
-
-def _id_in(text: str | None, of: str) -> str:
-    try:
-        return str(uuid.UUID(text or ""))
-    except ValueError as error:
+        return str(uuid.UUID(found["uuid"]))
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise InvalidBody(f"the server gave the {of} no id: {error}") from error
-
-
-def _query_text(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value)
-    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _q(segment: object) -> str:
@@ -607,22 +326,6 @@ def _udf(namespace: str, name: str) -> str:
 
 def _graph(namespace: str, name: str) -> str:
     return f"/v1/taskgraphs/{_q(namespace)}/registered/{_q(name)}"
-
-
-def _short(error: Exception) -> str:
-    text = str(error)
-    return text if len(text) <= 200 else text[:199] + "…"
-
-
-def is_loopback(url: str) -> bool:
-    """True if an address is this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 # --- the client of this process -----------------------------------------------------------------------------

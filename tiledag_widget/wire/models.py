@@ -525,7 +525,10 @@ def from_json(cls: type[T], data: Any, where: str = "") -> T:
             if one.required:
                 raise InvalidBody(f"{_join(where, one.key)} is missing", _join(where, one.key))
             continue
-        found[one.name] = _read(one.type, value, _join(where, one.key))
+        if type(value) is one.plain:  # most of them: nothing is to be looked at, and no path to be made
+            found[one.name] = value
+        else:
+            found[one.name] = _read(one.type, value, _join(where, one.key))
     return cls(**found)
 
 
@@ -559,6 +562,8 @@ class _Field:
     key: str
     type: Any
     required: bool
+    plain: type | None
+    """Where it is a text, a number or true or false: as what JSON gives it."""
 
 
 @functools.cache
@@ -570,9 +575,16 @@ def _fields(cls: Any) -> tuple[_Field, ...]:
             one.metadata.get("key", one.name),
             hints[one.name],
             one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING,
+            _plain_of(hints[one.name]),
         )
         for one in dataclasses.fields(cls)
     )
+
+
+def _plain_of(wanted: Any) -> type | None:
+    if typing.get_origin(wanted) in (Union, types.UnionType):
+        (wanted,) = [one for one in typing.get_args(wanted) if one is not type(None)]
+    return wanted if wanted in _WORDS else None
 
 
 def _read(wanted: Any, value: Any, where: str) -> Any:
@@ -587,7 +599,7 @@ def _read(wanted: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list):
             raise InvalidBody(f"{where} must be an array, got {_kind(value)}", where)
         inner = typing.get_args(wanted)[0]
-        if inner is Any:
+        if inner is Any or (inner in _WORDS and all(type(item) is inner for item in value)):
             return tuple(value)
         return tuple([_read(inner, item, f"{where}[{index}]") for index, item in enumerate(value)])
     if origin is not None:
@@ -619,7 +631,7 @@ def _read_scalar(wanted: type[Any], value: Any, where: str) -> Any:
     raise InvalidBody(f"{where} must be {_WORDS[wanted]}, got {_kind(value)}", where)
 
 
-_WORDS: Final = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
+_WORDS: Final[dict[Any, str]] = {str: "a text", bool: "true or false", int: "a whole number", float: "a number"}
 
 
 def _join(where: str, key: str) -> str:
