@@ -20,7 +20,7 @@ import cloudpickle
 import pytest
 
 from tiledag_widget.errors import NotPicklable, RemoteError
-from tiledag_widget.wire import pickles
+from tiledag_widget.wire import culprits, pickles
 
 LOCK = threading.Lock()
 
@@ -265,7 +265,7 @@ def test_an_interrupt_while_pickling_in_the_main_thread_is_let_through() -> None
 
 
 def test_the_search_for_the_culprit_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickles, "SEARCH_SECONDS", 0.0)
+    monkeypatch.setattr(culprits, "SEARCH_SECONDS", 0.0)
 
     error = refusal(len, [[LOCK]])
 

@@ -13,21 +13,16 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-import linecache
 import pickle
 import pickletools
 import re
-import signal
 import sys
-import threading
-import time
-import traceback
-import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from ..errors import NotPicklable, RemoteError
+from .culprits import Parts, explain, items
+from .error_texts import cut, formatted, may_be_a_real_interrupt, short, text_of, type_name, with_source_lines
 
 __all__ = [
     "Parcel",
@@ -54,12 +49,6 @@ BUFFER_BESIDE = 64 * 1024
 
 EXCEPTION_LIMIT = 1024 * 1024
 """An exception whose pickle is longer arrives as `RemoteError` with its text cut."""
-
-TEXT_LIMIT = 64 * 1024
-"""Messages and traceback texts are cut in the middle to this many characters."""
-
-SEARCH_SECONDS = 2.0
-"""The search for what cannot be pickled ends after this time with the path found so far."""
 
 
 # --- plain values -------------------------------------------------------------------------------------------
@@ -178,10 +167,10 @@ def dumps_call(
     try:
         return _pack((function, args, kwargs), _going_pickler())[0]
     except BaseException as error:
-        if _may_be_a_real_interrupt(error):
+        if may_be_a_real_interrupt(error):
             raise
-        parts = _Parts.of([("function", function), *_items("args", args), *_items("kwargs", kwargs)])
-        where, reason, way_out = _explain(parts, error)
+        parts = Parts.of([("function", function), *items("args", args), *items("kwargs", kwargs)])
+        where, reason, way_out = explain(parts, error, dumps)
         raise NotPicklable(
             f"Node {node_name!r}: {where} cannot be sent to a process: {reason}. "
             f"{way_out}, or run this node in threads.",
@@ -198,10 +187,10 @@ def loads_call(node_name: str, parcel: Parcel) -> tuple[Callable[..., Any], tupl
     try:
         function, args, kwargs = _unpack(parcel)
     except BaseException as error:
-        if _may_be_a_real_interrupt(error):
+        if may_be_a_real_interrupt(error):
             raise
         raise NotPicklable(
-            f"Node {node_name!r}: the call could not be unpickled in the worker process: {_short(error)}. "
+            f"Node {node_name!r}: the call could not be unpickled in the worker process: {short(error)}. "
             "Run this node in threads, or make what it is given loadable in another process.",
             "call",
         ) from error
@@ -222,12 +211,12 @@ def dumps_result(node_name: str, result: object) -> list[Buffer]:
     try:
         parcel, pickler = _pack(result, _returning_pickler())
     except BaseException as error:
-        if _may_be_a_real_interrupt(error):
+        if may_be_a_real_interrupt(error):
             raise
-        where, reason, way_out = _explain(_Parts.of([("result", result)]), error)
+        where, reason, way_out = explain(Parts.of([("result", result)]), error, dumps)
         raise NotPicklable(
             f"Node {node_name!r}: {where} cannot be sent back from a process: {reason}. "
-            f"{way_out.replace('inside the function', 'in the node that uses it')}, or run this node in threads.",
+            f"{_for_a_result(way_out)}, or run this node in threads.",
             where,
         ) from error
     if any(map(_reduces_in_its_own_way, pickler.types_met)):
@@ -247,22 +236,13 @@ def loads_result(node_name: str, parcel: Parcel) -> Any:
     try:
         return _unpack(parcel)
     except BaseException as error:
-        if _may_be_a_real_interrupt(error):
+        if may_be_a_real_interrupt(error):
             raise
         raise NotPicklable(
-            f"Node {node_name!r}: the result could not be unpickled: {_short(error)}. "
+            f"Node {node_name!r}: the result could not be unpickled: {short(error)}. "
             "Return something simpler, or run this node in threads.",
             "result",
         ) from error
-
-
-def _may_be_a_real_interrupt(error: BaseException) -> bool:
-    """Signals reach the main thread alone, and workers ignore SIGINT: elsewhere user code has raised it."""
-    return (
-        isinstance(error, KeyboardInterrupt)
-        and threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
-    )
 
 
 # --- pickles of the REST contract ---------------------------------------------------------------------------
@@ -304,9 +284,9 @@ def loads_wire(data: Buffer) -> Any:
     except Exception:
         raise
     except BaseException as error:  # SystemExit in a value's __reduce__ must not end who only reads a result
-        if _may_be_a_real_interrupt(error):
+        if may_be_a_real_interrupt(error):
             raise
-        raise NotPicklable(f"The value could not be unpickled: {_short(error)}.", "value") from error
+        raise NotPicklable(f"The value could not be unpickled: {short(error)}.", "value") from error
 
 
 def dumps_for_server(node_name: str, where: str, obj: object) -> bytes:
@@ -315,17 +295,8 @@ def dumps_for_server(node_name: str, where: str, obj: object) -> bytes:
     Raises:
         NotPicklable: names the node, the path of the culprit, its type and a way out.
     """
-    try:
-        return dumps_wire(obj)
-    except BaseException as error:
-        if _may_be_a_real_interrupt(error):
-            raise
-        place, reason, way_out = _explain(_Parts.of([(where, obj)]), error)
-        raise NotPicklable(
-            f"Node {node_name!r}: {place} cannot be sent to the server: {reason}. "
-            f"{way_out}, or run this node here with submit_local (not in a BATCH graph).",
-            place,
-        ) from error
+    way_out = "{}, or run this node here with submit_local (not in a BATCH graph)."
+    return _dumps_or_explain(node_name, where, obj, "sent to the server", way_out)
 
 
 def dumps_for_client(node_name: str, where: str, obj: object) -> bytes:
@@ -335,17 +306,25 @@ def dumps_for_client(node_name: str, where: str, obj: object) -> bytes:
     Raises:
         NotPicklable: names the node, the path of the culprit, its type and a way out.
     """
+    return _dumps_or_explain(node_name, where, obj, "sent back from the server", "{}.", is_result=True)
+
+
+def _dumps_or_explain(
+    node_name: str, where: str, obj: object, what: str, way_out: str, *, is_result: bool = False
+) -> bytes:
     try:
         return dumps_wire(obj)
     except BaseException as error:
-        if _may_be_a_real_interrupt(error):
+        if may_be_a_real_interrupt(error):
             raise
-        place, reason, way_out = _explain(_Parts.of([(where, obj)]), error)
-        raise NotPicklable(
-            f"Node {node_name!r}: {place} cannot be sent back from the server: {reason}. "
-            f"{way_out.replace('inside the function', 'in the node that uses it')}.",
-            place,
-        ) from error
+        place, reason, way = explain(Parts.of([(where, obj)]), error, dumps)
+        way = _for_a_result(way) if is_result else way
+        message = f"Node {node_name!r}: {place} cannot be {what}: {reason}. {way_out.format(way)}"
+        raise NotPicklable(message, place) from error
+
+
+def _for_a_result(way_out: str) -> str:
+    return way_out.replace("inside the function", "in the node that uses it")
 
 
 @functools.cache
@@ -428,197 +407,6 @@ def _pushed(text: str) -> bytes:
     return pickle.SHORT_BINUNICODE + bytes([len(data)]) + data
 
 
-# --- the culprit --------------------------------------------------------------------------------------------
-
-_Named: TypeAlias = "tuple[str, Any]"
-
-
-class _OutOfTime(Exception):
-    pass
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What a value is made of as pickling sees it; the path of a part is made only when asked for."""
-
-    values: Sequence[Any]
-    name_of: Callable[[int], str]
-
-    @staticmethod
-    def of(named: Iterable[_Named]) -> _Parts:
-        pairs = list(named)
-        return _Parts([value for _, value in pairs], lambda index: pairs[index][0])
-
-
-class _Trial:
-    """Finds the innermost part of a value that fails to pickle, by pickling parts, until the time is up."""
-
-    def __init__(self) -> None:
-        self._end = time.monotonic() + SEARCH_SECONDS
-
-    def error_of(self, obj: object) -> BaseException | None:
-        if time.monotonic() > self._end:
-            raise _OutOfTime
-        try:
-            dumps(obj)
-        except BaseException as error:
-            if _may_be_a_real_interrupt(error):
-                raise
-            return error
-        return None
-
-    def first_failing(self, parts: _Parts) -> _Named | None:
-        """By halving: one bad item in a million costs twice the pickling of all, not a million picklings."""
-        values, start = parts.values, 0
-        if not len(values) or self.error_of(values) is None:
-            return None
-        while len(values) > 1:
-            half = len(values) // 2
-            if self.error_of(values[:half]) is not None:
-                values = values[:half]
-            else:
-                values, start = values[half:], start + half
-        return parts.name_of(start), values[0]
-
-
-def _explain(parts: _Parts, error: BaseException) -> tuple[str, str, str]:
-    """Path of the culprit, what is wrong with it, and what to do."""
-    trial = _Trial()
-    where, culprit = (parts.name_of(0), parts.values[0]) if len(parts.values) == 1 else ("the call", None)
-    try:
-        found = trial.first_failing(parts)
-        for _ in range(50):
-            if found is None:
-                break
-            where, culprit = found
-            problem = trial.error_of(culprit)
-            if problem is not None and _is_too_deep(problem):
-                return where, "it is nested too deeply to be pickled", "Make it flatter"
-            if problem is not None and _refuses_by_itself(culprit):
-                break
-            found = trial.first_failing(_parts(where, culprit))
-        error = trial.error_of(culprit) or error
-    except _OutOfTime:
-        return where, f"something in it has no pickled form ({_short(error)})", "Make it inside the function"
-    return where, _reason(culprit, error), _way_out(culprit)
-
-
-def _refuses_by_itself(culprit: object) -> bool:
-    """Its class says that it has no pickled form, and why; what it is made of is beside the point."""
-    return bool(getattr(type(culprit), "_has_no_pickled_form", False))
-
-
-def _is_too_deep(error: BaseException) -> bool:
-    return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
-
-
-def _reason(culprit: object, error: BaseException) -> str:
-    name = _type_name(type(culprit))
-    text = _text_of(error)
-    if _refuses_by_itself(culprit):
-        return text.rstrip(".")
-    if isinstance(error, MemoryError):
-        return f"there is not enough memory to pickle {name}"
-    if re.match(r"cannot pickle|can't pickle|Can't get local object", text, re.IGNORECASE):
-        return f"{name} has no pickled form"
-    return f"pickling {name} raised {_short(error)}"
-
-
-def _way_out(culprit: object) -> str:
-    if _refuses_by_itself(culprit):
-        return "Pass results of nodes instead"
-    if isinstance(culprit, types.GeneratorType | types.AsyncGeneratorType):
-        return "Make a list of it, or make it inside the function"
-    if hasattr(culprit, "close"):
-        return "Open it inside the function"
-    return "Make it inside the function"
-
-
-def _parts(where: str, value: Any) -> _Parts:
-    """What `value` is made of as pickling sees it, each with its path."""
-    if type(value) in (list, tuple):
-        return _Parts(value, lambda index: f"{where}[{index}]")
-    return _Parts.of(_named_parts(where, value))
-
-
-def _named_parts(where: str, value: Any) -> Iterator[_Named]:
-    if isinstance(value, list | tuple | Mapping):
-        yield from _items(where, value)
-    elif isinstance(value, set | frozenset):
-        yield from ((f"{where}{{{_key(item)}}}", item) for item in list(value))
-    elif isinstance(value, types.FunctionType):
-        yield from _parts_of_function(where, value)
-    elif isinstance(value, functools.partial):
-        yield f"{where}.func", value.func
-        yield from _items(f"{where}.args", value.args)
-        yield from _items(f"{where}.keywords", value.keywords)
-    elif isinstance(value, types.MethodType):
-        yield f"{where}.__self__", value.__self__
-        yield f"{where}.__func__", value.__func__
-    if isinstance(value, type):
-        if value.__module__ == "__main__":
-            yield from ((f"{where}.{key}", item) for key, item in list(vars(value).items()) if key[:2] != "__")
-    elif not isinstance(value, types.FunctionType | types.ModuleType | types.MethodType):
-        yield from _attributes(where, value)
-
-
-def _items(where: str, value: Any) -> Iterator[_Named]:
-    if isinstance(value, Mapping):
-        for key, item in list(value.items()):
-            yield f"{where}[{_key(key)}]", item
-            if not isinstance(key, str | int):
-                yield f"{where}: key {_key(key)}", key
-    else:
-        for index, item in enumerate(value):
-            yield f"{where}[{index}]", item
-
-
-def _attributes(where: str, value: Any) -> Iterator[_Named]:
-    try:
-        own = dict(vars(value))
-    except TypeError:
-        own = {}
-    for cls in type(value).__mro__:
-        slots = cls.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
-                own[name] = getattr(value, name)
-    for name, item in own.items():
-        yield f"{where}.{name}", item
-
-
-def _parts_of_function(where: str, function: types.FunctionType) -> Iterator[_Named]:
-    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
-        try:
-            yield f"{where}: closure variable {name!r}", cell.cell_contents
-        except ValueError:  # the cell is empty
-            continue
-    for name in _names_in(function.__code__):
-        if name in function.__globals__ and function.__globals__[name] is not function:
-            yield f"{where}: global {name!r}", function.__globals__[name]
-    for index, value in enumerate(function.__defaults__ or ()):
-        yield f"{where}: default {index}", value
-    for name, value in (function.__kwdefaults__ or {}).items():
-        yield f"{where}: default of {name!r}", value
-
-
-def _names_in(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names_in(constant)
-
-
-def _key(key: object) -> str:
-    text = repr(key) if type(key) in (str, int, float, bool, bytes, type(None)) else f"<{type(key).__name__}>"
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
-def _type_name(cls: type) -> str:
-    module = getattr(cls, "__module__", "builtins")
-    return cls.__qualname__ if module in ("builtins", "__main__") else f"{module}.{cls.__qualname__}"
-
-
 # --- exceptions ---------------------------------------------------------------------------------------------
 
 
@@ -634,9 +422,9 @@ def capture_exception(error: BaseException) -> bytes:
 
     The round trip is tried here, in the process that knows the class. The traceback with its chain goes as text.
     """
-    trace = _cut(_format(error))
-    message = _cut(_text_of(error))
-    return pickle.dumps((_type_name(type(error)), message, trace, _whole(error)), protocol=5)
+    trace = cut(formatted(error))
+    message = cut(text_of(error))
+    return pickle.dumps((type_name(type(error)), message, trace, _whole(error)), protocol=5)
 
 
 def restore_exception(data: Buffer) -> tuple[BaseException, str]:
@@ -645,13 +433,13 @@ def restore_exception(data: Buffer) -> tuple[BaseException, str]:
     The text is also its `__cause__`, so that a traceback printed here shows what happened there.
     """
     type_name, message, trace, whole = pickle.loads(data)
-    trace = _with_source_lines(trace)
+    trace = with_source_lines(trace)
     error: BaseException | None = None
     if whole is not None:
         try:
             loaded = pickle.loads(whole)
         except BaseException as problem:
-            if _may_be_a_real_interrupt(problem):
+            if may_be_a_real_interrupt(problem):
                 raise
         else:
             error = loaded if isinstance(loaded, BaseException) else None
@@ -667,7 +455,7 @@ def traceback_text_of(error: BaseException) -> str:
         return str(error.__cause__.args[0])
     if isinstance(error, RemoteError) and error.traceback_text:
         return error.traceback_text
-    return _cut(_format(error))
+    return cut(formatted(error))
 
 
 def _whole(error: BaseException) -> bytes | None:
@@ -680,7 +468,7 @@ def _whole(error: BaseException) -> bytes | None:
             if type(copy).__qualname__ == type(error).__qualname__ and str(copy) == str(error):
                 return data
         except BaseException as problem:
-            if _may_be_a_real_interrupt(problem):
+            if may_be_a_real_interrupt(problem):
                 raise
     return None
 
@@ -722,53 +510,3 @@ def _exception_without_init(cls: type[BaseException], args: tuple[Any, ...], sta
     error.args = args
     vars(error).update(state)
     return error
-
-
-def _format(error: BaseException) -> str:
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("tiledag_widget."):
-        trace = trace.tb_next  # ours; the user's frames are what is asked for
-    try:
-        return "".join(traceback.format_exception(type(error), error, trace))
-    except BaseException as problem:
-        if _may_be_a_real_interrupt(problem):
-            raise
-        return f"{_type_name(type(error))} (its traceback could not be formatted)\n"
-
-
-_FRAME = re.compile(r'^  File "([^"]+)", line (\d+), in .*$')
-
-
-def _with_source_lines(trace: str) -> str:
-    """Adds the lines of notebook cells, which only the kernel knows."""
-    lines = trace.split("\n")
-    result: list[str] = []
-    for line, after in zip(lines, [*lines[1:], ""], strict=True):
-        result.append(line)
-        frame = _FRAME.match(line)
-        if frame and not after.startswith("    "):
-            source = linecache.getline(frame[1], int(frame[2])).strip()
-            if source:
-                result.append(f"    {source}")
-    return "\n".join(result)
-
-
-def _text_of(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException as problem:
-        if _may_be_a_real_interrupt(problem):
-            raise
-        return f"<its text could not be had: {type(problem).__name__}>"
-
-
-def _short(error: BaseException) -> str:
-    text = _cut(_text_of(error), 500)
-    return f"{_type_name(type(error))}: {text}" if text else _type_name(type(error))
-
-
-def _cut(text: str, limit: int = TEXT_LIMIT) -> str:
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return f"{text[:half]}\n... ({len(text) - 2 * half:,} characters left out) ...\n{text[-half:]}"

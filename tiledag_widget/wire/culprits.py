@@ -1,0 +1,205 @@
+"""Which part of a value cannot be pickled, why, and what to do: the path of the culprit for an error message.
+
+It is found by pickling parts, with whatever pickler the caller brings.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import time
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from .error_texts import may_be_a_real_interrupt, short, text_of, type_name
+
+__all__ = ["Parts", "explain", "items"]
+
+SEARCH_SECONDS = 2.0
+"""The search for what cannot be pickled ends after this time with the path found so far."""
+
+_Named: TypeAlias = "tuple[str, Any]"
+
+
+class _OutOfTime(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a value is made of as pickling sees it; the path of a part is made only when asked for."""
+
+    values: Sequence[Any]
+    name_of: Callable[[int], str]
+
+    @staticmethod
+    def of(named: Iterable[_Named]) -> Parts:
+        pairs = list(named)
+        return Parts([value for _, value in pairs], lambda index: pairs[index][0])
+
+
+class _Trial:
+    """Finds the innermost part of a value that fails to pickle, by pickling parts, until the time is up."""
+
+    def __init__(self, dumps: Callable[[object], object]) -> None:
+        self._dumps = dumps
+        self._end = time.monotonic() + SEARCH_SECONDS
+
+    def error_of(self, obj: object) -> BaseException | None:
+        if time.monotonic() > self._end:
+            raise _OutOfTime
+        try:
+            self._dumps(obj)
+        except BaseException as error:
+            if may_be_a_real_interrupt(error):
+                raise
+            return error
+        return None
+
+    def first_failing(self, parts: Parts) -> _Named | None:
+        """By halving: one bad item in a million costs twice the pickling of all, not a million picklings."""
+        values, start = parts.values, 0
+        if not len(values) or self.error_of(values) is None:
+            return None
+        while len(values) > 1:
+            half = len(values) // 2
+            if self.error_of(values[:half]) is not None:
+                values = values[:half]
+            else:
+                values, start = values[half:], start + half
+        return parts.name_of(start), values[0]
+
+
+def explain(parts: Parts, error: BaseException, dumps: Callable[[object], object]) -> tuple[str, str, str]:
+    """Path of the culprit, what is wrong with it, and what to do."""
+    trial = _Trial(dumps)
+    where, culprit = (parts.name_of(0), parts.values[0]) if len(parts.values) == 1 else ("the call", None)
+    try:
+        found = trial.first_failing(parts)
+        for _ in range(50):
+            if found is None:
+                break
+            where, culprit = found
+            problem = trial.error_of(culprit)
+            if problem is not None and _is_too_deep(problem):
+                return where, "it is nested too deeply to be pickled", "Make it flatter"
+            if problem is not None and _refuses_by_itself(culprit):
+                break
+            found = trial.first_failing(_parts(where, culprit))
+        error = trial.error_of(culprit) or error
+    except _OutOfTime:
+        return where, f"something in it has no pickled form ({short(error)})", "Make it inside the function"
+    return where, _reason(culprit, error), _way_out(culprit)
+
+
+def _refuses_by_itself(culprit: object) -> bool:
+    """Its class says that it has no pickled form, and why; what it is made of is beside the point."""
+    return bool(getattr(type(culprit), "_has_no_pickled_form", False))
+
+
+def _is_too_deep(error: BaseException) -> bool:
+    return isinstance(error, RecursionError) or isinstance(error.__cause__, RecursionError)
+
+
+def _reason(culprit: object, error: BaseException) -> str:
+    name = type_name(type(culprit))
+    text = text_of(error)
+    if _refuses_by_itself(culprit):
+        return text.rstrip(".")
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory to pickle {name}"
+    if re.match(r"cannot pickle|can't pickle|Can't get local object", text, re.IGNORECASE):
+        return f"{name} has no pickled form"
+    return f"pickling {name} raised {short(error)}"
+
+
+def _way_out(culprit: object) -> str:
+    if _refuses_by_itself(culprit):
+        return "Pass results of nodes instead"
+    if isinstance(culprit, types.GeneratorType | types.AsyncGeneratorType):
+        return "Make a list of it, or make it inside the function"
+    if hasattr(culprit, "close"):
+        return "Open it inside the function"
+    return "Make it inside the function"
+
+
+def _parts(where: str, value: Any) -> Parts:
+    """What `value` is made of as pickling sees it, each with its path."""
+    if type(value) in (list, tuple):
+        return Parts(value, lambda index: f"{where}[{index}]")
+    return Parts.of(_named_parts(where, value))
+
+
+def _named_parts(where: str, value: Any) -> Iterator[_Named]:
+    if isinstance(value, list | tuple | Mapping):
+        yield from items(where, value)
+    elif isinstance(value, set | frozenset):
+        yield from ((f"{where}{{{_key(item)}}}", item) for item in list(value))
+    elif isinstance(value, types.FunctionType):
+        yield from _parts_of_function(where, value)
+    elif isinstance(value, functools.partial):
+        yield f"{where}.func", value.func
+        yield from items(f"{where}.args", value.args)
+        yield from items(f"{where}.keywords", value.keywords)
+    elif isinstance(value, types.MethodType):
+        yield f"{where}.__self__", value.__self__
+        yield f"{where}.__func__", value.__func__
+    if isinstance(value, type):
+        if value.__module__ == "__main__":
+            yield from ((f"{where}.{key}", item) for key, item in list(vars(value).items()) if key[:2] != "__")
+    elif not isinstance(value, types.FunctionType | types.ModuleType | types.MethodType):
+        yield from _attributes(where, value)
+
+
+def items(where: str, value: Any) -> Iterator[_Named]:
+    if isinstance(value, Mapping):
+        for key, item in list(value.items()):
+            yield f"{where}[{_key(key)}]", item
+            if not isinstance(key, str | int):
+                yield f"{where}: key {_key(key)}", key
+    else:
+        for index, item in enumerate(value):
+            yield f"{where}[{index}]", item
+
+
+def _attributes(where: str, value: Any) -> Iterator[_Named]:
+    try:
+        own = dict(vars(value))
+    except TypeError:
+        own = {}
+    for cls in type(value).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                own[name] = getattr(value, name)
+    for name, item in own.items():
+        yield f"{where}.{name}", item
+
+
+def _parts_of_function(where: str, function: types.FunctionType) -> Iterator[_Named]:
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            yield f"{where}: closure variable {name!r}", cell.cell_contents
+        except ValueError:  # the cell is empty
+            continue
+    for name in _names_in(function.__code__):
+        if name in function.__globals__ and function.__globals__[name] is not function:
+            yield f"{where}: global {name!r}", function.__globals__[name]
+    for index, value in enumerate(function.__defaults__ or ()):
+        yield f"{where}: default {index}", value
+    for name, value in (function.__kwdefaults__ or {}).items():
+        yield f"{where}: default of {name!r}", value
+
+
+def _names_in(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names_in(constant)
+
+
+def _key(key: object) -> str:
+    text = repr(key) if type(key) in (str, int, float, bool, bytes, type(None)) else f"<{type(key).__name__}>"
+    return text if len(text) <= 60 else text[:59] + "…"
