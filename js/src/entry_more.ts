@@ -9,6 +9,7 @@ import { makeLogsPane } from "./views/logs.ts";
 import type { More } from "./views/more.ts";
 import { ReplayBar } from "./views/replay.ts";
 import { SearchBox } from "./views/search.ts";
+import { Teaching } from "./views/teaching.ts";
 import { makeTimelinePane } from "./views/timeline.ts";
 
 export const more: More = {
@@ -19,5 +20,6 @@ export const more: More = {
   KeyMap,
   Browser,
   SearchBox,
+  Teaching,
   toSvg,
 };

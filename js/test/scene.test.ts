@@ -95,7 +95,7 @@ test("a card says what its status needs", async () => {
   const marks = buildScene(input).marks;
 
   assert.equal(marks[1]?.detail, "ValueError");
-  assert.equal(marks[1]?.badge, "2");
+  assert.equal(marks[1]?.badge, "↻2");
   assert.equal(marks[3]?.detail, "waits for n-0");
   assert.equal(marks[0]?.isSelected, true);
 });

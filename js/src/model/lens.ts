@@ -10,6 +10,14 @@ export interface Columns {
   ended: Float32Array;
 }
 
+/** What can be seen of a graph at once. */
+export interface Seen extends Columns {
+  counts: Uint32Array;
+  markCounts: Uint32Array;
+  past: Map<number, NodeRecord[]>;
+  run: Run | null;
+}
+
 /** What a store has of a moment. */
 export interface Moment extends Columns {
   time: number;
@@ -27,6 +35,8 @@ export interface Moment extends Columns {
  */
 export class Lens extends Store {
   moment: Moment | null = null;
+  /** Shows something else in the place of what is there; null for nothing of that kind. */
+  veil: ((now: Seen, time: number) => Seen) | null = null;
   private readonly base: Store;
 
   constructor(base: Store, signal: AbortSignal) {
@@ -42,6 +52,15 @@ export class Lens extends Store {
     this.moment = moment;
     this.follow();
     this.changed({ statuses: true, run: true });
+  }
+
+  override get hasSecrets(): boolean {
+    return this.veil !== null;
+  }
+
+  override isSecret(node: number): boolean {
+    const { base } = this;
+    return this.hasSecrets && (this.status[node] !== base.status[node] || this.attempt[node] !== base.attempt[node]);
   }
 
   override now(): number {
@@ -74,8 +93,9 @@ export class Lens extends Store {
       children,
       clockOffset,
     });
-    const { status, attempt, slot, started, ended, counts, markCounts, past, run } = this.moment ?? base;
     const shownAt = this.moment?.time ?? Number.NaN;
+    const seen = this.moment ?? base;
+    const { status, attempt, slot, started, ended, counts, markCounts, past, run } = this.veil?.(seen, shownAt) ?? seen;
     Object.assign(this, { status, attempt, slot, started, ended, counts, markCounts, past, run, shownAt });
   }
 }

@@ -43,6 +43,7 @@ interface Parts {
   parts: (Uint8Array | undefined)[];
 }
 
+const NO_BYTES = new Uint8Array(0);
 const NONE: Groups = { start: new Uint32Array(1), items: new Uint32Array(0) };
 
 export class Store {
@@ -76,6 +77,10 @@ export class Store {
   shownAt = Number.NaN;
   /** Seconds to add to the page's clock to get the kernel's. */
   clockOffset = 0;
+  /** Why a node has not started, where more is to be said than usual; null else. */
+  whyOf: ((node: number) => string) | null = null;
+  /** What stands beside a node's name on its card; null for nothing. */
+  tagOf: ((node: number) => string) | null = null;
 
   private touched: Float64Array = new Float64Array(0);
   private offsetKnown = Number.POSITIVE_INFINITY;
@@ -137,6 +142,16 @@ export class Store {
     return slice(this.children, node);
   }
 
+  /** Some nodes may be secret. */
+  get hasSecrets(): boolean {
+    return false;
+  }
+
+  /** What is known of the node by other ways is not to be shown: it would tell what the columns hide. */
+  isSecret(_node: number): boolean {
+    return false;
+  }
+
   /** Unix time of the kernel. */
   now(): number {
     return Date.now() / 1000 + this.clockOffset;
@@ -164,6 +179,7 @@ export class Store {
   }
 
   private applyNow(message: Message, buffers: readonly DataView[]): Applied {
+    if (message.type === "picture") return this.applyPicture(message, bytesOf(buffers[0]), bytesOf(buffers[1]));
     if (message.type === "beat") return this.applyBeat(message);
     if (message.type === "patch") return this.applyPatch(message, bytesOf(buffers[0]));
     return "ignored";
@@ -171,7 +187,9 @@ export class Store {
 
   private async applyLater(message: Message, buffers: readonly DataView[]): Promise<Applied> {
     if (message.type === "picture") {
-      const [table, statuses] = await Promise.all([inflate(bytesOf(buffers[0])), inflate(bytesOf(buffers[1]))]);
+      const own = buffers.map(bytesOf);
+      const [table = NO_BYTES, statuses = NO_BYTES] =
+        message.encoding === "raw" ? own : await Promise.all(own.map(inflate));
       return this.applyPicture(message, table, statuses);
     }
     if (message.type === "columns") return this.applyRecordsPart(message, bytesOf(buffers[0]));
@@ -391,8 +409,8 @@ function nextFrame(run: () => void): void {
 
 function needsInflating(message: Message): boolean {
   return (
-    message.type === "picture" ||
     message.type === "columns" ||
+    (message.type === "picture" && message.encoding !== "raw") ||
     (message.type === "patch" && message.encoding === "deflate")
   );
 }
@@ -449,7 +467,7 @@ function toUint32(bytes: Uint8Array, length: number): Uint32Array {
 }
 
 function bytesOf(view: DataView | undefined): Uint8Array {
-  return view ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : new Uint8Array(0);
+  return view ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : NO_BYTES;
 }
 
 /** What zlib's `compress` made smaller, as it was. Nothing stays nothing. */

@@ -221,8 +221,8 @@ function writeCard(
     context.fillStyle = soft;
     context.textAlign = "right";
     context.textBaseline = "middle";
-    context.fillText(`↻${mark.badge}`, right, nameY + 0.5);
-    right -= widthOf(brush, font, `↻${mark.badge}`) + 5 * k;
+    context.fillText(mark.badge, right, nameY + 0.5);
+    right -= widthOf(brush, font, mark.badge) + 5 * k;
   }
   context.textAlign = "left";
   context.textBaseline = "middle";

@@ -207,7 +207,6 @@ function sceneMark(input: SceneInput, mark: number, level: Level, scene: Scene):
     height: places.height[mark] ?? 0,
   });
   if (level === "card" && !isStack && status === Status.RUNNING) scene.isAnyYoung ||= ranFor(store, node) < 1;
-  const attempt = store.attempt[node] ?? 0;
   return {
     ...box,
     mark,
@@ -217,7 +216,7 @@ function sceneMark(input: SceneInput, mark: number, level: Level, scene: Scene):
     hasSlips: (kind === "stack" || kind === "band") && !hasStrips(store) && !input.opens?.has(mark),
     name: isWritten ? plain(marks?.name[mark] ?? "") : "",
     detail: level === "card" && !isStack ? detailOf(store, node, input.errorOf(node)) : "",
-    badge: isWritten && !isStack && attempt > 1 ? String(attempt) : "",
+    badge: isWritten && !isStack ? badgeOf(store, node) : "",
     base,
     emphasis: emphasisOf(input, mark),
     opacity: 1,
@@ -227,6 +226,11 @@ function sceneMark(input: SceneInput, mark: number, level: Level, scene: Scene):
     isStrip: isStack && hasStrips(store),
     board: boardOf(input, mark),
   };
+}
+
+function badgeOf(store: Store, node: number): string {
+  const attempt = store.attempt[node] ?? 0;
+  return [store.tagOf?.(node), attempt > 1 && `↻${attempt}`].filter(Boolean).join(" ");
 }
 
 function boardOf(input: SceneInput, mark: number): Board | null {
@@ -276,6 +280,7 @@ export function ticking(seconds: number): string {
 
 /** Why a node has not started, as far as the page knows. */
 export function waitingWords(store: Store, node: number): string {
+  if (store.whyOf) return store.whyOf(node);
   const waits: number[] = [];
   for (const parent of store.parentsOf(node)) if (store.status[parent] !== Status.COMPLETED) waits.push(parent);
   if (waits.length > 0) {

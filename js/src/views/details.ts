@@ -1,6 +1,7 @@
 // What the kernel knows of single nodes, asked for when somebody looks, kept until the node changes.
 import { plain } from "../model/words.ts";
 import type { NodeDetail } from "../protocol.ts";
+import type { Store } from "../model/store.ts";
 import type { Source } from "../sources/source.ts";
 
 interface Kept {
@@ -9,6 +10,17 @@ interface Kept {
   error: string;
 }
 
+/** What tells of the present status of a node. */
+const SECRET = {
+  error_type: "",
+  error_message: "",
+  traceback: "",
+  frames: [],
+  attempts: [],
+  blocker: null,
+  result: "",
+  rich: false,
+};
 const MOST_KEPT = 500;
 const MOST_OPEN = 8;
 
@@ -22,6 +34,16 @@ export class Details {
   constructor(source: Source, signal: AbortSignal) {
     this.source = source;
     this.signal = signal;
+  }
+
+  /** The same for one view, without what its store keeps secret. */
+  within(store: Store): Details {
+    const own: Details = Object.create(this);
+    const shown = (node: number, detail: NodeDetail | null): NodeDetail | null =>
+      detail && store.isSecret(node) ? { ...detail, ...SECRET } : detail;
+    own.of = (node) => shown(node, this.of(node));
+    own.lastOf = (node) => shown(node, this.lastOf(node));
+    return own;
   }
 
   subscribe(listener: () => void, signal: AbortSignal): void {

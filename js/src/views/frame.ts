@@ -28,6 +28,8 @@ export interface Framed {
   cardHeight(width: number): number;
   /** The width is known: the pane may be another one now. */
   widthKnown(): void;
+  /** Height of what stands below the pane by wish. */
+  readonly below: number;
   /** A hand chose a size. */
   keep(): void;
 }
@@ -110,6 +112,7 @@ export class Frame {
     const isFew = store.picture !== null && store.total < 3 && paneName === "graph";
     if (isFew) height = HEIGHTS.tiny + (this.root.dataset.narrow === "true" ? TOOLS : 0);
     if (isInspecting) height = Math.max(height, this.isWide() ? WITH_INSPECTOR : WITH_DRAWER);
+    height += this.framed.below;
     return Math.min(height, Math.max(HEIGHTS.tiny, 0.7 * page));
   }
 

@@ -25,7 +25,7 @@ import { element, fill, on, set } from "./dom.ts";
 import { between, cameraFor, FRAME_MARGIN, firstCamera, wholeCamera } from "./fit.ts";
 import { Minimap } from "./minimap.ts";
 import { describeMark, describeNode, firstOf, isCard, LONGEST_NAME, Mirror, nameOf } from "./mirror.ts";
-import type { WriteSvg } from "./pane.ts";
+import type { MarkLayer, WriteSvg } from "./pane.ts";
 import { edgeMark, neighbour } from "./walk.ts";
 
 const MOST_ZOOM = 2.5;
@@ -111,6 +111,7 @@ export class GraphView {
   private wanted: NonNullable<SceneInput["wanted"]> | null = null;
   private isHiding = false;
   private cased: NonNullable<SceneInput["cased"]> | null = null;
+  private layer: MarkLayer | null = null;
   private frame = 0;
   /** Edges and every mark are drawn again; else only marks that look different now. */
   private isStale = true;
@@ -251,6 +252,12 @@ export class GraphView {
     this.askFrame();
   }
 
+  /** The same within a frame that is being made: what else it shows is seen together with it. */
+  restateNow(): void {
+    this.isMiniStale = true;
+    this.draw();
+  }
+
   setShown(isShown: boolean): void {
     this.isShown = isShown;
     if (isShown) this.redraw(true);
@@ -322,6 +329,19 @@ export class GraphView {
       this.touched = new Set([...what.own, ...what.follow].map((node) => this.store.markOf[node] ?? 0));
     }
     this.redraw(true);
+  }
+
+  /** Point at one node, -1 for none: the rest is paler. */
+  point(node: number): void {
+    this.touched = node < 0 ? null : new Set([this.store.markOf[node] ?? 0]);
+    this.redraw(true);
+  }
+
+  setLayer(layer: MarkLayer | null): void {
+    this.layer?.root.remove();
+    this.layer = layer;
+    if (layer) this.boards.root.after(layer.root);
+    this.redraw(false);
   }
 
   get isIsolated(): boolean {
@@ -513,14 +533,13 @@ export class GraphView {
 
   private askFrame(): void {
     if (this.frame !== 0 || this.signal.aborted) return;
-    this.frame = requestAnimationFrame(() => {
-      this.frame = 0;
-      this.draw();
-    });
+    this.frame = requestAnimationFrame(() => this.draw());
   }
 
   /** One frame, now. */
   draw(): void {
+    cancelAnimationFrame(this.frame);
+    this.frame = 0;
     if (!this.isShown || !this.places || this.width === 0 || this.height === 0 || this.signal.aborted) return;
     const ratio = Math.min(3, this.root.ownerDocument.defaultView?.devicePixelRatio ?? 1);
     if (this.painter.fit(this.width, this.height, ratio)) this.isStale = true;
@@ -532,11 +551,11 @@ export class GraphView {
     this.isStale = false;
     this.isMiniStale = false;
     this.boards.place(scene.marks, this.camera.k);
+    this.layer?.place(scene.marks);
     this.showChip(scene);
     this.askErrors(scene);
     this.tickNext(scene);
-    this.root.dataset.level = scene.level;
-    this.root.dataset.drawn = String(scene.marks.length + scene.cells.length);
+    set(this.root, { "data-level": scene.level, "data-drawn": scene.marks.length + scene.cells.length });
     if (isMoving) this.askFrame();
   }
 

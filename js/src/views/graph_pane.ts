@@ -8,7 +8,7 @@ import type { Theme } from "../render/theme.ts";
 import { CriticalLayer } from "./critical.ts";
 import { button, element, on } from "./dom.ts";
 import { type GraphState, GraphView } from "./graph.ts";
-import type { MenuItem, Pane, PaneContext, WriteSvg } from "./pane.ts";
+import type { MarkLayer, MenuItem, Pane, PaneContext, WriteSvg } from "./pane.ts";
 
 class GraphPane implements Pane {
   readonly name = "graph";
@@ -84,7 +84,9 @@ class GraphPane implements Pane {
   changed(changes: Readonly<Changes>): void {
     if (changes.structure) this.graph.arrange();
     if (this.critical.isOn) this.critical.update();
-    this.graph.restate();
+    // The store tells of statuses in a frame of its own; a new structure is drawn when the view has its size.
+    if (changes.statuses && !changes.structure) this.graph.restateNow();
+    else this.graph.restate();
   }
 
   setTheme(theme: Theme): void {
@@ -119,6 +121,14 @@ class GraphPane implements Pane {
 
   highlight(action: Action | null, nodes: readonly number[]): void {
     this.graph.highlight(action, nodes);
+  }
+
+  point(node: number): void {
+    this.graph.point(node);
+  }
+
+  setLayer(layer: MarkLayer | null): void {
+    this.graph.setLayer(layer);
   }
 
   heightFor(width: number): number {

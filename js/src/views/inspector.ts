@@ -195,6 +195,7 @@ export class Inspector {
       store.parents !== null,
       store.names !== null,
       this.neighbourStates(node),
+      store.isSecret(node),
       this.focus.state.attempt,
     ].join("|");
     if (key === this.shown) return;
@@ -428,7 +429,12 @@ export class Inspector {
       focus,
       `${this.prefix}-node`,
       {
-        scope: () => ({ nodes: spans([Math.max(0, this.node)]), attempt: focus.state.attempt, least: 0, stream: 0 }),
+        scope: () => ({
+          nodes: this.store.isSecret(this.node) ? [] : spans([Math.max(0, this.node)]),
+          attempt: focus.state.attempt,
+          least: 0,
+          stream: 0,
+        }),
         nothing: () => this.noLines(),
         chosen: () => undefined,
         cleared: () => focus.set({ attempt: 0 }),
@@ -441,6 +447,7 @@ export class Inspector {
   }
 
   private noLines(): string {
+    if (this.store.isSecret(this.node)) return say("predict.hidden");
     if (this.focus.state.attempt > 0) return "";
     const isRunning = this.store.status[this.node] === Status.RUNNING;
     return say(isRunning ? "logs.empty_remote" : "logs.empty_node", { name: plain(this.store.nameOf(this.node)) });

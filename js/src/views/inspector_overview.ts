@@ -8,6 +8,7 @@ import type { Source } from "../sources/source.ts";
 import type { Details } from "./details.ts";
 import { button, element, fill } from "./dom.ts";
 import { copyRow, facts, nodeLink, section, timeElement } from "./inspector_parts.ts";
+import { Rich } from "./rich.ts";
 
 const MOST_LINKS = 12;
 const SLOW_MS = 50;
@@ -21,6 +22,9 @@ export class Overview {
   private readonly does: { reveal(node: number): void; changed(): void };
   private readonly signal: AbortSignal;
   private readonly previews = new Map<string, { text: string; isBusy: boolean }>();
+  private readonly body = element("div.td-stack");
+  /** Beside the rest: a frame that is moved begins anew. */
+  private readonly rich: Rich;
 
   constructor(
     panel: HTMLElement,
@@ -37,6 +41,7 @@ export class Overview {
     this.details = details;
     this.does = does;
     this.signal = signal;
+    this.rich = new Rich(source, signal);
   }
 
   /** Another one when it has to be shown anew, beside what the store says. */
@@ -48,8 +53,11 @@ export class Overview {
   show(node: number, detail: NodeDetail | null, trouble: HTMLElement, signal: AbortSignal): void {
     const { store } = this;
     const known = detail ?? this.details.lastOf(node);
+    const { root } = this.rich;
+    if (root.parentElement !== this.panel) fill(this.panel, this.body, root);
+    this.rich.show(node, this.resultKey(node), this.store.status[node] === Status.COMPLETED && (detail?.rich ?? false));
     fill(
-      this.panel,
+      this.body,
       this.blockedBy(node, signal),
       facts([
         [say("inspector.function"), known ? element("code", {}, known.function) : null],
@@ -61,8 +69,8 @@ export class Overview {
       known ? this.argumentList(known, signal) : null,
       this.links(say("inspector.parents"), store.parentsOf(node), signal),
       this.links(say("inspector.children"), store.childrenOf(node), signal),
-      this.result(node, detail, signal),
       copyRow(store, this.focus, known?.reference ?? "", signal),
+      this.result(node, detail, signal),
     );
   }
 
@@ -150,7 +158,7 @@ export class Overview {
 
   private result(node: number, detail: NodeDetail | null, signal: AbortSignal): HTMLElement | null {
     if (this.store.status[node] !== Status.COMPLETED) return null;
-    const key = `${node}.${this.store.attempt[node] ?? 0}`;
+    const key = this.resultKey(node);
     const own = this.previews.get(key);
     const kind = detail?.result ? element("div.td-quiet", {}, detail.result) : null;
     if (own) {
@@ -162,6 +170,10 @@ export class Overview {
     const show = button(say("inspector.show_result"), () => this.preview(node, key), signal, { className: "is-small" });
     if (this.source.connection.state === "detached") show.setBlocked(say("blocked.detached"));
     return section(say("inspector.result"), null, kind, show.root);
+  }
+
+  private resultKey(node: number): string {
+    return `${node}.${this.store.attempt[node] ?? 0}`;
   }
 
   private preview(node: number, key: string): void {

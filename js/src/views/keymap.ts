@@ -19,6 +19,7 @@ const KEYS: readonly (readonly [string, WordKey])[] = [
   ["c", "keys.cancel"],
   ["p", "keys.path"],
   ["b", "keys.blocker"],
+  ["n", "keys.predict"],
   ["?", "keys.map"],
   ["Esc", "keys.close"],
   ["Double-click", "keys.isolate"],

@@ -1,7 +1,8 @@
 // Logs: one list for the whole graph, narrowed by the filter, the selection, level and attempt.
 import { match } from "../model/filter.ts";
 import { halves, spans } from "../model/loglines.ts";
-import type { Changes, Store } from "../model/store.ts";
+import { asideOf } from "../model/aside.ts";
+import type { Changes } from "../model/store.ts";
 import { plain, say } from "../model/words.ts";
 import { type LogScope, Status } from "../protocol.ts";
 import { type Button, button, element, set } from "./dom.ts";
@@ -22,6 +23,7 @@ class LogsPane implements Pane {
   private readonly wrapButton: Button;
   private level = 0;
   private isSelectedOnly = false;
+  private hadSecrets = false;
 
   constructor(context: PaneContext) {
     const { source, focus, prefix, signal } = context;
@@ -97,9 +99,10 @@ class LogsPane implements Pane {
     const { lines, nodes: ofNodes } = halves(focus.state.filter);
     // What the filter says about lines leaves no node out: its lines may hold what neither its name nor its error does.
     const mask = lines ? match(ofNodes, source.store) : focus.state.mask;
-    const has = (node: number): boolean => !mask || mask[node] === 1;
+    const { store } = source;
+    const has = (node: number): boolean => (!mask || mask[node] === 1) && !store.isSecret(node);
     let nodes: number[] | null = null;
-    if (mask) nodes = [...mask.keys()].filter(has);
+    if (mask || store.hasSecrets) nodes = [...store.status.keys()].filter(has);
     if (this.isSelectedOnly) nodes = focus.chosen().filter(has);
     return {
       ...(nodes && { nodes: spans(nodes) }),
@@ -183,7 +186,9 @@ class LogsPane implements Pane {
   }
 
   changed(changes: Readonly<Changes>): void {
-    if (changes.structure) this.list.scopeChanged();
+    const { hasSecrets } = this.context.source.store;
+    if (changes.structure || hasSecrets || this.hadSecrets) this.list.scopeChanged();
+    this.hadSecrets = hasSecrets;
     this.list.draw();
   }
 
@@ -214,22 +219,6 @@ class LogsPane implements Pane {
     if (wrap === true && !this.list.isWrapped) this.list.wrap();
     this.showSwitches();
   }
-}
-
-/** A column that was asked for, when it has come. */
-function asideOf(store: Store, number: number, signal: AbortSignal): Promise<Uint8Array> {
-  return new Promise((resolve) => {
-    const life = new AbortController();
-    const look = (): void => {
-      const bytes = store.asides.get(number);
-      if (!bytes) return;
-      store.asides.delete(number);
-      life.abort();
-      resolve(bytes);
-    };
-    store.subscribe(look, AbortSignal.any([life.signal, signal]));
-    look();
-  });
 }
 
 export const makeLogsPane = (context: PaneContext): Pane => new LogsPane(context);

@@ -14,6 +14,8 @@ export interface Kept {
   height: number;
   column: number;
   isCollapsed: boolean;
+  /** What `Teaching` keeps. */
+  teaching?: unknown;
 }
 
 export function fresh(column: number): Kept {

@@ -35,6 +35,7 @@ export class Menu {
       this.root,
       ...this.items().flatMap((item) => [
         item.isNew ? element("div.td-rule", { role: "separator" }) : null,
+        item.head ? element("div.td-menuhead", { role: "presentation" }, item.head) : null,
         this.entry(item),
       ]),
     );
@@ -55,15 +56,23 @@ export class Menu {
   }
 
   private entry(item: MenuItem): HTMLElement {
-    const { isOn } = item;
+    const { isOn, blocked } = item;
     const role = isOn === null ? "menuitem" : "menuitemcheckbox";
     const made = element(
       "button.td-item",
-      { type: "button", role, "aria-checked": isOn === null ? null : String(isOn), tabindex: -1 },
+      {
+        type: "button",
+        role,
+        "aria-checked": isOn === null ? null : String(isOn),
+        "aria-disabled": blocked ? "true" : null,
+        title: blocked || item.title,
+        tabindex: -1,
+      },
       element("span.td-check", {}, isOn ? icon("check") : null),
       item.label,
     );
     on(made, "click", this.signal, () => {
+      if (blocked) return;
       this.open(false);
       item.chosen();
     });

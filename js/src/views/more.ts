@@ -8,6 +8,7 @@ import type { KeyMap } from "./keymap.ts";
 import type { MakePane, PaneName } from "./pane.ts";
 import type { ReplayBar } from "./replay.ts";
 import type { SearchBox } from "./search.ts";
+import type { Teaching } from "./teaching.ts";
 
 export interface More {
   readonly panes: Readonly<Record<Exclude<PaneName, "graph">, MakePane>>;
@@ -17,6 +18,7 @@ export interface More {
   readonly KeyMap: typeof KeyMap;
   readonly Browser: typeof Browser;
   readonly SearchBox: typeof SearchBox;
+  readonly Teaching: typeof Teaching;
   readonly toSvg: typeof toSvg;
 }
 

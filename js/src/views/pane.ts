@@ -3,6 +3,7 @@
 import type { Focus } from "../model/focus.ts";
 import type { Changes } from "../model/store.ts";
 import type { Action } from "../protocol.ts";
+import type { SceneMark } from "../render/scene.ts";
 import type { toSvg } from "../render/svg.ts";
 import type { Theme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
@@ -18,9 +19,21 @@ export interface MenuItem {
   readonly label: string;
   /** On or off; null for something that is done. */
   readonly isOn: boolean | null;
-  /** A line stands above it. */
+  /** A line stands above it, */
   readonly isNew?: boolean;
+  /** and this, as the head of what follows. */
+  readonly head?: string;
+  readonly title?: string;
+  /** Why it cannot be chosen, if it cannot. */
+  readonly blocked?: string;
   chosen(): void;
+}
+
+/** Something of another's on the marks of a graph. */
+export interface MarkLayer {
+  readonly root: HTMLElement;
+  /** The marks were drawn, here. */
+  place(marks: readonly SceneMark[]): void;
 }
 
 export interface Pane {
@@ -53,6 +66,10 @@ export interface Pane {
   menu?(): readonly MenuItem[];
   /** Bring a node into view; the selection is made already. */
   reveal?(node: number): void;
+  /** Point at one node, -1 for none: the rest is paler. */
+  point?(node: number): void;
+  /** Have this over the marks; null for nothing. */
+  setLayer?(layer: MarkLayer | null): void;
   /** Show what an action would touch; null for nothing. */
   highlight?(action: Action | null, nodes: readonly number[]): void;
   /** Height that it would like at a width, 0 for no wish. */

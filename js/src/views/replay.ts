@@ -18,6 +18,8 @@ export class ReplayBar {
   private readonly focus: Focus;
   private readonly reveal: (node: number) => void;
   private readonly changed: () => void;
+  /** Whether it goes on: freely, from change to change, or not until something was said. */
+  private readonly goes: () => "on" | "by step" | "later";
   /** The keyboard was here, and has to be somewhere. */
   private readonly left: () => void;
   private readonly signal: AbortSignal;
@@ -45,13 +47,14 @@ export class ReplayBar {
   constructor(
     source: Source,
     focus: Focus,
-    does: { reveal(node: number): void; changed(): void; left(): void },
+    does: { reveal(node: number): void; changed(): void; left(): void; goes(): "on" | "by step" | "later" },
     signal: AbortSignal,
   ) {
     this.source = source;
     this.focus = focus;
     this.reveal = does.reveal;
     this.changed = does.changed;
+    this.goes = does.goes;
     this.left = does.left;
     this.signal = signal;
     const small = { className: "is-small" };
@@ -213,8 +216,14 @@ export class ReplayBar {
     const passed = (Math.min(250, Math.max(0, now - this.last)) / 1000) * this.speed;
     this.last = now;
     const next = replay.tape.at[replay.cursor] ?? replay.end;
+    const goes = this.goes();
+    if (goes === "later") {
+      this.frame = requestAnimationFrame((at) => this.advance(at));
+      return;
+    }
     const isIdle = next - replay.time > 2 * IDLE_S * this.speed && (replay.moment().counts[2] ?? 0) === 0;
-    this.seek(isIdle ? next - IDLE_S * this.speed : replay.time + passed);
+    const to = isIdle ? next - IDLE_S * this.speed : replay.time + passed;
+    this.seek(goes === "by step" ? Math.min(to, next) : to);
     if (replay.isAtEnd) this.setPlaying(false);
     else this.frame = requestAnimationFrame((at) => this.advance(at));
   }

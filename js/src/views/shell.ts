@@ -26,6 +26,7 @@ import type { ReplayBar } from "./replay.ts";
 import { SearchSlot } from "./search_slot.ts";
 import { PaneStage } from "./stage.ts";
 import { Summary } from "./summary.ts";
+import type { Teaching } from "./teaching.ts";
 import { Waiting } from "./waiting.ts";
 
 const TICK_MS = 1000;
@@ -42,6 +43,7 @@ interface Extras {
   readonly keyMap: KeyMap;
   readonly replay: ReplayBar;
   readonly exporter: ExportBox;
+  readonly teaching: Teaching;
 }
 
 export class Shell {
@@ -85,7 +87,7 @@ export class Shell {
     this.source = source;
     this.later = later;
     this.store = source.store;
-    this.details = details;
+    this.details = details.within(source.store);
     this.id = id;
     this.signal = signal;
     this.focus = new Focus(source.store);
@@ -109,7 +111,7 @@ export class Shell {
       later,
       source,
       this.focus,
-      details,
+      this.details,
       {
         ...this.actionContext,
         reveal: (node) => this.reveal(node),
@@ -142,7 +144,7 @@ export class Shell {
       this.held,
       this.store,
       this.focus,
-      details,
+      this.details,
       { reveal: (node) => this.reveal(node), left: () => this.pane?.focus(), said },
       signal,
     );
@@ -205,6 +207,7 @@ export class Shell {
         set(this.root, { "data-pane": pane.name });
         this.empty.place(pane);
         this.tellVisible();
+        this.extras?.teaching.paneChanged();
       },
     };
     return new PaneStage(staging, this.signal);
@@ -226,6 +229,9 @@ export class Shell {
       },
       get paneName() {
         return shell.pane?.name ?? "graph";
+      },
+      get below() {
+        return shell.extras?.teaching.below ?? 0;
       },
       cardHeight: (width: number) => this.stage.panes.get("graph")?.heightFor?.(width) ?? 0,
       widthKnown: () => this.choose(),
@@ -351,19 +357,36 @@ export class Shell {
     if (!now || this.extras) return;
     const { source, focus, signal } = this;
     const back = (): void => this.pane?.focus();
-    const does = { reveal: (node: number) => this.reveal(node), changed: () => this.resized(), left: back };
+    const reveal = (node: number): void => this.reveal(node);
+    const teaching = new now.Teaching(
+      source,
+      focus,
+      this.details,
+      { reveal, graph: () => this.stage.panes.get("graph") ?? null, changed: () => this.taught(), left: back },
+      signal,
+    );
+    const does = { reveal, changed: () => this.resized(), left: back, goes: () => teaching.predict.goes() };
     const keyMap = new now.KeyMap(back, signal);
     const replay = new now.ReplayBar(source, focus, does, signal);
     const toSvg = (isWhole: boolean): string => this.toSvg(isWhole);
     const exporter = new now.ExportBox(source, { toSvg, closed: back }, signal);
-    this.extras = { keyMap, replay, exporter };
-    this.forReplay.append(replay.root);
+    this.extras = { keyMap, replay, exporter, teaching };
+    this.forReplay.append(teaching.root, replay.root);
+    teaching.restore(this.state.teaching);
     this.body.append(keyMap.root, exporter.root);
     this.search.arrived();
     this.inspector.arrived();
     this.stage.arrived(this.focus.node);
     this.waiting.hidden = true;
     this.held.release();
+  }
+
+  /** A switch for teaching was turned, or what stands below has another height. */
+  private taught(): void {
+    if (!this.extras) return;
+    this.state.teaching = this.extras.teaching.keep();
+    this.resized();
+    this.save();
   }
 
   /** Do it now, or when the second part is there; until then it is said what is waited for. */
@@ -447,6 +470,7 @@ export class Shell {
     }
     this.summary.showTimes();
     this.inspector.tick();
+    this.extras?.teaching.tick();
     this.words.show();
     if (this.stage.isShown) this.pane?.tick?.();
   }
@@ -480,7 +504,6 @@ export class Shell {
 
   private resized(): void {
     this.frame.update();
-    if (this.store.picture) this.summary.showBar();
   }
 
   private collapse(isCollapsed: boolean): void {
@@ -506,7 +529,9 @@ export class Shell {
         chosen: () => this.withExtras(({ exporter }) => exporter.open(true)),
       },
     ];
-    return [...(this.pane?.menu?.() ?? []), ...(this.store.run?.started == null ? own.slice(1) : own), keys];
+    const teaching = this.extras?.teaching.menu() ?? [];
+    const shown = this.store.run?.started == null ? own.slice(1) : own;
+    return [...(this.pane?.menu?.() ?? []), ...shown, ...teaching, keys];
   }
 
   private openKeys(): void {
@@ -541,6 +566,10 @@ export class Shell {
     if (!isBody && target !== this.root) return;
     // A pane by its key comes at once, also while keys wait.
     const isPane = PANES.some((each) => each.key === event.key);
+    if (isBody && this.extras?.teaching.key(event)) {
+      event.preventDefault();
+      return;
+    }
     const isHeld = !isPane && this.held.takes(event, isBody && this.stage.isWaiting);
     if (isHeld || (isBody && this.pane?.key(event))) event.preventDefault();
     else if (!event.ctrlKey && !event.metaKey && !event.altKey && this.shellKey(event)) event.preventDefault();
@@ -607,6 +636,7 @@ export class Shell {
     if (this.isRestored) return;
     this.isRestored = true;
     this.state = { ...this.state, ...recall(this.root, this.store.picture?.graph_id ?? "") };
+    this.extras?.teaching.restore(this.state.teaching);
     const { marks, nodes, tab, filter, isHiding, panes } = this.state;
     this.focus.set({ isHiding });
     for (const [name, pane] of this.stage.panes) if (panes[name] !== undefined) pane.restore?.(panes[name]);
