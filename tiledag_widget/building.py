@@ -171,7 +171,7 @@ class Building:
         self, kind: str, label: str, fallback_name: str, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Node[Any]:
         """Add a node that runs on the server. Options for the server among the keyword arguments are kept from it."""
-        from .run.remote import Work
+        from .run.remote_calls import Work
         from .server_node import ServerNode
 
         name = kwargs.pop("name", None)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .core.states import COMPLETED, RUNNING
 from .errors import ServerError
 from .node import Node, refuse_unless_attempt
-from .run.remote import RemoteResult, Work
+from .run.remote_calls import Work
+from .run.remote_result import RemoteResult
 
 if TYPE_CHECKING:
     from .dag import DAG

@@ -25,8 +25,7 @@ from ..wire.models import (
     to_json,
 )
 from . import arguments
-from .remote import (
-    RemoteResult,
+from .remote_calls import (
     absolute,
     array_arguments,
     layout_of,
@@ -35,11 +34,12 @@ from .remote import (
     source_of,
     sql_call,
 )
+from .remote_result import RemoteResult
 
 if TYPE_CHECKING:
     from ..core.machine import GraphMachine
     from ..wire.client import Client
-    from .remote import Work
+    from .remote_calls import Work
 
 _BACKOFF_TIME: Final = re.compile(r"\d+(\.\d+)?|(\d+(\.\d+)?(ms|s|m|h|d))+")
 _QUANTITY: Final = re.compile(r"\d+(\.\d+)?(m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?")
