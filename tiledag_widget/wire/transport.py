@@ -9,6 +9,7 @@ as retries and redirects, is in `wire.caller`.
 
 from __future__ import annotations
 
+import functools
 import http.client
 import ipaddress
 import select
@@ -333,7 +334,11 @@ def _lower(headers: Any) -> dict[str, str]:
 
 def is_loopback(url: str) -> bool:
     """True if an address is this machine."""
-    host = urlsplit(url).hostname or ""
+    return _is_loopback_host(urlsplit(url).hostname or "")
+
+
+@functools.lru_cache(maxsize=100)
+def _is_loopback_host(host: str) -> bool:
     if host == "localhost":
         return True
     try:
