@@ -54,8 +54,10 @@ export class Overview {
     const { store } = this;
     const known = detail ?? this.details.lastOf(node);
     const { root } = this.rich;
-    if (root.parentElement !== this.panel) fill(this.panel, this.body, root);
-    this.rich.show(node, this.resultKey(node), this.store.status[node] === Status.COMPLETED && (detail?.rich ?? false));
+    const isMoved = root.parentElement !== this.panel;
+    if (isMoved) fill(this.panel, this.body, root);
+    const isRich = store.status[node] === Status.COMPLETED && (known?.rich ?? false);
+    this.rich.show(node, this.resultKey(node), isRich, isMoved);
     fill(
       this.body,
       this.blockedBy(node, signal),

@@ -124,8 +124,8 @@ export class LaneStrip {
   private addRow(): void {
     const label = element("span.td-lanelabel", {}, say("lanes.worker", { n: this.rows.length + 1 }));
     const idle = element("span.td-laneidle");
-    const track = element("div.td-lanetrack", { role: "list" });
-    const root = element("div.td-lane", {}, label, idle, track);
+    const track = element("div.td-lanetrack");
+    const root = element("div.td-lane", { role: "group", "aria-label": label.textContent }, label, idle, track);
     this.rows.push({ root, idle, track, chips: new Map() });
     this.list.append(root);
   }

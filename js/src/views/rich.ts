@@ -33,7 +33,6 @@ const NEVER = new Set(["ping", "srcdoc", "autofocus", "target", "http-equiv", "i
 
 interface Kept {
   words: string;
-  isBusy: boolean;
   /** The whole text of the frame, empty for none. */
   page: string;
 }
@@ -51,11 +50,14 @@ export class Rich {
     this.signal = signal;
   }
 
-  /** For the node's result, `key` says of which attempt. What is shown already stays. */
-  show(node: number, key: string, isOffered: boolean): void {
+  /**
+   * For the node's result, `key` says of which attempt. What is shown already stays, unless `isMoved`: a frame that was
+   * taken out of the page and put back loads once more, as one does that leaves.
+   */
+  show(node: number, key: string, isOffered: boolean, isMoved: boolean): void {
     const own = isOffered ? `${key}|${this.kept.has(key)}` : "";
     this.node = node;
-    if (own === this.key) return;
+    if (own === this.key && !isMoved) return;
     this.key = own;
     if (own) this.draw(key);
     else fill(this.root);
@@ -88,8 +90,9 @@ export class Rich {
     this.root.querySelector("button")?.focus();
   }
 
-  private put(key: string, kept: Kept): void {
-    if (this.signal.aborted) return;
+  private put(key: string, kept: Kept, isNew = false): void {
+    // Hidden again before it came: then it is not wanted.
+    if (this.signal.aborted || (!isNew && !this.kept.has(key))) return;
     this.kept.delete(key);
     this.kept.set(key, kept);
     const [oldest] = this.kept.keys();
@@ -106,21 +109,18 @@ export class Rich {
   }
 
   private async ask(node: number, key: string): Promise<void> {
-    this.put(key, { words: "…", isBusy: true, page: "" });
-    const slow = setTimeout(
-      () => this.put(key, { words: say("inspector.computing"), isBusy: true, page: "" }),
-      SLOW_MS,
-    );
+    this.put(key, { words: "…", page: "" }, true);
+    const slow = setTimeout(() => this.put(key, { words: say("inspector.computing"), page: "" }), SLOW_MS);
     try {
       const head = (await this.source.ask("rich", node, this.signal)) as unknown as Head;
       const bytes = head.kind ? await asideOf(this.source.store, head.number, this.signal) : new Uint8Array(0);
       clearTimeout(slow);
       const page = head.kind ? pageOf(head.kind, bytes, this.root) : "";
-      this.put(key, { words: page || head.note ? head.note : say("rich.closed"), isBusy: false, page });
+      this.put(key, { words: page || head.note ? head.note : say("rich.closed"), page });
     } catch (error) {
       clearTimeout(slow);
       if (this.signal.aborted) return;
-      this.put(key, { words: error instanceof Error ? error.message : String(error), isBusy: false, page: "" });
+      this.put(key, { words: error instanceof Error ? error.message : String(error), page: "" });
     }
   }
 

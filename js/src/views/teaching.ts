@@ -90,8 +90,9 @@ export class Teaching {
 
   tick(): void {
     this.lanes.update();
+    const { run, moment } = this.lens;
     // Why somebody waits says for how long.
-    if (this.isWhy) this.lens.show(this.lens.moment);
+    if (this.isWhy && run?.started != null && !run.is_ended && !moment) this.lens.show(null);
   }
 
   /** True if it was one of ours, on the body of a pane. */
