@@ -21,7 +21,7 @@ import pytest
 from tests.server.running import ROOT, environment, running_server
 from tiledag_widget import cli
 from tiledag_widget.errors import ServerNeeded, ServerUnreachable
-from tiledag_widget.server import launch
+from tiledag_widget.server import kept_options, launch
 from tiledag_widget.server.api import Leases
 
 pytestmark = pytest.mark.slow
@@ -299,6 +299,21 @@ def test_one_that_hangs_is_named_and_can_be_ended_by_force(
     assert launch.ask(launch.ensure(hold=False), "GET", "/v1/user")[0] == 200
 
 
+def test_who_ends_waits_for_no_server_that_hangs(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A kernel that is shut down would stand still, and be killed with what it had to save."""
+    found = launch.ensure()
+    os.kill(found.pid, signal.SIGSTOP)
+    began = time.monotonic()
+
+    launch.let_go()
+    took = time.monotonic() - began
+
+    os.kill(found.pid, signal.SIGCONT)
+    assert took < 3
+    assert f"process {found.pid}) gives no answer" in caplog.text
+    assert launch.ask(found, "GET", "/v1/user")[0] == 200
+
+
 def test_force_ends_nobody_but_who_holds_the_folder(tmp_path: Path) -> None:
     """The number of a process that has gone is given to another one sooner or later."""
     stranger = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -414,3 +429,53 @@ def test_the_command_serves_says_and_stops(folder: Path) -> None:
         assert server.process is not None
         assert server.process.wait(30) == 0
     assert tiledag("stop") == (0, "no server runs\n")
+
+
+def test_a_server_started_by_hand_that_dies_is_followed_by_one_with_its_options(
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next run would be on other machines, with other limits, and nobody would say so."""
+    scheduler = "tcp://127.0.0.1:9"  # nobody is there; a server asks when it has a task
+    options = ("--scheduler", scheduler, "--workers", "3", "--memory-limit", "large=16")
+
+    def status() -> str:
+        cli.main(["status"])
+        return capsys.readouterr().out
+
+    with running_server(folder, *options) as server:
+        assert server.process is not None
+        assert json.loads(status())["engine"] == f"dask at {scheduler}"
+        server.process.kill()
+        server.process.wait(30)
+        while_dead = status()
+        following = launch.ensure(hold=False)
+        command = psutil.Process(following.pid).cmdline()
+        engine = json.loads(status())["engine"]
+        launch.stop(folder)
+        after_stop = status()
+
+    kept = f"--workers 3 --memory-limit large=16 --engine dask --scheduler {scheduler}"
+    assert f"no server runs; the next one is started with {kept} (" in while_dead
+    assert command[-8:] == kept.split()
+    assert engine == f"dask at {scheduler}"
+    assert f"--scheduler {scheduler}" in caplog.text
+    assert after_stop == "no server runs\n"
+
+
+def test_a_server_that_ends_in_order_leaves_no_options(folder: Path) -> None:
+    """A trial of yesterday would decide where today's graphs run."""
+    with running_server(folder, "--workers", "3") as server:
+        assert kept_options.kept(folder) == ("--workers", "3")
+        assert server.process is not None
+        server.process.send_signal(signal.SIGINT)
+        server.process.wait(30)
+
+    assert kept_options.kept(folder) == ()
+
+
+@pytest.mark.parametrize("text", ["", "[", '["--host", "0.0.0.0"]', '["--workers"]', '{"--workers": 3}', "[1, 2]"])
+def test_options_that_cannot_be_meant_are_none(tmp_path: Path, text: str) -> None:
+    """A torn file would keep every server from starting; another address would let others in."""
+    (tmp_path / "serve.json").write_text(text)
+
+    assert kept_options.kept(tmp_path) == ()
