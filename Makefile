@@ -13,6 +13,7 @@
 #   make notebooks        executes every notebook
 #   make docs             what is generated from the code
 #   make pictures         the pictures of README and docs, from real screens (ARGS="flights" makes some)
+#   make looks            keeps what the screens look like now, where that changed, for the tests to compare with
 #   make dist             wheel and sdist into dist/
 #   make clean            removes what was made, but not .venv; make distclean removes that too
 
@@ -28,7 +29,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test check lint types layers unit trials browser slow test-all night js js-check js-test bench notebooks docs pictures dist format clean distclean
+.PHONY: help setup demo test check lint types layers unit trials browser slow test-all night js js-check js-test bench notebooks docs pictures looks hosts dist format clean distclean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,6 +43,12 @@ $(STAMPS)/dev: pyproject.toml hatch_build.py tools/venv.py
 
 $(STAMPS)/browser: $(STAMPS)/dev tools/browser.py
 	$(PY) -m tools.browser install
+	@touch $@
+
+# Hosts beside JupyterLab, each in an environment of its own.
+$(STAMPS)/hosts: $(STAMPS)/dev tools/voila.py tools/vscode.py
+	$(PY) -m tools.voila
+	$(PY) -m tools.vscode
 	@touch $@
 
 $(STAMPS)/kernels: $(STAMPS)/dev tools/kernels.py
@@ -106,7 +113,9 @@ test:
 	$(MAKE) trials
 	$(MAKE) browser
 
-test-all: test
+hosts: $(STAMPS)/hosts
+
+test-all: test $(STAMPS)/hosts
 	TILEDAG_RUNS=10000 $(PY) tools/frontend.py test
 	$(MAKE) slow
 	$(PY) -m pytest -m "browser and slow" tests/browser $(ARGS)
@@ -138,6 +147,10 @@ docs: $(STAMPS)/dev
 
 pictures: js $(STAMPS)/browser
 	$(PY) -m tools.pictures $(ARGS)
+
+looks: js $(STAMPS)/browser
+	TILEDAG_RENEW_LOOKS=1 $(PY) -m pytest -q -m browser tests/browser/test_screens.py \
+		tests/browser/test_log_browser.py -k "screen or static or export or list_of_runs" $(ARGS)
 
 dist: $(STAMPS)/dev
 	rm -rf dist

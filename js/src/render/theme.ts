@@ -96,7 +96,8 @@ function block(selector: string, scheme: Scheme, isFirst: boolean): string {
   lines.push(`--td-line: ${host("border-color2", "panel-border", own.line)}`);
   lines.push(`--td-control: ${own.card_border}`, `--td-shade: ${own.shade}`);
   if (isFirst) {
-    lines.push(`--td-ui: var(--jp-ui-font-family, var(--vscode-font-family, ${UI_FONT}))`);
+    // VS Code sets Lab's variable for widgets to the letters of its editor.
+    lines.push(`--td-ui: var(--vscode-font-family, var(--jp-ui-font-family, ${UI_FONT}))`);
     lines.push(`--td-mono: var(--jp-code-font-family, var(--vscode-editor-font-family, ${MONO_FONT}))`);
   }
   return `${selector} {\n${lines.map((line) => `  ${line};`).join("\n")}\n}`;
