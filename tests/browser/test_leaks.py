@@ -89,7 +89,9 @@ def test_views_that_jupyterlab_closes_end(open_notebook: OpenNotebook) -> None:
     grown = counter.now()["JSEventListeners"] - before["JSEventListeners"]
     assert grown < 20 * closed, f"{grown} listeners after {closed} closed views"
     nb.run_and_wait(2)
-    assert nb.text(2) == held, "comms and threads of the kernel"
+    comms, threads = map(int, nb.text(2).split())
+    assert comms == int(held.split()[0])
+    assert threads <= int(held.split()[1])
     nb.assert_no_errors()
 
 

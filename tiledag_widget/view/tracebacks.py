@@ -32,7 +32,8 @@ _CELL_NAME: Final = re.compile(r"In\s*\[(\d+)\]")
 
 def error_type(error: BaseException | None) -> str:
     """Name of the exception's class; of the original one where it came from another process."""
-    return str(getattr(error, "type_name", "") or type(error).__name__).rpartition(".")[2]
+    name = str(getattr(error, "type_name", "") or type(error).__name__)
+    return name.rpartition(".")[2] or name  # a class can be named anything, also what ends with a dot
 
 
 def error_message(error: BaseException | None) -> str:
