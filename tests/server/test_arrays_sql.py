@@ -192,7 +192,7 @@ QUERIES: list[tuple[str, dict[str, Any], Any]] = [
     (
         "select 1 = 1 as t, 'a' = 'A' as same, 'é' = 'E' as accent, true",
         {},
-        [{"accent": 1, "same": 1, "t": 1, "true": 1}],
+        [{"TRUE": 1, "accent": 1, "same": 1, "t": 1}],
     ),
     (
         "select 'a' = 'A' collate utf8_bin as b, binary 'a' = 'A' as c, 'b' like 'B' as l",

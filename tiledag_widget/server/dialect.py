@@ -1,14 +1,9 @@
-"""MariaDB's dialect: a query parsed, and changed into one that DuckDB runs with the same meaning.
-
-What differs and is seen to here: text compares without case and accents, truth is 1 and 0, columns without an alias
-are named by their text, and a `select` may set session variables, by `@x := ...` or `into @x`.
-"""
+"""MariaDB's dialect: a query parsed, with the names that its columns get and the session variables that it sets."""
 
 from __future__ import annotations
 
-import datetime
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,24 +11,7 @@ import sqlglot
 from sqlglot import Token, TokenType, exp
 from sqlglot.errors import SqlglotError
 
-__all__ = ["COLLATION", "MACROS", "Assigned", "Statement", "parsed", "to_engine", "without_assignments"]
-
-COLLATION = "NOCASE.NOACCENT"
-"""How text compares in MariaDB unless a query says otherwise."""
-
-MACROS = (
-    "mid(s, p, n) AS substr(s, p, n)",
-    (
-        "substring_index(s, d, n) AS array_to_string(CASE WHEN n < 0 THEN string_split(s, d)[n:] "
-        "ELSE string_split(s, d)[1:n] END, d)"
-    ),
-    "find_in_set(s, l) AS coalesce(list_position(string_split(l, ','), s), 0)",
-    "strcmp(a, b) AS CASE WHEN a < b THEN -1 WHEN a > b THEN 1 ELSE 0 END",
-    "weekday(d) AS isodow(CAST(d AS DATE)) - 1",
-    "unix_timestamp(t) AS epoch(CAST(t AS TIMESTAMP))",
-    "to_timestamp(n) AS make_timestamp(CAST(n * 1000000 AS BIGINT))",
-)
-"""Functions of MariaDB that DuckDB lacks, or has with another meaning."""
+__all__ = ["Assigned", "Statement", "parsed", "without_assignments"]
 
 _TOKEN = re.compile(r"<Token token_type: (?:<?TokenType\.)?(\w+).*>", re.DOTALL)
 _CLOSED = re.compile(
@@ -50,6 +28,9 @@ class Statement:
     tree: Any
     labels: Sequence[str] | None = None
     into: tuple[str, ...] = ()
+    has_pipes: bool = False
+    """That `||` stands in it, which others than MariaDB take for the joining of texts."""
+    text: str = ""
 
 
 def parsed(text: str) -> list[Statement]:
@@ -65,7 +46,9 @@ def parsed(text: str) -> list[Statement]:
         raise ValueError(_words_for(error, text)) from None
     if len(found) != 1:
         return [Statement(one) for one in found]
-    return [Statement(found[0], _labels(cut), into)]
+    tokens = sqlglot.tokenize(cut, read="mysql")
+    has_pipes = any(token.token_type is TokenType.DPIPE for token in tokens)
+    return [Statement(found[0], _labels(cut), into, has_pipes, text.strip())]
 
 
 def _words_for(error: SqlglotError, text: str) -> str:
@@ -293,74 +276,3 @@ def _refuse_assignments(tree: Any) -> None:
     for one in tree.find_all(exp.PropertyEQ):
         if isinstance(one.this, exp.Parameter):
             raise ValueError(f"@{one.this.name} := ... is understood as a column of the outer select only")
-
-
-# --- to the engine's dialect --------------------------------------------------------------------------------
-
-
-def to_engine(tree: Any, variables: Mapping[str, Any]) -> Any:
-    """The statement with variables' values in place, and with DuckDB's words where they differ in meaning."""
-    moment = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
-    tree = tree.copy()
-    # One after the other and in place: `transform` would not look into what it has replaced.
-    for kind, change in _CHANGES.items():
-        for node in list(tree.find_all(kind)):
-            other = change(node, variables, moment)
-            if other is not node:
-                tree = other if node is tree else tree
-                node.replace(other)
-    return tree
-
-
-def _changed_call(node: Any, variables: Mapping[str, Any], moment: datetime.datetime) -> Any:
-    name = node.name.lower()
-    if name in ("now", "sysdate", "localtime") or isinstance(node, exp.CurrentTimestamp):
-        return exp.cast(exp.Literal.string(moment.replace(tzinfo=None).isoformat(" ")), "TIMESTAMP")
-    if name == "unix_timestamp" and not node.expressions:
-        return exp.Literal.number(int(moment.timestamp()))
-    return node
-
-
-def _changed_collation(node: Any, *_: Any) -> Any:
-    is_exact = str(node.expression.name).lower().endswith(("bin", "binary", "_cs"))
-    return _exact(node.this) if is_exact else exp.Collate(this=node.this, expression=exp.Var(this=COLLATION))
-
-
-def _exact(tree: Any) -> Any:
-    return exp.Collate(this=tree, expression=exp.to_identifier("binary", quoted=True))
-
-
-def _changed_cast(node: Any, *_: Any) -> Any:
-    return _exact(exp.cast(node.this, "TEXT")) if node.to.is_type("BINARY") else node
-
-
-def _changed_pattern(node: Any, *_: Any) -> Any:
-    return node if node.args.get("flag") else exp.RegexpLike(**{**node.args, "flag": exp.Literal.string("i")})
-
-
-def _changed_difference(node: Any, *_: Any) -> Any:
-    """MariaDB counts whole units that have passed; DuckDB's words for `timestampdiff` count their borders."""
-    moments = [exp.cast(one, "TIMESTAMP") for one in (node.expression, node.this)]
-    return exp.Anonymous(this="date_sub", expressions=[exp.Literal.string(node.text("unit")), *moments])
-
-
-def _without_dual(node: Any, *_: Any) -> Any:
-    if isinstance(node.this, exp.Table) and node.this.name.lower() == "dual" and not node.this.db:
-        node.pop()
-    return node
-
-
-_CHANGES: Mapping[Any, Callable[[Any, Mapping[str, Any], datetime.datetime], Any]] = {
-    exp.Parameter: lambda node, variables, _: exp.convert(variables.get(node.name.lower())),
-    exp.Like: lambda node, *_: exp.ILike(**node.args),
-    exp.RegexpLike: _changed_pattern,
-    exp.Collate: _changed_collation,
-    exp.Cast: _changed_cast,
-    exp.CurrentTimestamp: _changed_call,
-    exp.Anonymous: _changed_call,
-    exp.TimestampDiff: _changed_difference,
-    exp.From: _without_dual,
-    exp.DayOfWeek: lambda node, *_: exp.Paren(
-        this=exp.Add(this=exp.DayOfWeek(**node.args), expression=exp.Literal.number(1))
-    ),
-}

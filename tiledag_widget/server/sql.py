@@ -5,23 +5,24 @@ An array is a table named by its backticked address.
 
 from __future__ import annotations
 
-import datetime
-import decimal
-import math
+import contextlib
+import difflib
 import re
+import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import duckdb
-import numpy as np
 import pyarrow
-import tiledb
-from sqlglot import exp
+from sqlglot import ErrorLevel, exp
+from sqlglot.errors import UnsupportedError
 
 from .arrays import place_of
-from .dialect import COLLATION, MACROS, Assigned, Statement, parsed, to_engine, without_assignments
+from .dialect import Assigned, Statement, parsed, without_assignments
+from .rows import as_rows, plain, restored, write
 from .tables import bounds_of, columns_in, described, table_of
+from .translation import COLLATION, MACROS, SETTINGS, to_engine, with_variables
 
 __all__ = ["run"]
 
@@ -38,16 +39,16 @@ def run(job: Mapping[str, Any]) -> Any:
             for statement in parsed(command):
                 session.execute(statement, ())
         statements = parsed(job["query"])
-        if len(statements) != 1:
+        if not statements:
+            raise ValueError("the query is empty")
+        if len(statements) > 1:
             raise ValueError(f"the query must be one statement, got {len(statements)}; put others into init_commands")
         table = session.execute(statements[0], job["parameters"])
-    except duckdb.Error as error:
-        raise ValueError(f"the query failed: {error}") from None
     finally:
         session.close()
     if job["output_uri"]:
-        _write(table, place_of(job["array_uris"], job["output_uri"]), job["output_uri"])
-    return _as_rows(table) if job["result_format"] == "json" else table
+        write(table, place_of(job["array_uris"], job["output_uri"]), job["output_uri"])
+    return as_rows(table) if job["result_format"] == "json" else table
 
 
 class _Session:
@@ -56,36 +57,57 @@ class _Session:
     def __init__(self, uris: Mapping[str, str]) -> None:
         self._uris = uris
         self._variables: dict[str, Any] = {}
-        self._count = 0
+        self._read: list[_Read] = []
         self._engine = duckdb.connect(":memory:")
         self._engine.execute(f"SET enable_external_access = false; SET default_collation = '{COLLATION}'")
+        with contextlib.suppress(duckdb.Error):  # older versions know nothing else
+            self._engine.execute("SET error_on_division_by_zero = false")
         for macro in MACROS:
             self._engine.execute(f"CREATE TEMPORARY MACRO {macro}")
+        self._engine.create_function("sleep", _sleep, ["DOUBLE"], "INTEGER", side_effects=True)
 
     def close(self) -> None:
         self._engine.close()
 
     def execute(self, statement: Statement, parameters: Sequence[Any]) -> Any:
-        """The rows of a statement; an empty table for one that has none."""
+        """The rows of a statement; an empty table for one that has none.
+
+        Raises:
+            ValueError: it is none that can be run here, or running it fails.
+        """
         tree = statement.tree
         if isinstance(tree, exp.Set):
             self._set(tree)
             return pyarrow.table({})
-        array = _described(tree)
-        if array is not None:
-            return described(self._uris, array)
-        _refuse_writes(tree)
+        if isinstance(tree, (exp.Describe, exp.Show)):
+            return self._told(tree)
+        _refuse_others(tree, statement.text)
         _name_columns(tree, statement.labels)
         assigned = without_assignments(tree, self._variables)
-        tree = to_engine(tree, self._variables)
-        self._bind_arrays(tree)
-        text = tree.sql(dialect="duckdb")
-        rows: Any = self._engine.sql(text, params=list(parameters)) if parameters else self._engine.sql(text)
+        tree = with_variables(tree, self._variables)
+        rows, read = self._run(tree, parameters, statement.has_pipes)
         if rows is None or not isinstance(tree, exp.Query):
             return pyarrow.table({})
-        table = _plain(rows.to_arrow_table())
+        table = _named_as_written(restored(plain(rows), _kept_kinds(tree, read)), tree)
         self._remember(table, assigned)
         return self._selected_into(table, statement.into) if statement.into else table
+
+    def _run(self, tree: Any, parameters: Sequence[Any], has_pipes: bool, prefix: str = "") -> tuple[Any, list[_Read]]:
+        """The rows, None for none, and the arrays that were read for them."""
+        before = len(self._read)
+        is_simple = self._bind_arrays(tree)
+        read = self._read[before:]
+        if has_pipes:
+            _refuse_joined_texts(tree)
+        tree = to_engine(tree, _types_in(read) if is_simple else {})
+        try:
+            text = prefix + tree.sql(dialect="duckdb", unsupported_level=ErrorLevel.RAISE)
+            rows: Any = self._engine.sql(text, params=list(parameters)) if parameters else self._engine.sql(text)
+            return (rows.to_arrow_table() if rows is not None else None), read
+        except UnsupportedError as error:
+            raise ValueError(f"the query uses what is not known here: {error}".replace(" in DuckDB", "")) from None
+        except (duckdb.Error, RuntimeError) as error:
+            raise ValueError(_words_of(error, self._read, has_pipes)) from None
 
     def _remember(self, table: Any, assigned: Assigned) -> None:
         """The variables have the values of the last row; of no row, the values from before."""
@@ -106,50 +128,209 @@ class _Session:
     def _set(self, tree: Any) -> None:
         for item in tree.expressions:
             equation = item.this
-            if not (isinstance(equation, exp.EQ) and isinstance(equation.this, exp.Parameter)):
-                continue  # a setting of MariaDB that has no meaning here
-            value = to_engine(exp.select(equation.expression.copy()), self._variables)
-            self._bind_arrays(value)
-            table = _plain(self._engine.sql(value.sql(dialect="duckdb")).to_arrow_table())
+            if not isinstance(equation, exp.EQ):
+                continue  # names and characters: text is UTF-8 here
+            if not isinstance(equation.this, exp.Parameter):
+                _check_setting(equation)
+                continue
+            rows, _ = self._run(with_variables(exp.select(equation.expression.copy()), self._variables), (), False)
+            table = plain(rows)
             self._variables[equation.this.name.lower()] = table.column(0)[0].as_py() if table.num_rows else None
 
-    def _bind_arrays(self, tree: Any) -> None:
-        """Reads the arrays that a statement names and puts them in place of their names."""
-        tables = [table for table in tree.find_all(exp.Table) if _is_address(table.name)]
-        if not tables:
-            return
-        wanted = columns_in(tree)
-        known: dict[tuple[str, Any], str] = {}
+    def _bind_arrays(self, tree: Any) -> bool:
+        """Reads the arrays that a statement names and puts them in place of their names.
+
+        Returns whether all its columns are columns of theirs.
+        """
+        every = list(tree.find_all(exp.Table))
+        tables = [table for table in every if _is_address(table.name)]
+        wanted = columns_in(tree) if tables else None
+        known: dict[tuple[str, Any], _Read] = {}
         for table in tables:
             uri = table.name
             bounds = bounds_of(table)
             key = (uri, repr(bounds))
             if key not in known:
-                self._count += 1
-                known[key] = f"array_{self._count}"
-                self._engine.register(known[key], table_of(self._uris, uri, wanted, bounds))
+                known[key] = self._new_table(uri, *table_of(self._uris, uri, wanted, bounds))
             if not table.alias:
                 table.set("alias", exp.TableAlias(this=exp.to_identifier(uri, quoted=True)))
-            table.set("this", exp.to_identifier(known[key]))
+            table.set("this", exp.to_identifier(known[key].name))
+        return len(tables) == len(every) and not any(tree.find_all(exp.Subquery, exp.CTE))
+
+    def _new_table(self, uri: str, table: Any, columns: Sequence[str]) -> _Read:
+        """The engine reckons in 64 bits, and with truth as a number, as MariaDB does."""
+        read = _Read(f"array_{len(self._read) + 1}", uri, table.schema, tuple(columns))
+        self._engine.register(f"{read.name}_cells", table)
+        items = [_widened(item.type, exp.to_identifier(item.name, quoted=True).sql("duckdb")) for item in table.schema]
+        self._engine.execute(f"CREATE TEMPORARY VIEW {read.name} AS SELECT {', '.join(items)} FROM {read.name}_cells")
+        self._read.append(read)
+        return read
+
+    def _told(self, tree: Any) -> Any:
+        """What SHOW, DESCRIBE and EXPLAIN tell."""
+        what = str(tree.this).upper() if isinstance(tree, exp.Show) else ""
+        if what == "TABLES":
+            own = self._engine.sql("SELECT table_name FROM duckdb_tables() ORDER BY 1").fetchall()
+            return pyarrow.table(
+                {"Tables": [*(f"tiledb://{name}" for name in sorted(self._uris)), *(n for (n,) in own)]}
+            )
+        target = tree.this if isinstance(tree, exp.Describe) else tree.args.get("target")
+        if isinstance(target, exp.Query):
+            rows, _ = self._run(with_variables(target, self._variables), (), False, "EXPLAIN ")
+            return pyarrow.table({"EXPLAIN": rows.column(1)})
+        if target is None or what not in ("", "COLUMNS"):
+            raise ValueError(f"show {what.lower()} is not known here; show tables, show columns from and describe are")
+        name = target.name
+        if _is_address(name):
+            return described(self._uris, name)
+        return self._described_here(name)
+
+    def _described_here(self, name: str) -> Any:
+        quoted = exp.to_identifier(name, quoted=True).sql("duckdb")
+        try:
+            found = self._engine.sql(f"DESCRIBE {quoted}").fetchall()
+        except duckdb.Error:
+            raise ValueError(_words_for_table(name)) from None
+        return pyarrow.table(
+            {"Field": [one[0] for one in found], "Type": [one[1] for one in found], "Null": [one[2] for one in found]}
+        )
 
 
-def _described(tree: Any) -> str | None:
-    """The array whose columns are asked for, by DESCRIBE or SHOW COLUMNS."""
-    if isinstance(tree, exp.Describe) and isinstance(tree.this, exp.Table) and _is_address(tree.this.name):
-        return str(tree.this.name)
-    if isinstance(tree, exp.Show) and str(tree.this).upper() == "COLUMNS" and tree.args.get("target") is not None:
-        name = tree.args["target"].name
-        return name if _is_address(name) else None
-    return None
+@dataclass(frozen=True)
+class _Read:
+    """An array that stands in the engine as a table."""
+
+    name: str
+    uri: str
+    schema: Any
+    columns: tuple[str, ...]
+    """All that it has, also those that were not read."""
 
 
-def _refuse_writes(tree: Any) -> None:
-    """Raises `ValueError` for a statement that would change an array."""
+_NARROW = ("int8", "int16", "int32", "uint8", "uint16", "uint32")
+
+
+def _widened(kind: Any, column: str) -> str:
+    if str(kind) in _NARROW:
+        return f"CAST({column} AS BIGINT) AS {column}"
+    if pyarrow.types.is_boolean(kind):
+        return f"CAST({column} AS TINYINT) AS {column}"
+    return f"CAST({column} AS DOUBLE) AS {column}" if str(kind) in ("float", "halffloat") else column
+
+
+def _types_in(read: Sequence[_Read]) -> dict[str, str]:
+    """What the columns of all these arrays surely are."""
+    found: dict[str, set[str]] = {}
+    for one in read:
+        for item in one.schema:
+            is_date, is_float = pyarrow.types.is_date(item.type), pyarrow.types.is_floating(item.type)
+            found.setdefault(item.name.lower(), set()).add("date" if is_date else "float" if is_float else "")
+    return {name: kinds.pop() for name, kinds in found.items() if len(kinds) == 1}
+
+
+def _kept_kinds(tree: Any, read: Sequence[_Read]) -> dict[str, Any]:
+    """Types of the columns that a select gives as they are."""
+    if not isinstance(tree, exp.Select):
+        return {}
+    kinds = {item.name.lower(): item.type for one in read for item in one.schema}
+    found = {}
+    for item in tree.expressions:
+        column = item.this if isinstance(item, exp.Alias) else item
+        if item.is_star:
+            found.update({item.name: item.type for one in read for item in one.schema})
+        elif isinstance(column, exp.Column) and column.name.lower() in kinds:
+            found[item.alias_or_name] = kinds[column.name.lower()]
+    return found
+
+
+def _named_as_written(table: Any, tree: Any) -> Any:
+    """Columns have no case in MariaDB, and the name by which the query calls them."""
+    if not isinstance(tree, exp.Select) or len(tree.expressions) != table.num_columns:
+        return table
+    names = [
+        item.name if isinstance(item, exp.Column) and item.name.lower() == name.lower() else name
+        for item, name in zip(tree.expressions, table.column_names, strict=True)
+    ]
+    return table.rename_columns(names)
+
+
+def _sleep(seconds: float) -> int:
+    time.sleep(max(0.0, seconds))
+    return 0
+
+
+# --- what cannot be done ------------------------------------------------------------------------------------
+
+
+def _check_setting(equation: Any) -> None:
+    """Refuses a setting by which a query would mean something else; others have no meaning here."""
+    name, value = equation.this.name.lower(), equation.expression.name
+    if name == "sql_mode" and (extra := set(value.upper().split(",")) - set(SETTINGS["sql_mode"].split(",")) - {""}):
+        raise ValueError(
+            f"sql_mode {', '.join(sorted(extra))} is not known here; queries are read in MariaDB's own mode"
+        )
+    if name == "time_zone" and value.upper() not in ("UTC", "+00:00", "SYSTEM", "DEFAULT"):
+        raise ValueError(f"time_zone {value!r} is not known here: all times are UTC")
+
+
+def _refuse_joined_texts(tree: Any) -> None:
+    for node in tree.find_all(exp.Or):
+        for one in (node.this, node.expression):
+            if isinstance(one, (exp.Concat, exp.Literal)) and (isinstance(one, exp.Concat) or one.is_string):
+                raise ValueError(f"|| is a logical or in MariaDB, and {one.sql('mysql')} is text: {_JOIN}")
+
+
+_JOIN = "write concat(a, b) to join texts"
+
+
+def _words_of(error: Exception, read: Sequence[_Read], has_pipes: bool) -> str:
+    """The engine's words, without its own names and without the query as it was changed for it."""
+    words = str(error).partition("\nLINE ")[0].partition("\n\nLINE ")[0]
+    words = re.sub(r"\n*\s*Candidate (functions|bindings):.*", "", words, flags=re.DOTALL).strip()
+    lost = re.search(r'(?:Referenced column|does not have a column named|column named) "([^"]+)"', words)
+    if lost is not None and read:
+        return _words_for_column(lost.group(1), read)
+    for one in read:
+        words = re.sub(rf"\b{one.name}\b", one.uri, words)
+    table = re.search(r"Table with name (\S+) does not exist", words)
+    if table is not None:
+        return f"the query failed: {_words_for_table(table.group(1))}"
+    unknown = re.search(r"Function with name (\S+) does not exist", words)
+    if unknown is not None:
+        return f"the query failed: there is no function {unknown.group(1)} here{_similar(words)}"
+    if has_pipes and "convert string" in words:
+        words += f"\n|| is a logical or in MariaDB: {_JOIN}"
+    return f"the query failed: {words}"
+
+
+def _words_for_table(name: str) -> str:
+    return f"there is no table {name!r}; `show tables` names those there are, and an array can be named by its path"
+
+
+def _similar(words: str) -> str:
+    found = re.search(r'Did you mean "([^"]+)"', words)
+    return f"; did you mean {found.group(1)}?" if found is not None and not found.group(1).startswith("mdb_") else ""
+
+
+def _words_for_column(name: str, read: Sequence[_Read]) -> str:
+    columns = {one.uri: one.columns for one in read}
+    known = [column for one in columns.values() for column in one]
+    close = difflib.get_close_matches(name, known, 1)
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    has = "; ".join(f"{uri!r} has {', '.join(names)}" for uri, names in columns.items())
+    return f"the query failed: there is no column {name!r}{meant}: {has}"
+
+
+_CHANGES_TABLES = (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Alter, exp.TruncateTable)
+
+
+def _refuse_others(tree: Any, text: str) -> None:
+    """Raises `ValueError` for a statement that would change an array, or is none that is run here."""
     name = ""
     if isinstance(tree, exp.Command):  # what the parser leaves as it is
         found = re.search(r"`([^`]+)`", str(tree.expression)) if str(tree.this).upper() == "REPLACE" else None
         name = found.group(1) if found is not None else ""
-    elif isinstance(tree, (exp.Insert, exp.Update, exp.Delete, exp.Create, exp.Drop, exp.Alter, exp.TruncateTable)):
+    elif isinstance(tree, _CHANGES_TABLES):
         places = [tree.this] if tree.this is not None else tree.args.get("tables") or tree.expressions
         name = next((target.name for place in places if (target := place.find(exp.Table)) is not None), "")
     if _is_address(name):
@@ -157,128 +338,25 @@ def _refuse_writes(tree: Any) -> None:
             f"the array {name!r} cannot be changed by a query; give output_uri to write a new one, "
             "or write to it in an array UDF"
         )
+    if not isinstance(tree, (exp.Query, *_CHANGES_TABLES)):
+        raise ValueError(
+            f"this server does not run `{(text or tree.sql('mysql'))[:60]}`: it runs select, show tables, describe and "
+            "explain, and in init_commands set, and create, insert, update, delete and drop of temporary tables"
+        )
 
 
 def _name_columns(tree: Any, labels: Sequence[str] | None) -> None:
     if not isinstance(tree, exp.Select) or labels is None or len(labels) != len(tree.expressions):
         return
     for item, label in zip(list(tree.expressions), labels, strict=True):
-        if not isinstance(item, (exp.Alias, exp.Column, exp.Star)):
-            item.replace(exp.alias_(item.copy(), label, quoted=True))
+        if isinstance(item, (exp.Alias, exp.Column, exp.Star)):
+            continue
+        if isinstance(item, exp.Literal) and item.is_string:
+            label = item.this
+        elif isinstance(item, (exp.Null, exp.Boolean)):
+            label = label.upper()
+        item.replace(exp.alias_(item.copy(), label, quoted=True))
 
 
 def _is_address(name: str) -> bool:
     return "://" in name or name.startswith(("/", "./"))
-
-
-# --- rows ---------------------------------------------------------------------------------------------------
-
-
-def _plain(table: Any) -> Any:
-    """Rows as MariaDB has them: truth is 1 and 0, times have no zone, and no Python decimals, of no use in a frame."""
-    for index, item in enumerate(table.schema):
-        column = table.column(index)
-        plain = _plain_column(column, item.type)
-        if plain is not column:
-            table = table.set_column(index, item.name, plain)
-    return table
-
-
-def _plain_column(column: Any, kind: Any) -> Any:
-    types = pyarrow.types
-    if types.is_boolean(kind):
-        return column.cast(pyarrow.int8())
-    if types.is_timestamp(kind) and kind.tz is not None:
-        return column.cast(pyarrow.timestamp(kind.unit))
-    if types.is_interval(kind):
-        return pyarrow.chunked_array([_as_durations(chunk) for chunk in column.chunks], pyarrow.duration("us"))
-    if types.is_decimal(kind):
-        try:
-            return column.cast(pyarrow.int64() if kind.scale == 0 else pyarrow.float64())
-        except pyarrow.ArrowInvalid:  # too large for 64 bits
-            return column.cast(pyarrow.float64())
-    return column
-
-
-def _as_durations(intervals: Any) -> Any:
-    """What the engine counts in months, days and nanoseconds as one number."""
-    count = [
-        None if one is None else (one.months * 30 + one.days) * 86_400_000_000 + one.nanoseconds // 1000
-        for one in intervals.to_pylist()
-    ]
-    return pyarrow.array(count, type=pyarrow.duration("us"))
-
-
-def _as_rows(table: Any) -> list[dict[str, Any]]:
-    """JSON as the service writes it: keys sorted, whole numbers without a fraction."""
-    names = sorted(table.column_names)
-    return [{name: _as_json(row[name]) for name in names} for row in table.to_pylist()]
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, decimal.Decimal):
-        value = float(value)
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return None
-        return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, (datetime.date, datetime.time)):
-        return value.isoformat(" ") if isinstance(value, datetime.datetime) else value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        return _as_hours(value)
-    if isinstance(value, list):
-        return [_as_json(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _as_json(item) for key, item in sorted(value.items())}
-    return value
-
-
-def _as_hours(value: datetime.timedelta) -> str:
-    """As MariaDB writes a time: 36:00:01.500000."""
-    micros = abs(value) // datetime.timedelta(microseconds=1)
-    seconds, micros = divmod(micros, 10**6)
-    sign, part = "-" if value < datetime.timedelta(0) else "", f".{micros:06}" if micros else ""
-    return f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{part}"
-
-
-def _write(table: Any, place: str, uri: str) -> None:
-    """The rows as a new dense array with one dimension, `__tiledb_rows`."""
-    if not table.num_rows or not table.num_columns:
-        raise ValueError("output_uri: the query has no rows to write")
-    last = table.num_rows - 1
-    dimension = tiledb.Dim("__tiledb_rows", domain=(0, last), tile=min(10_000, last + 1), dtype=np.uint64)
-    columns, attributes = {}, []
-    for name in table.column_names:
-        columns[name], attribute = _cells_of(name, table.column(name).combine_chunks())
-        attributes.append(attribute)
-    try:
-        if "://" not in place:
-            Path(place).parent.mkdir(parents=True, exist_ok=True)
-        tiledb.Array.create(place, tiledb.ArraySchema(tiledb.Domain(dimension), attributes, sparse=False))
-        with tiledb.open(place, "w") as array:
-            array[:] = columns
-    except tiledb.TileDBError as error:
-        if tiledb.object_type(place) is not None:
-            raise ValueError(f"output_uri: there is an array {uri!r} already; give the name of a new one") from error
-        raise ValueError(f"output_uri: {uri!r} cannot be written: {error}") from error
-
-
-def _cells_of(name: str, column: Any) -> tuple[Any, Any]:
-    """A column's cells and their attribute, which may be null if one of them is. Times have a null of their own."""
-    kind = column.type
-    if pyarrow.types.is_null(kind):
-        column = column.cast(pyarrow.string())
-    elif pyarrow.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-    if column.null_count and not pyarrow.types.is_temporal(column.type):
-        if pyarrow.types.is_large_string(column.type):
-            column = column.cast(pyarrow.string())
-        if pyarrow.types.is_string(column.type):
-            return column, tiledb.Attr(name, dtype=str, var=True, nullable=True)
-        if pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type):
-            return column, tiledb.Attr(name, dtype=column.type.to_pandas_dtype(), nullable=True)
-    values = column.to_numpy(zero_copy_only=False)
-    values = values.astype("U") if values.dtype.kind == "O" else values
-    return values, tiledb.Attr(name, dtype=values.dtype, var=True if values.dtype.kind == "U" else None)

@@ -22,7 +22,7 @@ from sqlglot import exp
 from .arrays import opened, place_of
 from .cells import cells_of, no_cells_of
 
-__all__ = ["Bounds", "bounds_of", "columns_in", "columns_of", "described", "table_of"]
+__all__ = ["Bounds", "bounds_of", "columns_in", "described", "table_of"]
 
 Limit: TypeAlias = "Fraction | datetime.datetime | None"
 """None stands for no limit."""
@@ -127,8 +127,8 @@ def _value_of(tree: Any) -> Limit:
 # --- cells as rows ------------------------------------------------------------------------------------------
 
 
-def table_of(uris: Mapping[str, str], uri: str, wanted: set[str] | None, bounds: Bounds) -> Any:
-    """The cells of an array as rows: the columns wanted, at least one.
+def table_of(uris: Mapping[str, str], uri: str, wanted: set[str] | None, bounds: Bounds) -> tuple[Any, list[str]]:
+    """The cells of an array as rows: the columns wanted, at least one; and the names of all columns it has.
 
     Of a dense array these are the cells between the first and the last that were ever written.
 
@@ -136,7 +136,7 @@ def table_of(uris: Mapping[str, str], uri: str, wanted: set[str] | None, bounds:
         ValueError: the array cannot be read, or a column is of a type that no query can use.
     """
     with opened(place_of(uris, uri), uri) as array:
-        every = columns_of(array.schema)
+        every = _columns_of(array.schema)
         names = [name for name in every if wanted is None or name.lower() in wanted] or every[:1]
         names.sort(key=lambda name: not array.schema.has_attr(name))
         selection = _selection_of(array, bounds)
@@ -145,10 +145,10 @@ def table_of(uris: Mapping[str, str], uri: str, wanted: set[str] | None, bounds:
             columns = {cells.name: cells.to_arrow() for cells in read}
         except tiledb.TileDBError as error:
             raise ValueError(f"the array {uri!r} cannot be read: {error}") from error
-    return pyarrow.table({name: columns[name] for name in every if name in columns})
+    return pyarrow.table({name: columns[name] for name in every if name in columns}), every
 
 
-def columns_of(schema: Any) -> list[str]:
+def _columns_of(schema: Any) -> list[str]:
     """Names of the dimensions and the attributes of an array."""
     dimensions = [schema.domain.dim(index).name for index in range(schema.domain.ndim)]
     return dimensions + [schema.attr(index).name for index in range(schema.nattr)]

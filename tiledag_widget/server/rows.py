@@ -1,0 +1,159 @@
+"""Rows of a query in the form of its result: columns as MariaDB has them, JSON, or a new array."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow
+import tiledb
+
+__all__ = ["as_rows", "plain", "restored", "write"]
+
+
+def plain(table: Any) -> Any:
+    """Rows as MariaDB has them: truth is 1 and 0, times have no zone, and no Python decimals, of no use in a frame."""
+    for index, item in enumerate(table.schema):
+        column = table.column(index)
+        plain = _plain_column(column, item.type)
+        if plain is not column:
+            table = table.set_column(index, item.name, plain)
+    return table
+
+
+def restored(table: Any, kinds: Mapping[str, Any]) -> Any:
+    """With columns of an array in the types that they have there; the engine counts in wider ones, as MariaDB does.
+
+    Args:
+        kinds: Types by the names of columns that stand in the rows as the array has them.
+    """
+    for index, item in enumerate(table.schema):
+        kind = kinds.get(item.name)
+        if kind is None or kind == item.type or pyarrow.types.is_boolean(kind):
+            continue
+        column = table.column(index)
+        if not (pyarrow.types.is_int64(item.type) or pyarrow.types.is_float64(item.type)):
+            continue
+        try:
+            narrow = column.cast(kind)
+        except pyarrow.ArrowInvalid:
+            continue
+        if pyarrow.types.is_floating(kind) and not _is_same(narrow.cast(item.type), column):
+            continue
+        table = table.set_column(index, item.name, narrow)
+    return table
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if one.null_count:
+        one, other = one.drop_null(), other.drop_null()
+    return bool(np.array_equal(one.to_numpy(), other.to_numpy(), equal_nan=True))
+
+
+def _plain_column(column: Any, kind: Any) -> Any:
+    types = pyarrow.types
+    if types.is_boolean(kind):
+        return column.cast(pyarrow.int8())
+    if types.is_timestamp(kind) and kind.tz is not None:
+        return column.cast(pyarrow.timestamp(kind.unit))
+    if types.is_interval(kind):
+        return pyarrow.chunked_array([_as_durations(chunk) for chunk in column.chunks], pyarrow.duration("us"))
+    if types.is_decimal(kind):
+        try:
+            return column.cast(pyarrow.int64() if kind.scale == 0 else pyarrow.float64())
+        except pyarrow.ArrowInvalid:  # too large for 64 bits
+            return column.cast(pyarrow.float64())
+    return column
+
+
+def _as_durations(intervals: Any) -> Any:
+    """What the engine counts in months, days and nanoseconds as one number."""
+    count = [
+        None if one is None else (one.months * 30 + one.days) * 86_400_000_000 + one.nanoseconds // 1000
+        for one in intervals.to_pylist()
+    ]
+    return pyarrow.array(count, type=pyarrow.duration("us"))
+
+
+def as_rows(table: Any) -> list[dict[str, Any]]:
+    """JSON as the service writes it: keys sorted, whole numbers without a fraction."""
+    for index, item in enumerate(table.schema):
+        if pyarrow.types.is_float32(item.type):  # as short as tells them apart: 0.1, not 0.10000000149011612
+            values = [None if one is None else float(str(np.float32(one))) for one in table.column(index).to_pylist()]
+            table = table.set_column(index, item.name, pyarrow.array(values, type=pyarrow.float64()))
+    names = sorted(table.column_names)
+    return [{name: _as_json(row[name]) for name in names} for row in table.to_pylist()]
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, decimal.Decimal):
+        value = float(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat(" ") if isinstance(value, datetime.datetime) else value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        return _as_hours(value)
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _as_json(item) for key, item in sorted(value.items())}
+    return value
+
+
+def _as_hours(value: datetime.timedelta) -> str:
+    """As MariaDB writes a time: 36:00:01.500000."""
+    micros = abs(value) // datetime.timedelta(microseconds=1)
+    seconds, micros = divmod(micros, 10**6)
+    sign, part = "-" if value < datetime.timedelta(0) else "", f".{micros:06}" if micros else ""
+    return f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{part}"
+
+
+def write(table: Any, place: str, uri: str) -> None:
+    """The rows as a new dense array with one dimension, `__tiledb_rows`."""
+    if not table.num_rows or not table.num_columns:
+        raise ValueError("output_uri: the query has no rows to write")
+    last = table.num_rows - 1
+    dimension = tiledb.Dim("__tiledb_rows", domain=(0, last), tile=min(10_000, last + 1), dtype=np.uint64)
+    columns, attributes = {}, []
+    for name in table.column_names:
+        columns[name], attribute = _cells_of(name, table.column(name).combine_chunks())
+        attributes.append(attribute)
+    try:
+        if "://" not in place:
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+        tiledb.Array.create(place, tiledb.ArraySchema(tiledb.Domain(dimension), attributes, sparse=False))
+        with tiledb.open(place, "w") as array:
+            array[:] = columns
+    except tiledb.TileDBError as error:
+        if tiledb.object_type(place) is not None:
+            raise ValueError(f"output_uri: there is an array {uri!r} already; give the name of a new one") from error
+        raise ValueError(f"output_uri: {uri!r} cannot be written: {error}") from error
+
+
+def _cells_of(name: str, column: Any) -> tuple[Any, Any]:
+    """A column's cells and their attribute, which may be null if one of them is. Times have a null of their own."""
+    kind = column.type
+    if pyarrow.types.is_null(kind):
+        column = column.cast(pyarrow.string())
+    elif pyarrow.types.is_dictionary(kind):
+        column = column.cast(kind.value_type)
+    if column.null_count and not pyarrow.types.is_temporal(column.type):
+        if pyarrow.types.is_large_string(column.type):
+            column = column.cast(pyarrow.string())
+        if pyarrow.types.is_string(column.type):
+            return column, tiledb.Attr(name, dtype=str, var=True, nullable=True)
+        if pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type):
+            return column, tiledb.Attr(name, dtype=column.type.to_pandas_dtype(), nullable=True)
+    values = column.to_numpy(zero_copy_only=False)
+    values = values.astype("U") if values.dtype.kind == "O" else values
+    return values, tiledb.Attr(name, dtype=values.dtype, var=True if values.dtype.kind == "U" else None)
