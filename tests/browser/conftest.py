@@ -51,6 +51,8 @@ from tools.lab import Lab, Page, chromium
 
 ROOT = Path(__file__).resolve().parents[2]
 NEWEST = kernels.NEWEST
+NOON = 1_772_625_600_000
+IN_LONDON: dict[str, Any] = {"timezone_id": "Europe/London", "locale": "en-GB"}
 ALL_KERNELS = [NEWEST, kernels.name_of("7.3.0"), kernels.name_of("6.31.0")]
 
 _not_run: set[str] = set()
@@ -135,6 +137,12 @@ def slowed(page: BrowserPage) -> BrowserPage:
     return page
 
 
+def at_noon(page: BrowserPage) -> BrowserPage:
+    """The page, to be loaded at noon of one day in March, from where time goes on: pictures of it can be compared."""
+    page.add_init_script(f"{{ const now = Date.now, shift = {NOON} - now(); Date.now = () => now() + shift; }}")
+    return page
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests."""
@@ -161,10 +169,10 @@ def show(browser: Browser, source_page: Path) -> Iterator[OpenPage]:
             viewport={"width": width, "height": 900},
             forced_colors="active" if mode == "forced" else "none",
             reduced_motion="reduce",
-            **options,
+            **{**IN_LONDON, **options},
         )
         page.on("pageerror", lambda error: errors.append(str(error)))
-        pages.append(slowed(page))
+        pages.append(slowed(at_noon(page)))
         page.goto(f"{source_page.as_uri()}?{query}&theme={'dark' if mode == 'dark' else 'light'}")
         expect(page.locator(".td-done")).to_contain_text("/", timeout=10_000)
         return page

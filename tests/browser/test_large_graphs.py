@@ -1,6 +1,9 @@
-"""A hundred thousand nodes on one screen: the one that failed is seen, and one key away."""
+"""A hundred thousand nodes on one screen: the one that failed is seen, and one key away. Ten thousand end at once."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import expect
@@ -62,4 +65,65 @@ def test_one_failure_among_a_hundred_thousand_is_seen_at_once_and_one_key_away(o
     expect(view.locator(".td-inspector")).to_contain_text("work-61803", timeout=SECONDS_60)
     expect(view.locator(".td-inspector")).to_contain_text("part 61803 is empty", timeout=SECONDS_60)
     nb.screenshot("large-failure")
+    nb.assert_no_errors()
+
+
+ROUNDS = 5
+SECONDS_SHOWN = 0.25
+QUICK = """
+import json, time
+from IPython.display import display
+from tiledag_widget import DAG
+
+def work(number):
+    return number
+
+dag = DAG(name="quick", max_workers=2, record=False)
+for number in range(10_000):
+    dag.submit_local(work, number)
+display(dag.visualize())
+"""
+COMPUTE = """
+began = time.time()
+dag.compute()
+dag.wait(60)
+print(json.dumps([began, time.time()]))
+"""
+# When the first frame was on the screen that shows all nodes done and the run ended.
+SHOWN = """() => {
+    window.shown = 0;
+    const look = () => {
+        const view = [...document.querySelectorAll('.tiledag[data-graph]')].at(-1);
+        const isThere = view?.querySelector('.td-done')?.textContent === '10,000/10,000'
+            && view.querySelector('.td-status')?.textContent.includes('Completed');
+        if (!isThere) requestAnimationFrame(look);
+        else requestAnimationFrame(() => { window.shown = Date.now() / 1000; });
+    };
+    requestAnimationFrame(look);
+}"""
+
+
+@pytest.mark.slow
+def test_the_end_of_ten_thousand_nodes_is_on_the_screen_within_a_quarter_of_a_second(
+    open_notebook: OpenNotebook, record_property: Callable[[str, object], None]
+) -> None:
+    """I2, all the way: from the return of ``dag.wait()`` in the kernel to a frame that shows it.
+
+    The middle one of five rounds counts: what else the machine does in one of them is not the view's.
+    """
+    nb = open_notebook([QUICK, COMPUTE])
+    late, took = [], []
+    for _ in range(ROUNDS):
+        nb.run_and_wait(0, seconds=60)
+        view = nb.output(0).locator(".tiledag").first
+        expect(view.locator(".td-done")).to_have_text("0/10,000", timeout=SECONDS_60)
+        nb.page.evaluate(SHOWN)
+        nb.run_and_wait(1, seconds=60)
+        nb.page.wait_for_function("window.shown > 0", timeout=SECONDS_60)
+        began, ended = json.loads(nb.text(1))
+        late.append(nb.page.evaluate("window.shown") - ended)
+        took.append(ended - began)
+
+    record_property("seconds", json.dumps({"run": took, "shown after": late}))
+    assert sorted(late)[ROUNDS // 2] <= SECONDS_SHOWN, late
     nb.assert_no_errors()

@@ -10,8 +10,9 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 from playwright.sync_api import Page as BrowserPage
 
-from tests.browser.conftest import OpenNotebook, slowed
+from tests.browser.conftest import IN_LONDON, OpenNotebook, at_noon, slowed
 from tests.browser.test_screens import LUMINANCE, violations
+from tests.looks import assert_as_before
 from tools.lab import SCREENS
 
 SECONDS_10 = 10_000
@@ -28,8 +29,8 @@ def show(browser: Browser, source_page: Path) -> Iterator[Show]:
 
     def open_page(query: str, mode: str = "light", width: int = 1300) -> BrowserPage:
         forced: Any = "active" if mode == "forced" else "none"
-        page = slowed(browser.new_page(viewport={"width": width, "height": 900}, forced_colors=forced))
-        pages.append(page)
+        page = browser.new_page(viewport={"width": width, "height": 900}, forced_colors=forced, **IN_LONDON)
+        pages.append(slowed(at_noon(page)))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{source_page.as_uri()}?{query}&theme={'dark' if mode == 'dark' else 'light'}")
         expect(page.locator(".td-runs tbody tr").first).to_be_visible(timeout=SECONDS_10)
@@ -143,8 +144,10 @@ def test_the_list_of_runs_keeps_nobody_out(show: Show, mode: str, width: int) ->
     page = show("runs=57", mode, width)
     runs = page.locator(".td-runs")
     SCREENS.mkdir(parents=True, exist_ok=True)
-    runs.screenshot(path=SCREENS / f"view-runs-{width}-{mode}.png")
+    picture = runs.screenshot(path=SCREENS / f"view-runs-{width}-{mode}.png")
 
+    if mode != "forced":
+        assert_as_before(picture, f"runs-{width}-{mode}")
     assert violations(page) == []
     assert runs.evaluate("root => root.scrollWidth <= root.clientWidth + 1"), "it is wider than its room"
     overlaps = runs.locator(".td-tools").evaluate(

@@ -1,8 +1,9 @@
 """Every screen of the view, light, dark and in forced colours, on a kernel in the page.
 
-Three looks at each: axe-core finds nothing that keeps somebody out; what is drawn has the colours of the palette on the
-background of the theme, and is no empty canvas; and a picture of it is left in ``build/screens/`` for people. Pixels
-are not compared one by one: fonts differ from machine to machine.
+Four looks at each: axe-core finds nothing that keeps somebody out; what is drawn has the colours of the palette on the
+background of the theme, and is no empty canvas; it looks as it did when somebody looked at it last (`tests/looks.py`
+says how that is told where fonts differ; ``make looks`` renews what is kept); and a picture of it is left in
+``build/screens/`` for people.
 """
 
 from __future__ import annotations
@@ -10,14 +11,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
+from PIL import Image, ImageChops
+from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as BrowserPage
-from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
+from tests.looks import assert_as_before, reduced, share_of_change
+from tests.view.test_static_sizes import pipeline
+from tiledag_widget.view.picture import to_html, to_svg
 from tools.lab import SCREENS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,6 +145,7 @@ SCREENS_OF_VIEW: dict[str, Screen] = {
     "graph-100": Screen("n=60&state=mixed", colours=("failed", "completed", "parent_failed")),
     "graph-1000": Screen("n=1000&state=mixed", colours=("failed", "completed")),
     "graph-10000": Screen("n=10000&state=mixed", colours=("failed", "completed")),
+    "graph-100000": Screen("n=100000&state=mixed", colours=("failed", "completed")),
     "graph-running": Screen("n=12&state=running", colours=("running", "completed")),
     "board": Screen("n=1000&state=mixed", key("Home", "ArrowRight", "Enter"), ("failed", "completed"), modes=EVERY),
     "timeline": Screen("n=60&state=mixed", key("t"), ("failed", "completed"), **TIMELINE, modes=EVERY),
@@ -253,12 +260,13 @@ def test_a_screen(show: OpenPage, name: str, mode: str) -> None:
     settle(page)
     root = page.locator(".tiledag")
     SCREENS.mkdir(parents=True, exist_ok=True)
-    root.screenshot(path=SCREENS / f"view-{name}-{mode}.png")
+    picture = root.screenshot(path=SCREENS / f"view-{name}-{mode}.png")
 
     assert violations(page) == []
     assert root.evaluate("root => root.scrollWidth <= root.clientWidth + 1"), "it is wider than its room"
     if mode == "forced":
         return
+    assert_as_before(picture, f"{name}-{mode}")
     luminance = root.evaluate(LUMINANCE)
     assert luminance > 0.9 if mode == "light" else luminance < 0.2
     if not screen.canvas:
@@ -268,3 +276,79 @@ def test_a_screen(show: OpenPage, name: str, mode: str) -> None:
         drawn = canvas.evaluate(DRAWN, rgb(status, mode))
         assert drawn["any"] > 2_000, "the canvas is empty"
         assert drawn["near"] > 30, f"{status} is not to be seen"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("font", ["DejaVu Serif", "Liberation Mono"])
+def test_a_screen_in_other_letters_is_the_same_screen(show: OpenPage, font: str) -> None:
+    """A machine with other fonts would fail all of this, and nobody would believe the next failure."""
+    page = show("n=12&state=failed")
+    page.evaluate("font => document.body.style.setProperty('--jp-ui-font-family', `'${font}', serif`)", font)
+    page.evaluate("document.body.dataset.jpThemeName = 'another'")  # the view reads its theme again
+    settle(page)
+
+    assert_as_before(page.locator(".tiledag").screenshot(), "graph-10-light")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_an_exported_png_shows_what_the_svg_and_the_screen_show(show: OpenPage, mode: str) -> None:
+    """A picture for a talk without its letters, its arrows or its colours."""
+    page = show("n=60&state=mixed", mode)
+    menu("Export")(page)
+    made: dict[str, bytes] = {}
+    for name in ("SVG picture", "PNG picture, 2×"):
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=name).click()
+        made[name[:3]] = waiting.value.path().read_bytes()
+    drawn = page.evaluate(
+        """async svg => {
+            const picture = new Image();
+            picture.src = URL.createObjectURL(new Blob([svg], { type: 'image/svg+xml' }));
+            await picture.decode();
+            document.body.replaceChildren(picture);
+            document.body.style.margin = 0;
+            return [picture.naturalWidth, picture.naturalHeight];
+        }""",
+        made["SVG"].decode(),
+    )
+    opened = page.locator("img").screenshot(path=SCREENS / f"export-svg-{mode}.png")
+    (SCREENS / f"export-png-{mode}.png").write_bytes(made["PNG"])
+    png = Image.open(BytesIO(made["PNG"])).convert("RGB")
+
+    assert png.size == (2 * drawn[0], 2 * drawn[1])
+    # The PNG at half its size is the SVG in the browser's own drawing, pixel beside pixel; edges of letters may differ.
+    small = png.resize((drawn[0], drawn[1]), Image.Resampling.BOX)
+    shown = Image.open(BytesIO(opened)).convert("RGB")
+    assert shown.size == small.size
+    changed = ImageChops.difference(small, shown).convert("L").histogram()
+    assert sum(changed[64:]) / sum(changed) < 0.005
+    for status in ("failed", "completed", "running"):
+        assert near(png, rgb(status, mode)) > 200, f"{status} has not its colour"
+    assert_as_before(opened, f"export-{mode}")
+    assert share_of_change(reduced(opened), Image.new("RGB", reduced(opened).size, png.getpixel((0, 0)))) > 0.05
+
+
+def near(image: Image.Image, colour: list[int]) -> int:
+    """How many pixels have nearly that colour."""
+    flat = Image.new("RGB", image.size, tuple(colour))
+    far = ImageChops.difference(image, flat).split()
+    return sum(ImageChops.add(ImageChops.add(far[0], far[1]), far[2]).histogram()[:12])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_the_static_form_looks_as_it_did(browser: Browser, mode: Literal["light", "dark"]) -> None:
+    """What a mailed notebook and nbconvert show: the HTML without script, its picture in it, on a page of the theme."""
+    colours = "background:#ffffff;color:#111111" if mode == "light" else "background:#111111;color:#eeeeee"
+    body = f"<body style='margin:16px;font:14px sans-serif;{colours}'><div>{to_html(pipeline(60))}</div></body>"
+    page = browser.new_page(viewport={"width": 900, "height": 800}, java_script_enabled=False)
+    page.set_content(f"<!doctype html>{body}")
+    expect(page.locator("img").first).to_be_visible()
+    picture = page.screenshot(path=SCREENS / f"static-{mode}.png")
+    page.set_content(f"<!doctype html><body style='margin:0'>{to_svg(pipeline(60), mode)}</body>")
+    alone = page.locator("svg").first.screenshot(path=SCREENS / f"static-svg-{mode}.png")
+    page.close()
+
+    assert_as_before(picture, f"static-{mode}")
+    assert_as_before(alone, f"static-svg-{mode}")

@@ -453,6 +453,29 @@ def wait_until_thread_ends(name: str) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_the_end_of_ten_thousand_nodes_is_sent_within_a_quarter_of_a_second(seed: int) -> None:
+    """However the end falls into the pace of messages and the budget of bytes."""
+    chance = random.Random(seed)
+    bench = opened(10_000)
+    took, first = chance.uniform(0.3, 1.0), 0
+    while first < 10_000:
+        chunk = range(first, min(10_000, first + chance.randint(20, 400)))
+        bench.source.handle(*[event for each in chunk for event in (began(each), Finished(each, 1, AT + 0.5))])
+        bench.go(took * len(chunk) / 10_000)
+        first = chunk.stop
+    ended = bench.time
+
+    while not bench.page.run["is_ended"] or bench.page.revision != bench.source.machine.revision:
+        assert bench.time <= ended + 0.25
+        bench.go(0.01)
+
+    bench.page.assert_shows(bench.source.machine)
+    assert bench.recorder.most_in_a_second() <= 12
+    assert max(bench.recorder.sizes()) <= 256_000
+
+
 def test_ten_thousand_nodes_within_a_second() -> None:
     source = graph(10_000)
     view = Threaded(source)
@@ -472,7 +495,10 @@ def test_ten_thousand_nodes_within_a_second() -> None:
     late = view.wait_until_shown()
     view.page.assert_shows(source.machine)
     sizes = view.recorder.sizes()
-    assert late <= 1.0  # 0.25 s are promised for an idle machine; on a clock of its own, see the urgent ones above
+    # 0.25 s are promised: on a clock of its own below, and in a browser, after a run in a real kernel, in
+    # tests/browser/test_large_graphs.py. Here the threads share a machine with the other tests, and this finds a feed
+    # that forgets the end.
+    assert late <= 1.0
     assert view.recorder.most_in_a_second() <= 12
     assert max(sizes) <= 256_000
     assert sum(sizes[before:]) <= 400_000
