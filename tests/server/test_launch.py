@@ -410,6 +410,9 @@ def test_the_command_serves_says_and_stops(folder: Path) -> None:
         code, text = tiledag("arrays", "add", "us/flights", str(folder))
         assert (code, f"no array at {folder}: it is a folder without one" in text) == (1, True)
         assert tiledag("arrays", "add", "us/more", f"file://{folder}/none")[0] == 1
+        for place in ("https://example.org/flights", "tiledb://us/flights"):
+            code, text = tiledag("arrays", "add", "us/more", place)
+            assert (code, f"No array can be at '{place}'" in text, "s3://" in text) == (1, True, True)
         in_child = "import sys, tiledb; tiledb.Group.create(sys.argv[1])"
         subprocess.run([sys.executable, "-c", in_child, str(folder / "group")], check=True, timeout=60)
         code, text = tiledag("arrays", "add", "us/more", str(folder / "group"))

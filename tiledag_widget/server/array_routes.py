@@ -6,7 +6,7 @@ from typing import Any
 
 from ..wire.models import to_json
 from .exchange import NO_CONTENT, Refused, Reply, Request, RouteRow, json_reply, object_of, page_of, pagination
-from .services import Services
+from .services import Services, check_place
 from .store import Page
 
 __all__ = ["ArrayRoutes"]
@@ -77,6 +77,10 @@ class ArrayRoutes:
             raise Refused(400, "uri must be a text: where the array is.")
         if not isinstance(name, str) or "/" in name or "/" in namespace:
             raise Refused(400, "A namespace and a name are texts without a slash.")
+        try:
+            check_place(uri)
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
         self._services.add_array(namespace, name, uri)
         return json_reply(_info(namespace, name, uri))
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from .call_routes import python_version
 from .exchange import NO_CONTENT, Refused, Reply, Request, Route, RouteRow, json_of, json_reply
 from .openapi import document
-from .services import LEASE_S, Services
+from .services import LEASE_S, Services, check_place
 
 __all__ = ["OwnRoutes"]
 
@@ -79,6 +79,10 @@ class OwnRoutes:
             raise Refused(400, "name and uri must be texts.")
         if "/" in namespace or "/" in str(name):
             raise Refused(400, "A namespace and a name have no slash.")
+        try:
+            check_place(str(uri))
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
         self._services.add_array(namespace, str(name), str(uri))
         return json_reply({"namespace": namespace, "name": name, "uri": uri}, 201)
 

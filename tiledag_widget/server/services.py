@@ -16,7 +16,7 @@ from .scheduler import MEMORY_LIMITS, Scheduler
 from .store import Store
 from .tokens import Tokens
 
-__all__ = ["Leases", "Services", "user_name"]
+__all__ = ["Leases", "Services", "check_place", "user_name"]
 
 LEASE_S = 15.0
 
@@ -67,6 +67,20 @@ def user_name() -> str:
     except (KeyError, OSError):  # a container may know no name for its user
         found = ""
     return re.sub(r"[^\w.-]", "-", found)[:63] or "me"
+
+
+PLACES = ("file", "s3", "azure", "gcs", "gs")
+"""How the address of an array may begin: what TileDB reads. It reads nothing over HTTP."""
+
+
+def check_place(uri: str) -> None:
+    """Raises `ValueError` if no array can be there."""
+    scheme, is_url, _ = uri.partition("://")
+    if (scheme.lower() not in PLACES) if is_url else not uri.startswith("/"):
+        raise ValueError(
+            f"No array can be at {uri[:200]!r}: a place is the full path of a folder, or an address that begins with "
+            f"{', '.join(f'{one}://' for one in PLACES)}."
+        )
 
 
 @dataclass(slots=True)
