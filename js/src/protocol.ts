@@ -85,6 +85,7 @@ export interface Picture {
   title: string;
   reference: string;
   total: number;
+  encoding: "raw" | "deflate";
   marks: Marks;
   edges: MarkEdges;
   groups: Record<string, string>;
@@ -96,7 +97,7 @@ export interface Picture {
 export interface ColumnChunk {
   type: "columns";
   epoch: number;
-  column: "records" | "names" | "edges" | "tape" | "file";
+  column: "records" | "names" | "edges" | "groups" | "tape" | "file";
   part: number;
   of: number;
   revision: number;

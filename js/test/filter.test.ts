@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { match, matches, parse, problemWords, pythonFor, without } from "../src/model/filter.ts";
+import { Lens } from "../src/model/lens.ts";
 import { Store } from "../src/model/store.ts";
-import { FakeKernel } from "./fake.ts";
+import { deflate, FakeKernel } from "./fake.ts";
 import { AT_ONCE, connect } from "./tools.ts";
 
 interface Node {
@@ -52,6 +53,33 @@ test("the shared vectors hold", async () => {
     const found = mask ? [...mask].flatMap((each, node) => (each ? [node] : [])) : VECTORS.nodes.map((_, node) => node);
     assert.deepEqual(found, nodes, filter);
   }
+});
+
+test("members of a band are found by their function, which the marks cannot tell", async () => {
+  const kernel = new FakeKernel(
+    ["load", "clean", "load", "clean"].map((group, at) => ({ name: `node-${at}`, group, parents: [] })),
+  );
+  const { store } = await connect(kernel);
+  const found = (text: string): number[] =>
+    [...(match(parse(text), store) ?? [])].flatMap((is, at) => (is ? [at] : []));
+  const names = new TextEncoder().encode("clean\nload");
+  const bytes = new Uint8Array(4 + names.length + 16);
+  const view = new DataView(bytes.buffer);
+  view.setUint32(0, names.length, true);
+  bytes.set(names, 4);
+  [1, 0, 1, 0].forEach((group, at) => view.setUint32(4 + names.length + 4 * at, group, true));
+  store.markOf.fill(0);
+
+  const chunk = { type: "columns", epoch: store.epoch, column: "groups", part: 0, of: 1, revision: 0 } as const;
+  const packed = await deflate(bytes);
+  assert.equal(await store.receive(chunk, [new DataView(packed.buffer)]), "ok");
+
+  assert.deepEqual(found("function:load"), [0, 2]);
+  assert.deepEqual(found("-group:l*"), [1, 3]);
+  assert.deepEqual(
+    [...(match(parse("function:clean"), new Lens(store, new AbortController().signal)) ?? [])],
+    [0, 1, 0, 1],
+  );
 });
 
 test("a filter gives back its terms one by one, and the Python for it", () => {

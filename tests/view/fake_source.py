@@ -34,12 +34,20 @@ from tiledag_widget.view.opening import Arranged
 class FakeSource:
     """A graph without an engine: tests say what happens."""
 
-    def __init__(self, graph_id: str = "graph-1", *, names: Sequence[str] = (), can_stop: bool = False) -> None:
+    def __init__(
+        self,
+        graph_id: str = "graph-1",
+        *,
+        names: Sequence[str] = (),
+        groups: Sequence[str] = (),
+        can_stop: bool = False,
+    ) -> None:
         self.graph_id = graph_id
         self.reference = "dag"
         self.title = "ingest"
         self.machine = GraphMachine()
         self.names: list[str] = list(names)
+        self.groups = list(groups)
         self.facts: dict[int, dict[str, Any]] = {}
         self.results: dict[int, Any] = {}
         self.can_stop = can_stop
@@ -68,7 +76,10 @@ class FakeSource:
         with self.lock:
             start, parents = structure_columns(self.machine)
             total = len(self.machine)
-            return Structure(self.names[:total], array("I", bytes(4 * total)), ["work"], start, parents)
+            names = [*dict.fromkeys(self.groups), "work"]
+            known = [names.index(group) for group in self.groups[:total]]
+            groups = array("I", known + [len(names) - 1] * (total - len(known)))
+            return Structure(self.names[:total], groups, names, start, parents)
 
     def columns(self) -> Columns:
         with self.lock:
@@ -228,9 +239,11 @@ class Page:
         kind = content["type"]
         if kind == "picture":
             self.epoch, self.revision, self.total = content["epoch"], content["revision"], content["total"]
-            self.status, self.run = list(zlib.decompress(buffers[1])), content["run"]
+            is_raw = content["encoding"] == "raw"
+            table, statuses = (each if is_raw else zlib.decompress(each) for each in buffers)
+            self.status, self.run = list(statuses), content["run"]
             assert len(self.status) == self.total
-            assert len(zlib.decompress(buffers[0])) == 4 * self.total
+            assert len(table) == 4 * self.total
             self.record, self.columns, self._parts = {}, {}, {}
         elif content.get("epoch") != self.epoch:
             return

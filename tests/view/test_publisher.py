@@ -112,9 +112,28 @@ def test_nothing_is_sent_before_a_page_opens() -> None:
 def test_opening_sends_picture_then_columns() -> None:
     bench = opened(3)
     kinds = [(content["type"], content.get("column")) for _, content, _ in bench.recorder.messages]
-    assert kinds == [("picture", None), ("columns", "records"), ("columns", "names"), ("columns", "edges")]
+    columns = ["records", "names", "edges", "groups"]
+    assert kinds == [("picture", None), *(("columns", name) for name in columns)]
     bench.page.assert_shows(bench.source.machine)
     assert bench.page.columns["names"].decode().split("\n") == ["node-0", "node-1", "node-2"]
+
+
+def test_the_functions_of_nodes_that_share_a_mark_are_told() -> None:
+    """``function:`` in the page would not find the members of a band."""
+    source = FakeSource(names=["a", "b", "c"], groups=["load\nit", "clean", "load\nit"])
+    source.handle(AddNode(()), AddNode(()), AddNode(()))
+    bench = Bench(source)
+    bench.feed.open()
+    bench.go()
+
+    sent = bench.page.columns["groups"]
+    length = int.from_bytes(sent[:4], "little")
+    names = sent[4 : 4 + length].decode().split("\n")
+    assert [names[group] for group in memoryview(sent[4 + length :]).cast("I")] == [
+        "load\u2028it",
+        "clean",
+        "load\u2028it",
+    ]
 
 
 def test_edges_and_names_arrive_whole() -> None:

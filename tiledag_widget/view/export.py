@@ -136,6 +136,7 @@ def page_data(source: GraphSource, opening: Opening) -> dict[str, Any]:
             "records": _text(zlib.compress(records)),
             "names": _text(opening.names),
             "edges": _text(opening.edges),
+            "groups": _text(opening.groups),
             "tape": _text(zlib.compress(source.tape().to_bytes())),
         },
         "block": BLOCK,

@@ -269,6 +269,8 @@ class Feed:
         self._records = deque(column_messages("records", zlib.compress(records), **columns))
         self._bulk = deque(column_messages("names", opening.names, **columns))
         self._bulk += column_messages("edges", opening.edges, **columns)
+        if opening.groups:
+            self._bulk += column_messages("groups", opening.groups, **columns)
 
     def _tick_records(self, now: float) -> float | None:
         """Records come before any patch: what they hold is older."""

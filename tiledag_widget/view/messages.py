@@ -3,20 +3,23 @@
 **Kernel to page** (``msg:custom``; ``content`` is the JSON below, binary parts are its buffers):
 
 ``picture``
-    All that the first drawing needs, at most `FIRST_BYTES`. ``content`` is a `Picture`; buffer 0 is the deflated
-    table of node -> mark (u32 each), buffer 1 the deflated statuses (u8 each). Sent on ``open`` and on a resync (then
-    with the ``epoch`` that the page knows; it replaces what the page has), and, with the next ``epoch``, whenever
-    nodes were added. What follows names its epoch; a page drops what names another than its own.
+    All that the first drawing needs, at most `FIRST_BYTES`. ``content`` is a `Picture`; buffer 0 is the table of
+    node -> mark (u32 each), buffer 1 the statuses (u8 each), both deflated (zlib) where ``encoding`` says so. Sent on
+    ``open`` and on a resync (then with the ``epoch`` that the page knows; it replaces what the page has), and, with the
+    next ``epoch``, whenever nodes were added. What follows names its epoch; a page drops what names another than its
+    own.
 ``columns``
     What may come later: ``content`` is a `ColumnChunk`, buffer 0 its bytes: ``records`` (`RECORD`s as they are),
     ``names`` (UTF-8, one per line break ``\\n``; a line break in a name is sent as U+2028) and ``edges`` (u32 pairs:
     parent, child). A column is deflated whole (zlib) and cut into ``of`` parts of at most `CHUNK_BYTES`: the page
     joins them by ``part`` (from 0) and inflates once. A picture is always followed by all three, empty ones too;
-    a ``part`` 0 begins that column anew. ``records`` hold every node's attempts up to ``revision``: when its last
-    part is there they replace every attempt that the page knows, and the page is at ``revision``. They come before
-    any patch that follows the picture, and in the place of a patch that would be too large. Two more columns come only
-    when they were asked for, of any epoch: ``tape`` (`core.tape`) and ``file`` (an export, UTF-8); their ``revision``
-    is a number of their own, by which the reply to the question (a `Sent`) names them.
+    a ``part`` 0 begins that column anew. Where a mark holds nodes of several functions a fourth follows, ``groups``:
+    the length of the names (u32), the names of the groups like those of nodes, the group of each node (u32 each).
+    ``records`` hold every node's attempts up to ``revision``: when its last part is there they replace every attempt
+    that the page knows, and the page is at ``revision``. They come before any patch that follows the picture, and in
+    the place of a patch that would be too large. Two more columns come only when they were asked
+    for, of any epoch: ``tape`` (`core.tape`) and ``file`` (an export, UTF-8); their ``revision`` is a number of their
+    own, by which the reply to the question (a `Sent`) names them.
 ``patch``
     ``content`` is a `PatchHead`; buffer 0 holds its `RECORD`s, deflated (zlib) where ``encoding`` says so. Applies to
     revision ``since`` only: on any other the page asks to ``resync``. One with no record says what ``run`` says.
@@ -130,6 +133,7 @@ class Picture(TypedDict):
     title: str
     reference: str
     total: int
+    encoding: Literal["raw", "deflate"]
     marks: Marks
     edges: MarkEdges
     groups: dict[str, str]
@@ -142,7 +146,7 @@ class ColumnChunk(TypedDict):
 
     type: Literal["columns"]
     epoch: int
-    column: Literal["records", "names", "edges", "tape", "file"]
+    column: Literal["records", "names", "edges", "groups", "tape", "file"]
     part: int
     of: int
     revision: int

@@ -26,7 +26,11 @@ _log = logging.getLogger("tiledag_widget.view")
 
 Message = tuple[Any, list[bytes]]
 """Content and buffers."""
-Column = Literal["records", "names", "edges", "tape", "file"]
+Column = Literal["records", "names", "edges", "groups", "tape", "file"]
+
+SMALL_NODES: Final = 2_000
+"""The picture of a graph of at most so many nodes is sent as it is: its tables are ten kilobytes at most, and a page
+takes longer to inflate them than to draw them."""
 
 _LINE_BREAKS: Final = str.maketrans({"\n": "\u2028", "\r": "\u2028"})
 
@@ -80,8 +84,8 @@ def _group_names(structure: Structure, marks: Marks) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The parts of picture and columns that one version of a structure settles. ``table``, ``names`` and ``edges``
-    are deflated."""
+    """The parts of picture and columns that one version of a structure settles. ``names``, ``edges`` and ``groups`` are
+    deflated, ``table`` is as ``encoding`` says."""
 
     version: int
     structure: Structure
@@ -89,7 +93,20 @@ class Opening:
     table: bytes
     names: bytes
     edges: bytes
+    groups: bytes
     took: float
+
+    @property
+    def encoding(self) -> Literal["raw", "deflate"]:
+        return _encoding(self.structure)
+
+
+def _encoding(structure: Structure) -> Literal["raw", "deflate"]:
+    return "raw" if len(structure) <= SMALL_NODES else "deflate"
+
+
+def _packed(part: bytes, encoding: Literal["raw", "deflate"]) -> bytes:
+    return part if encoding == "raw" else zlib.compress(part)
 
 
 class Openings:
@@ -128,14 +145,14 @@ class Openings:
         except Exception as error:
             _log.exception("the graph could not be arranged")
             arranged = heap(structure, f"The graph could not be arranged: {error}")
-        names = "\n".join(name.translate(_LINE_BREAKS) for name in structure.names)
         return Opening(
             version,
             structure,
             arranged,
-            table=zlib.compress(_little(arranged.node_mark)),
-            names=zlib.compress(names.encode(errors="replace")),
+            table=_packed(_little(arranged.node_mark), _encoding(structure)),
+            names=zlib.compress(_lines(structure.names)),
             edges=zlib.compress(_edge_pairs(structure)),
+            groups=_node_groups(structure, arranged.marks),
             took=time.perf_counter() - began,
         )
 
@@ -157,6 +174,18 @@ def heap(structure: Structure, reason: str) -> Arranged:
         }
     edges: MarkEdges = {"source": [], "target": [], "count": [], "bends": []}
     return Arranged(None, None, marks, edges, array("I", bytes(4 * total)), reason)
+
+
+def _lines(names: Sequence[str]) -> bytes:
+    return "\n".join(name.translate(_LINE_BREAKS) for name in names).encode(errors="replace")
+
+
+def _node_groups(structure: Structure, marks: Marks) -> bytes:
+    """The column ``groups``, deflated; empty where the marks tell the group of each node."""
+    if -1 not in marks["group"]:
+        return b""
+    names = _lines(structure.group_names)
+    return zlib.compress(_little(array("I", [len(names)])) + names + _little(structure.groups))
 
 
 def _edge_pairs(structure: Structure) -> bytes:
@@ -206,13 +235,14 @@ def picture_message(
         "title": source.title,
         "reference": source.reference,
         "total": total,
+        "encoding": opening.encoding,
         "marks": opening.arranged.marks,
         "edges": opening.arranged.edges,
         "groups": _group_names(opening.structure, opening.arranged.marks),
         "folded": opening.arranged.folded,
         "run": to_run(patch.run, now),
     }
-    buffers = [opening.table, zlib.compress(bytes(statuses))]
+    buffers = [opening.table, _packed(bytes(statuses), opening.encoding)]
     return (content, buffers), patch.records, patch.revision, patch.run
 
 

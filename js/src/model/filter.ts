@@ -206,8 +206,10 @@ function fillTerm(own: Uint8Array, term: Term, store: Store, within: Uint8Array 
     const statuses = new Set(value.split(",").flatMap(statusesLike));
     where((node) => statuses.has(store.status[node] ?? 0));
   } else if (key === "group" || key === "function") {
-    const fits = groupNames(store).map((name) => matches(name, value));
-    where((node) => fits[store.markOf[node] ?? 0] === true);
+    const { groups } = store;
+    const fits = (groups?.names ?? groupNames(store)).map((name) => matches(name, value));
+    const of = groups?.of ?? store.markOf;
+    where((node) => fits[of[node] ?? 0] === true);
   } else if (key === "attempt") where((node) => compare(store.attempt[node] ?? 0, term));
   else if (key === "retried") where((node) => (store.attempt[node] ?? 0) > 1 === (wanted === "yes"));
   else if (key === "duration") where((node) => compare(ranFor(store, node), term));

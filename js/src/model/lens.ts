@@ -80,7 +80,7 @@ export class Lens extends Store {
 
   private follow(): void {
     const { base } = this;
-    const { picture, revision, total, markCount, markOf, members, names, parents, children, clockOffset } = base;
+    const { picture, revision, total, markCount, markOf, members, names, groups, parents, children, clockOffset } = base;
     Object.assign(this, {
       picture,
       revision,
@@ -89,6 +89,7 @@ export class Lens extends Store {
       markOf,
       members,
       names,
+      groups,
       parents,
       children,
       clockOffset,

@@ -67,6 +67,8 @@ export class Store {
   members: Groups = NONE;
   /** Null until it has come. */
   names: readonly string[] | null = null;
+  /** The functions and stages, and which of them each node has; null where marks tell it. */
+  groups: { readonly names: readonly string[]; readonly of: Uint32Array } | null = null;
   parents: Groups | null = null;
   children: Groups | null = null;
   /** Attempts before the present one, by node. */
@@ -223,6 +225,7 @@ export class Store {
       this.parts.clear();
       // Nodes are only ever added, so the names of a smaller graph still hold.
       if (isOther) this.names = null;
+      this.groups = null;
       this.parents = null;
       this.children = null;
     }
@@ -325,6 +328,9 @@ export class Store {
     if (chunk.column === "names") {
       const text = new TextDecoder().decode(bytes);
       this.names = this.total === 0 ? [] : text.split("\n");
+      this.changed({ names: true });
+    } else if (chunk.column === "groups") {
+      this.groups = readGroups(bytes, this.total);
       this.changed({ names: true });
     } else {
       const pairs = toUint32(bytes, bytes.byteLength >> 2);
@@ -464,6 +470,15 @@ function toUint32(bytes: Uint8Array, length: number): Uint32Array {
   const most = Math.min(length, bytes.byteLength >> 2);
   for (let index = 0; index < most; index++) numbers[index] = view.getUint32(4 * index, true);
   return numbers;
+}
+
+function readGroups(bytes: Uint8Array, total: number): Store["groups"] {
+  if (bytes.byteLength < 4) return null;
+  const end = 4 + (toUint32(bytes, 1)[0] ?? 0);
+  return {
+    names: new TextDecoder().decode(bytes.subarray(4, end)).split("\n"),
+    of: toUint32(bytes.subarray(end), total),
+  };
 }
 
 function bytesOf(view: DataView | undefined): Uint8Array {

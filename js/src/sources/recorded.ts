@@ -9,7 +9,7 @@ export interface Saved {
   saved: number;
   picture: Picture;
   buffers: string[];
-  columns: { records: string; names: string; edges: string; tape: string };
+  columns: { records: string; names: string; edges: string; groups?: string; tape: string };
   /** Nodes in one entry of `details`. */
   block: number;
   details: Record<string, string>;
@@ -43,10 +43,10 @@ export class RecordedSource implements Source {
     // The clocks are those of then: what ran when it was saved has run until then.
     this.store.heardTime(picture.run.now);
     this.store.receive(picture, buffers.map(viewOf));
-    for (const column of ["records", "names", "edges", "tape"] as const) {
+    for (const column of ["records", "names", "edges", "groups", "tape"] as const) {
       const number = column === "tape" ? TAPE : revision;
       const chunk: ColumnChunk = { type: "columns", epoch, column, part: 0, of: 1, revision: number };
-      this.store.receive(chunk, [viewOf(columns[column])]);
+      this.store.receive(chunk, [viewOf(columns[column] ?? "")]);
     }
   }
 
