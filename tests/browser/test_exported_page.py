@@ -11,9 +11,11 @@ from playwright.sync_api import Browser, Dialog, Page, Request, expect
 
 from tests.strategies import HOSTILE_NAMES
 from tests.view.fake_source import FakeSource
-from tests.view.test_export import ran
+from tests.view.test_export import NOT_STARTED, ran
 from tiledag_widget import DAG
+from tiledag_widget.core.states import AddNode
 from tiledag_widget.view.export import made
+from tiledag_widget.view.opening import fold_and_layout
 
 TOLD = "window.told = []; document.addEventListener('securitypolicyviolation', event => told.push(event.blockedURI));"
 Open = Callable[[FakeSource], Page]
@@ -52,6 +54,20 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         assert page.evaluate("told") == []
     context.close()
     assert wrong == []
+
+
+@pytest.mark.slow
+def test_members_of_a_chain_are_found_by_their_function(open_page: Open) -> None:
+    """A thousand steps in a row are drawn as one: what is in it would be found by name only."""
+    names = [f"step-{number}" for number in range(1_000)]
+    source = FakeSource(names=names, groups=[("read", "clean", "match")[number % 3] for number in range(1_000)])
+    source.handle(*[AddNode((number - 1,) if number else (), NOT_STARTED) for number in range(1_000)])
+    assert fold_and_layout(source.structure()).marks["kind"] == ["chain"]
+    page = open_page(source)
+
+    for text, count in (("function:clean", 333), ("-group:r*", 666), ("function:read step-99", 5)):
+        page.locator(".td-search").fill(text)
+        expect(page.locator(".td-searchcount")).to_contain_text(f"{count} of 1,000")
 
 
 def menu(page: Page, name: str) -> None:
