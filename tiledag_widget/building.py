@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from inspect import signature
 from typing import TYPE_CHECKING, Any, cast
 
+from . import wishes
 from .core.states import Mode
 from .errors import ServerNeeded
 from .naming import NodesByName, full_name
@@ -58,6 +59,8 @@ class Building:
                 "of another mode."
             )
         kwargs.pop("mode", None)
+        if kwargs:
+            wishes.refuse_unknown(str(name), func, kwargs)
         dag: DAG = self  # type: ignore[assignment]  # `_dag` and `cast` are calls, and there may be a million nodes
         return self._join(Node(func, *args, name=name, dag=dag, mode=Mode.LOCAL, **kwargs), name)
 
@@ -89,6 +92,8 @@ class Building:
         kwargs.pop("mode", None)
         name = kwargs.pop("name", None)
         kwargs = _without_server_options(func, kwargs)
+        if kwargs:
+            wishes.refuse_unknown(str(name or full_name(func)), func, kwargs)
         with self._build_lock:  # from the look for a free name to its use
             if name is None:
                 name = self._unused_name(full_name(func))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import CancelledError
@@ -15,6 +14,7 @@ from .callbacks import call_callback
 from .core.states import BAD, CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, TERMINAL, Mode, Status
 from .errors import CycleError, NodeExited, ParentFailedError, StoppedError, safe_text
 from .run import arguments
+from .wishes import check_resources
 
 if TYPE_CHECKING:
     from .dag import DAG
@@ -105,7 +105,7 @@ class Node(Generic[T]):
         if "resource_class" in kwargs or "resources" in kwargs:
             self._resource_class = kwargs.pop("resource_class", None)
             self._resources = kwargs.pop("resources", None)
-            _check_resources(mode, self._resource_class, self._resources)
+            check_resources(mode, self._resource_class, self._resources)
         if mode is Mode.BATCH and self._resource_class is None and self._resources is None:
             self._resource_class = "standard"
         if expand_node_output is not None:
@@ -537,24 +537,3 @@ def check_timeout(timeout: Any) -> float | None:
 def _cycle_error(names: list[str]) -> CycleError:
     cycle = (*names, names[0])
     return CycleError(f"this dependency would close a cycle: {' -> '.join(cycle)}. It was not added.", cycle)
-
-
-def _check_resources(mode: Mode, resource_class: str | None, resources: Mapping[str, Any] | None) -> None:
-    if mode is Mode.BATCH:
-        if resource_class and resources is not None:
-            raise ValueError("Only one of `resources` and `resource_class` may be set when running a task graph node.")
-        if resources is not None and not isinstance(resources, Mapping):
-            raise TypeError(f"`resources` must be a mapping such as {{'cpu': '1', 'memory': '2Gi'}}, got {resources!r}")
-        memory = resources.get("memory") if resources is not None else None
-        if memory is not None and (not isinstance(memory, str) or re.fullmatch(r"[0-9]+", memory)):
-            raise ValueError(
-                f"The `memory` key in `resources` is {memory!r}: a unit is missing. "
-                "Write a text such as '512Mi' or '2Gi'."
-            )
-    elif resources is not None:
-        raise ValueError(
-            f'Cannot set resources for {mode.name} task graphs, please use "resource_class" to set a predefined '
-            'option for "standard" or "large"'
-        )
-    elif mode is Mode.LOCAL and resource_class:
-        raise ValueError("Resource class cannot be set for locally-executed nodes.")

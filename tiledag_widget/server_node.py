@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import wishes
 from .core.states import COMPLETED, RUNNING
 from .errors import ServerError
 from .node import Node, refuse_unless_attempt
 from .run.remote_calls import Work
 from .run.remote_result import RemoteResult
+from .settings import server_settings
 
 if TYPE_CHECKING:
     from .dag import DAG
+    from .wire.client import Client
 
 T = TypeVar("T")
 
@@ -22,13 +26,36 @@ class ServerNode(Node[T]):
     """Made by `DAG.submit_udf`, `DAG.submit_array_udf` and `DAG.submit_sql`; see `Node` for what it does."""
 
     _is_remote = True
+    _wishes: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, work: Work, *args: Any, dag: DAG, name: str | None = None, **kwargs: Any) -> None:
         function = work.function if callable(work.function) else None
         super().__init__(function, *args, dag=dag, name=name, mode=dag.mode, **kwargs)
         self.work = work
+        if self.kwargs:
+            self._refuse_unknown()
+        if work.options or self._resources or self._resource_class not in (None, *wishes.CLASSES):
+            self._wishes = wishes.beyond_ours(work.options, self._resources, self._resource_class)
+            if self._wishes and server_settings().host is None:  # nobody else's than ours will run it
+                wishes.tell_once(self.name, self._wishes)
+
+    def _refuse_unknown(self) -> None:
+        if self.work.kind == "sql":
+            wishes.refuse_unknown_of_query(self.name, self.kwargs)
+        else:
+            also = wishes.OF_ARRAYS if self.work.kind == "array" else frozenset()
+            wishes.refuse_unknown(self.name, self.work.function, self.kwargs, also)
+
+    def tell_wishes(self, client: Client) -> None:
+        """Warn of what our own server, if it is one, does not do for this node."""
+        if self._wishes and not wishes.were_told(self._wishes) and client.is_ours():
+            wishes.tell_once(self.name, self._wishes)
 
     def _prepare(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        if self._wishes:
+            from .wire import client
+
+            self.tell_wishes(client.current())
         return self._graph._remote_run().run, (self,), {}
 
     def result(self, timeout: float | None = None) -> T:

@@ -163,6 +163,8 @@ class BatchDriver(Driver):
         is_ours = client.is_ours()
         namespace = graph._namespace = graph._namespace or client.namespace("run_job")
         body = graph_body(graph, self.machine, self.tasks, self._node_type, client, namespace)  # type: ignore[arg-type]
+        for task in self.tasks:
+            task.tell_wishes(client)  # type: ignore[attr-defined]
         try:
             graph_id = client.create_batch_graph(namespace, body)
         except ServerError as error:

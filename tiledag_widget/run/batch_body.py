@@ -10,6 +10,7 @@ import platform
 import re
 import uuid
 from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ..errors import InvalidBody, ServerError
@@ -445,9 +446,9 @@ def seconds(given: Any, where: str) -> float | None:
         return None
     total = getattr(given, "total_seconds", None)
     value = total() if callable(total) else given
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, Real) or not float(value) > 0:
         raise ValueError(f"{where} must be a number of seconds above 0, got {given!r}")
-    return value
+    return int(value) if isinstance(value, Integral) else float(value)  # numpy's have no form in JSON
 
 
 def resources(given: Any, where: str) -> dict[str, Any]:
@@ -467,7 +468,7 @@ def resources(given: Any, where: str) -> dict[str, Any]:
         if value is None:
             continue
         text = f"{value:g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else value
-        if not isinstance(text, str) or not _QUANTITY.fullmatch(text):
+        if not isinstance(text, str) or not _QUANTITY.fullmatch(text) or not re.search("[1-9]", text):
             example = "'2', 1.5 or '500m'" if name == "cpu" else "'512Mi' or '2Gi'"
             raise ValueError(f"{where}[{name!r}] is {value!r}; write {example}")
         found[name] = text
