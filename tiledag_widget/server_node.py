@@ -13,7 +13,7 @@ from .errors import ServerError
 from .node import Node, refuse_unless_attempt
 from .run.remote_calls import Work
 from .run.remote_result import RemoteResult
-from .settings import server_settings
+from .settings import BadSettings, server_settings
 
 if TYPE_CHECKING:
     from .dag import DAG
@@ -36,7 +36,7 @@ class ServerNode(Node[T]):
             self._refuse_unknown()
         if work.options or self._resources or self._resource_class not in (None, *wishes.CLASSES):
             self._wishes = wishes.beyond_ours(work.options, self._resources, self._resource_class)
-            if self._wishes and server_settings().host is None:  # nobody else's than ours will run it
+            if self._wishes and not wishes.were_told(self._wishes) and _runs_on_ours():
                 wishes.tell_once(self.name, self._wishes)
 
     def _refuse_unknown(self) -> None:
@@ -100,3 +100,11 @@ class ServerNode(Node[T]):
         """
         refuse_unless_attempt(attempt)
         return self._graph._remote_run().output(self, attempt)
+
+
+def _runs_on_ours() -> bool:
+    """Whether it is known without asking anybody that the embedded server will run it."""
+    try:
+        return server_settings().host is None
+    except BadSettings:  # said when the node runs
+        return False
