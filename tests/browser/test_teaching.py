@@ -12,8 +12,10 @@ from playwright.sync_api import Browser, Locator, expect
 from playwright.sync_api import Page as BrowserPage
 
 from tests.browser.conftest import OpenNotebook, OpenPage
+from tests.browser.test_screens import violations
 from tests.view.test_export import ran
 from tiledag_widget.view.export import made
+from tools.lab import SCREENS
 
 SECONDS_10 = 10_000
 
@@ -98,7 +100,7 @@ def test_predict_mode_hides_a_change_everywhere_until_it_was_said(show: OpenPage
     expect(page.locator(".td-failed")).to_be_hidden()
     assert done.inner_text() == before
     page.locator("[role=tab][data-pane=list]").click()
-    row = page.locator(".td-listrow", has_text=name)
+    row = page.locator(f".td-listrow[data-row='{node}']")
     expect(row).to_contain_text("Running", timeout=SECONDS_10)
     page.locator("[role=tab][data-pane=logs]").click()
     expect(page.locator(".td-logbody")).not_to_contain_text("could not convert")
@@ -213,6 +215,30 @@ def test_slow_motion_is_asked_of_the_kernel_and_absent_where_nobody_can(show: Op
     slow = page.locator(".td-item", has_text="Slow motion")
     expect(slow).to_have_attribute("aria-disabled", "true")
     expect(slow).to_have_attribute("title", re.compile("The server runs this graph"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["light", "dark", "forced"])
+@pytest.mark.parametrize(("count", "width"), [(12, 1300), (1000, 1300), (12, 352)])
+def test_nobody_is_kept_out_of_the_switches(show: OpenPage, mode: str, count: int, width: int) -> None:
+    """All of them at once, with a question open: axe-core finds nothing, and nothing is wider than the view."""
+    page = show(f"n={count}&state=running", mode, width)
+    for name in ("Worker lanes", "Why nodes wait", "Predict", "Slow motion"):
+        switch(page, name)
+    page.locator("[role=tab][data-pane=graph]").click()
+    finish(page)
+    page.get_by_role("button", name="Ask me about the next").press("Enter")
+    expect(page.get_by_role("toolbar", name="Predict")).to_contain_text("What is it now?")
+    root = page.locator(".tiledag")
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    root.screenshot(path=SCREENS / f"teaching-{count}-{width}-{mode}.png")
+
+    assert violations(page) == []
+    assert root.evaluate("root => root.scrollWidth <= root.clientWidth + 1"), "it is wider than its room"
+    small = page.locator(".td-teaching button >> visible=true").evaluate_all(
+        "all => all.map(each => each.getBoundingClientRect()).filter(box => box.width < 24 || box.height < 24).length"
+    )
+    assert small == 0
 
 
 CELL = """

@@ -13,7 +13,7 @@ const MOST_RECENT = 12;
 const EVERY_MS = 200;
 const LONGEST_NAME = 28;
 /** Rows that are seen at once; more scroll. */
-const MOST_ROWS = 6;
+const MOST_ROWS = 8;
 const ROW = 26;
 const AROUND = 9;
 

@@ -119,7 +119,6 @@ export class Predict implements MarkLayer {
 
   /** Ask about a node, and give the answer the keyboard. */
   ask(node: number): void {
-    this.events.reveal(node);
     this.question(node);
     this.body.querySelector("button")?.focus();
   }
@@ -128,7 +127,9 @@ export class Predict implements MarkLayer {
   askNext(): boolean {
     const [first] = this.veil.hidden;
     if (!this.isOn || first === undefined) return false;
-    this.ask(this.veil.hidden.has(this.focus.node) ? this.focus.node : first);
+    const isChosen = this.veil.hidden.has(this.focus.node);
+    if (!isChosen) this.events.reveal(first);
+    this.ask(isChosen ? this.focus.node : first);
     return true;
   }
 

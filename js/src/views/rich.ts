@@ -117,6 +117,9 @@ export class Rich {
       clearTimeout(slow);
       const page = head.kind ? pageOf(head.kind, bytes, this.root) : "";
       this.put(key, { words: page || head.note ? head.note : say("rich.closed"), page });
+      // It stands last, and may be below what can be seen.
+      const panel = this.root.closest(".td-panel");
+      if (panel && page) panel.scrollTop = panel.scrollHeight;
     } catch (error) {
       clearTimeout(slow);
       if (this.signal.aborted) return;

@@ -15,6 +15,8 @@ import { Predict } from "./predict.ts";
 /** In milliseconds, as the kernel is asked. */
 const PACES = [0, 250, 1000, 3000] as const;
 const USUAL = 1000;
+/** Height of the row of a switch, in pixels. */
+const BAR = 38;
 
 export interface TeachingEvents {
   /** The graph, if it was ever shown. */
@@ -85,7 +87,7 @@ export class Teaching {
 
   /** What it adds to the height of the view. */
   get below(): number {
-    return this.lanes.height;
+    return this.lanes.height + (this.predict.isOn ? BAR : 0) + (this.slow.hidden ? 0 : BAR);
   }
 
   tick(): void {
