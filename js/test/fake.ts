@@ -391,6 +391,7 @@ export class FakeKernel implements CommModel {
       title: this.title,
       reference: "dag",
       total: this.nodes.length,
+      encoding: "deflate",
       marks,
       edges,
       groups: Object.fromEntries([...new Set(this.nodes.map((each) => each.group))].map((name, at) => [at, name])),

@@ -35,7 +35,7 @@ from .code import first_part
 from .control import Desk, keep_asked_route, register_control
 from .feed import Feed
 from .messages import PROTOCOL
-from .opening import Arrange, Arranged, Openings, fold_and_layout, picture_message
+from .opening import SMALL_NODES, Arrange, Arranged, Openings, fold_and_layout, picture_message
 from .publisher import PUBLISHER, Publisher
 from .static_forms import mime_bundle
 from .worker import Worker
@@ -43,9 +43,6 @@ from .worker import Worker
 _log = logging.getLogger("tiledag_widget.view")
 
 LAYOUT_WORKER: Final = Worker("tiledag-layout")
-
-FIRST_NODES: Final = 2_000
-"""A graph of at most so many nodes sends its first picture along: it takes milliseconds and kilobytes."""
 
 Forms = Callable[[GraphSource, Arranged], Mapping[str, str]]
 """Static forms by mime type."""
@@ -123,7 +120,7 @@ class GraphWidget(PageModel):
 
     def _first_picture(self) -> dict[str, Any] | None:
         """What `Feed` will send when the page asks, of an epoch before all of its own."""
-        if not 0 < len(self._source.structure()) <= FIRST_NODES:
+        if not 0 < len(self._source.structure()) <= SMALL_NODES:
             return None
         try:
             (content, buffers), *_ = picture_message(

@@ -24,6 +24,9 @@ export class Summary {
   private readonly failed: Button;
   private readonly elapsed = element("span.td-elapsed");
   private readonly left = element("span.td-left");
+  /** Measured when it changes: a width that is asked for after something was written costs a layout. */
+  private barWidth = 160;
+  private barKey = "";
   private leftAt = 0;
   private leftWords = "";
   private saidWords = "";
@@ -49,6 +52,12 @@ export class Summary {
       this.failed.root,
       element("span.td-times", {}, this.elapsed, this.left),
     );
+    const sized = new ResizeObserver(() => {
+      this.barWidth = this.bar.clientWidth || this.barWidth;
+      if (this.store.picture) this.showBar();
+    });
+    sized.observe(this.bar);
+    signal.addEventListener("abort", () => sized.disconnect(), { once: true });
     on(this.root, "click", signal, (event) => {
       if (event.target instanceof Element && !this.failed.root.contains(event.target)) toggled();
     });
@@ -57,8 +66,6 @@ export class Summary {
   update(isCollapsed: boolean): void {
     const { store } = this;
     const { picture, counts, run, total } = store;
-    // Read before anything is written: a width that is asked for afterwards costs a layout.
-    const { clientWidth } = this.bar;
     if (!picture) {
       setText(this.name, say("connection.connecting"));
       return;
@@ -76,7 +83,7 @@ export class Summary {
     set(this.name, { title });
     setText(this.done, say("summary.done", { done, total }));
     set(this.done, { title: say("summary.done_title", { done, total }) });
-    this.showBar(clientWidth);
+    this.showBar();
     hide(this.failed.root, failed === 0);
     if (failed > 0 && this.failed.root.dataset.n !== String(failed)) {
       this.failed.root.dataset.n = String(failed);
@@ -90,22 +97,21 @@ export class Summary {
     this.announce(done, failed);
   }
 
-  showBar(clientWidth = this.bar.clientWidth): void {
+  /** One background, painted over: parts of their own would be arranged anew with every message. */
+  private showBar(): void {
     const { counts, total } = this.store;
-    const width = clientWidth || 160;
-    const made = segments(counts, width, 2, 0, 4);
-    const key = made.map((each) => `${each.status}:${each.width.toFixed(1)}`).join();
-    if (this.bar.dataset.key === key) return;
-    this.bar.dataset.key = key;
-    const statuses = made.map((each) => each.status).join();
-    if (this.bar.dataset.statuses !== statuses) {
-      this.bar.dataset.statuses = statuses;
-      fill(this.bar, ...made.map((each) => element(`span.td-part.is-${STATUS_NAMES[each.status] ?? ""}` as "span")));
-    }
-    for (const [at, each] of made.entries()) {
-      const part = this.bar.children[at] as HTMLElement | undefined;
-      if (part) part.style.width = `${(100 * each.width) / width}%`;
-    }
+    const width = this.barWidth;
+    const stops = segments(counts, width, 2, 0, 4).map(({ status, from, width: wide }, at) => {
+      const [begin, end] = [(100 * from) / width, (100 * (from + wide)) / width].map((each) => `${each.toFixed(2)}%`);
+      const own = `var(--tiledag-${STATUS_NAMES[status] ?? ""})`;
+      const colour = status === Status.NOT_STARTED ? `color-mix(in srgb, ${own} 28%, transparent)` : own;
+      if (at === 0) return `${colour} ${begin} ${end}`;
+      return `var(--td-surface) ${begin} calc(${begin} + 1px), ${colour} calc(${begin} + 1px) ${end}`;
+    });
+    const key = stops.join();
+    if (this.barKey === key) return;
+    this.barKey = key;
+    this.bar.style.backgroundImage = key && `linear-gradient(to right, ${key})`;
     const values = { done: counts[Status.COMPLETED] ?? 0, total, failed: counts[Status.FAILED] ?? 0 };
     set(this.bar, { "aria-label": say("aria.bar", values) });
   }
