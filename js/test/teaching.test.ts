@@ -98,15 +98,15 @@ test("a node says what it waits for", async () => {
   const why = (node: number): string => whyWaits(store, node);
 
   assert.equal(why(4), "waits for work-1 and 2 more");
-  assert.equal(why(2), "ready; the next free worker takes it");
+  assert.equal(why(2), "ready: next free worker");
   Object.assign(store.run ?? {}, { pace: 1 });
-  assert.equal(why(2), "ready; slow motion holds it for 1 s");
+  assert.equal(why(2), "ready; slow motion, 1 s");
   Object.assign(store.run ?? {}, { slots: 1 });
-  assert.match(why(2), /^ready for 0:1[78]; 1 of 1 workers busy$/);
+  assert.match(why(2), /^all 1 worker busy · 0:1[78]$/);
   Object.assign(store.run ?? {}, { is_ended: true });
   assert.equal(why(2), "");
   Object.assign(store.run ?? {}, { is_ended: false, started: null });
-  assert.equal(why(2), "ready; held until the graph is started");
+  assert.equal(why(2), "held: graph not started");
   store.status[1] = COMPLETED;
   store.status[2] = COMPLETED;
   assert.equal(why(4), "waits for work-3");
