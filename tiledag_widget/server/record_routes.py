@@ -63,6 +63,9 @@ class RecordRoutes:
         store = self._services.store
         if record.created_at is None and store.log(log) is None:
             raise Refused(404, f"There is no log {log}.")
+        # 1. the record is written; 2. the client is killed; 3. it is looked at here, and nobody would ever abandon its
+        # run. So the look comes before the write, while the client waits for the answer.
+        has_owner = record.owner is not None and _is_alive(record.owner)
         statements, outputs = _statements(log, record, self._services.user)
         for task, text in outputs:
             folder = store.folder_of(task)
@@ -74,7 +77,7 @@ class RecordRoutes:
         with self._lock:
             if record.status in ENDED:
                 self._owners.pop(log, None)
-            elif record.owner is not None and _is_alive(record.owner):
+            elif has_owner and record.owner is not None:
                 self._owners[log] = record.owner
 
     def _changed(self, log: str) -> None:
