@@ -49,6 +49,8 @@ RENEW_S = 5.0
 START_S = 60.0
 OTHER_STARTS_S = 20.0
 ASK_S = 10.0
+FRESH_S = 1.0
+"""A server that holds its folder and has answered so lately is there: graphs that follow each other do not ask again."""
 LET_GO_S = 1.5
 """For the last word to a server: the lease ends by itself where it does not arrive."""
 
@@ -93,6 +95,8 @@ def find(folder: Path | None = None) -> Connection | None:
     found = _told_in(folder)
     if found is None:
         return None
+    if _holder.has_just_answered(found) and _holder_of(folder) == found.pid:
+        return found
     try:
         status, _ = ask(found, "GET", "/tiledag/v1/info", patience=ASK_S)
     except TimeoutError:
@@ -264,6 +268,7 @@ def _ask_again(connection: Connection, method: str, path: str, body: Any, patien
     data = json.dumps(body).encode() if body is not None else None
     try:
         answer = _holder.way.exchange(method, connection.url + path, {}, data, _headers(connection), patience)
+        _holder.answered()
         return answer.status, json.loads(answer.content) if answer.content else None
     except Lost as error:
         if isinstance(error.__cause__, OSError):
@@ -453,6 +458,15 @@ class _Holder:
         self._end = threading.Event()
         self._client = ""
         self.way = Near()
+        self._answered = 0.0
+
+    def answered(self) -> None:
+        """Notes that the server of the lease has just answered."""
+        self._answered = time.monotonic()
+
+    def has_just_answered(self, connection: Connection) -> bool:
+        """Whether to ask it whether it is there would be to ask once more."""
+        return time.monotonic() - self._answered < FRESH_S and self.holds(connection)
 
     def holds(self, connection: Connection) -> bool:
         """Whether this process has a lease there, over plain HTTP."""
