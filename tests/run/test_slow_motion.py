@@ -135,6 +135,19 @@ def _interrupt() -> None:
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
 
+def test_views_are_told_when_it_changes() -> None:
+    """The switch in one view would say *Off* while another one has slowed the graph down."""
+    dag = fan(1)
+    told: list[float] = []
+    end = dag._driver.subscribe(lambda: told.append(dag._driver.run().pace))
+
+    dag.slow_motion = 0.5
+    dag.slow_motion = 0
+
+    end()
+    assert told == [0.5, 0.0]
+
+
 @pytest.mark.parametrize(("value", "error"), [("1", TypeError), (True, TypeError), (-1, ValueError), (61, ValueError)])
 def test_what_is_no_time_is_refused_in_words(value: Any, error: type[Exception]) -> None:
     """A graph that stands still for an hour because of a typing error."""

@@ -3,7 +3,9 @@ import { ranFor, URGENCY } from "../model/derive.ts";
 import { matches } from "../model/filter.ts";
 import type { Focus } from "../model/focus.ts";
 import type { Store } from "../model/store.ts";
+import { readyAt } from "../model/timeline.ts";
 import { duration, say } from "../model/words.ts";
+import { Status } from "../protocol.ts";
 import type { Details } from "./details.ts";
 import { button, element, fill, on } from "./dom.ts";
 import { copyRow, nodeLink, section } from "./inspector_parts.ts";
@@ -11,6 +13,7 @@ import { copyRow, nodeLink, section } from "./inspector_parts.ts";
 const MOST_LINKS = 12;
 const MOST_ROWS = 40;
 const SLOWEST = 5;
+const MOST_WHY = 20_000;
 
 export class GroupPanel {
   private readonly panel: HTMLElement;
@@ -37,7 +40,7 @@ export class GroupPanel {
 
   /** Another one when it has to be shown anew, beside what the store says. */
   get key(): string {
-    return `${this.rows}|${this.focus.state.filter}`;
+    return `${this.rows}|${this.focus.state.filter}|${this.store.whyOf !== null}`;
   }
 
   show(members: readonly number[], failed: readonly number[], signal: AbortSignal): void {
@@ -59,6 +62,7 @@ export class GroupPanel {
     });
     fill(
       panel,
+      this.waiting(members),
       this.failures(failed, signal),
       this.slowest(members, signal),
       copyRow(this.store, this.focus, "", signal),
@@ -67,6 +71,24 @@ export class GroupPanel {
     this.showMembers(list, members, signal);
     panel.scrollTop = scroll;
     if (isTyping) input.focus();
+  }
+
+  /** Of those that have not started: how many could, and how many wait for others. With the switch for it only. */
+  private waiting(members: readonly number[]): HTMLElement | null {
+    const { store } = this;
+    if (!store.whyOf) return null;
+    const waiting = members.slice(0, MOST_WHY).filter((node) => store.status[node] === Status.NOT_STARTED);
+    if (waiting.length === 0) return null;
+    const ready = waiting.filter((node) => !Number.isNaN(readyAt(store, node)));
+    const [first] = ready.length > 0 ? ready : waiting;
+    const why = store.whyOf(first ?? 0);
+    const values = { n: waiting.length, ready: ready.length, others: waiting.length - ready.length };
+    return element(
+      "div.td-why",
+      {},
+      element("div", {}, say("why.group", values)),
+      ready.length > 0 && why ? element("div.td-quiet", {}, why) : null,
+    );
   }
 
   private failures(failed: readonly number[], signal: AbortSignal): HTMLElement | null {
