@@ -50,7 +50,7 @@ START_S = 60.0
 OTHER_STARTS_S = 20.0
 ASK_S = 10.0
 FRESH_S = 1.0
-"""A server that holds its folder and has answered so lately is there: graphs that follow each other do not ask again."""
+"""A server that holds its folder and has answered so lately is there: graphs in a row do not ask again."""
 LET_GO_S = 1.5
 """For the last word to a server: the lease ends by itself where it does not arrive."""
 
