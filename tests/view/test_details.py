@@ -19,7 +19,7 @@ from tiledag_widget.core.snapshot import AttemptFacts
 from tiledag_widget.core.states import AddNode, Began, Failed, Finished, Start, Status
 from tiledag_widget.view.brief import byte_words, describe, one_line, preview_text
 from tiledag_widget.view.details import node_detail, preview
-from tiledag_widget.view.tracebacks import cell_of, frames_of, frames_of_text, is_mine, traceback_of
+from tiledag_widget.view.tracebacks import cell_of, error_type, frames_of, frames_of_text, is_mine, traceback_of
 
 from .fake_source import FakeNode, FakeSource
 
@@ -294,3 +294,9 @@ def test_details_stay_small() -> None:
     source.handle(AddNode(()), *[AddNode((0,)) for _ in range(20_000)])
     source.facts[0] = {"error": ValueError("x" * 10**6), "args": ("y" * 10**6,) * 1_000}
     assert len(json.dumps(node_detail(source.node(0), source))) < 100_000
+
+
+def test_a_class_that_ends_with_a_dot_has_a_name() -> None:
+    """Classes made from data can be called anything: without a name their error would be shown as none."""
+    assert error_type(type("Error.", (ValueError,), {})()) == "Error."
+    assert error_type(ValueError()) == "ValueError"
