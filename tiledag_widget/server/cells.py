@@ -110,7 +110,8 @@ def _plain(values: Any, is_null: Any = None) -> Any:
         none = np.isnat(values)
         is_null = none if is_null is None else none | is_null
         values = np.where(is_null, np.timedelta64(0), values)
-    return pyarrow.array(_in_a_unit_of_arrow(values), mask=is_null)
+    # What is no number is null to a query: MariaDB has none such, and the engine would put it above all others.
+    return pyarrow.array(_in_a_unit_of_arrow(values), mask=is_null, from_pandas=values.dtype.kind == "f")
 
 
 def _in_a_unit_of_arrow(values: Any) -> Any:

@@ -5,8 +5,10 @@ An array is a table named by its backticked address.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import difflib
+import functools
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -51,6 +53,27 @@ def run(job: Mapping[str, Any]) -> Any:
     return as_rows(table) if job["result_format"] == "json" else table
 
 
+_MACROS = {one.partition("(")[0]: one for one in MACROS}
+
+
+@functools.cache
+def _database() -> Any:
+    """The engine of this process. Each session is a connection of its own with tables, all temporary, of its own."""
+    database = duckdb.connect(":memory:")
+    database.execute("SET enable_external_access = false")
+    with contextlib.suppress(duckdb.Error):  # older versions know nothing else
+        database.execute("SET GLOBAL error_on_division_by_zero = false")
+    database.create_function("sleep", _sleep, ["DOUBLE"], "INTEGER", side_effects=True)
+    atexit.register(_close, database)
+    return database
+
+
+def _close(database: Any) -> None:
+    """Before the interpreter ends: later its modules would tell of what is left, on standard error."""
+    _database.cache_clear()
+    database.close()
+
+
 class _Session:
     """One connection with its variables and the arrays read so far."""
 
@@ -58,13 +81,9 @@ class _Session:
         self._uris = uris
         self._variables: dict[str, Any] = {}
         self._read: list[_Read] = []
-        self._engine = duckdb.connect(":memory:")
-        self._engine.execute(f"SET enable_external_access = false; SET default_collation = '{COLLATION}'")
-        with contextlib.suppress(duckdb.Error):  # older versions know nothing else
-            self._engine.execute("SET error_on_division_by_zero = false")
-        for macro in MACROS:
-            self._engine.execute(f"CREATE TEMPORARY MACRO {macro}")
-        self._engine.create_function("sleep", _sleep, ["DOUBLE"], "INTEGER", side_effects=True)
+        self._macros: set[str] = set()
+        self._engine = _database().cursor()
+        self._engine.execute(f"SET default_collation = '{COLLATION}'")
 
     def close(self) -> None:
         self._engine.close()
@@ -82,6 +101,7 @@ class _Session:
         if isinstance(tree, (exp.Describe, exp.Show)):
             return self._told(tree)
         _refuse_others(tree, statement.text)
+        _make_temporary(tree)
         _name_columns(tree, statement.labels)
         assigned = without_assignments(tree, self._variables)
         tree = with_variables(tree, self._variables)
@@ -102,12 +122,23 @@ class _Session:
         tree = to_engine(tree, _types_in(read) if is_simple else {})
         try:
             text = prefix + tree.sql(dialect="duckdb", unsupported_level=ErrorLevel.RAISE)
+            self._define_in(text)
             rows: Any = self._engine.sql(text, params=list(parameters)) if parameters else self._engine.sql(text)
             return (rows.to_arrow_table() if rows is not None else None), read
         except UnsupportedError as error:
             raise ValueError(f"the query uses what is not known here: {error}".replace(" in DuckDB", "")) from None
         except (duckdb.Error, RuntimeError) as error:
+            if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
+                _database.cache_clear()  # of no more use
             raise ValueError(_words_of(error, self._read, has_pipes)) from None
+
+    def _define_in(self, text: str) -> None:
+        """Makes the macros that a text calls; to make them all takes longer than most queries."""
+        for name in re.findall(r"\w+(?=\()", text.lower()):
+            if name in _MACROS and name not in self._macros:
+                self._macros.add(name)
+                self._define_in(_MACROS[name].partition(" AS ")[2])
+                self._engine.execute(f"CREATE TEMPORARY MACRO {_MACROS[name]}")
 
     def _remember(self, table: Any, assigned: Assigned) -> None:
         """The variables have the values of the last row; of no row, the values from before."""
@@ -343,6 +374,20 @@ def _refuse_others(tree: Any, text: str) -> None:
             f"this server does not run `{(text or tree.sql('mysql'))[:60]}`: it runs select, show tables, describe and "
             "explain, and in init_commands set, and create, insert, update, delete and drop of temporary tables"
         )
+
+
+def _make_temporary(tree: Any) -> None:
+    """What a statement makes lasts as long as its session."""
+    if not isinstance(tree, exp.Create):
+        return
+    if str(tree.args.get("kind")).upper() not in ("TABLE", "VIEW"):
+        raise ValueError(
+            f"this server does not create a {str(tree.args.get('kind')).lower()}; tables and views it does"
+        )
+    properties = tree.args.get("properties") or exp.Properties(expressions=[])
+    if not any(isinstance(one, exp.TemporaryProperty) for one in properties.expressions):
+        properties.append("expressions", exp.TemporaryProperty())
+        tree.set("properties", properties)
 
 
 def _name_columns(tree: Any, labels: Sequence[str] | None) -> None:
