@@ -108,12 +108,12 @@ export class Summary {
       if (at === 0) return `${colour} ${begin} ${end}`;
       return `var(--td-surface) ${begin} calc(${begin} + 1px), ${colour} calc(${begin} + 1px) ${end}`;
     });
+    const values = { done: counts[Status.COMPLETED] ?? 0, total, failed: counts[Status.FAILED] ?? 0 };
+    set(this.bar, { "aria-label": say("aria.bar", values) });
     const key = stops.join();
     if (this.barKey === key) return;
     this.barKey = key;
     this.bar.style.backgroundImage = key && `linear-gradient(to right, ${key})`;
-    const values = { done: counts[Status.COMPLETED] ?? 0, total, failed: counts[Status.FAILED] ?? 0 };
-    set(this.bar, { "aria-label": say("aria.bar", values) });
   }
 
   showTimes(): void {
