@@ -45,6 +45,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as BrowserPage
 
+from tests.looks import assert_as_before
 from tools import browser as browsers
 from tools import kernels
 from tools.lab import Lab, Page, chromium
@@ -52,6 +53,11 @@ from tools.lab import Lab, Page, chromium
 ROOT = Path(__file__).resolve().parents[2]
 NEWEST = kernels.NEWEST
 NOON = 1_772_625_600_000
+LETTERS = """() => ['system-ui', 'sans-serif', 'monospace'].reduce((sum, family) => {
+    const pen = document.createElement('canvas').getContext('2d');
+    pen.font = `100px ${family}`;
+    return sum + pen.measureText('Completed 1,024 of 1,026').width;
+}, 0)"""
 IN_LONDON: dict[str, Any] = {"timezone_id": "Europe/London", "locale": "en-GB"}
 ALL_KERNELS = [NEWEST, kernels.name_of("7.3.0"), kernels.name_of("6.31.0")]
 
@@ -143,6 +149,11 @@ def at_noon(page: BrowserPage) -> BrowserPage:
     return page
 
 
+def assert_looks(page: BrowserPage, picture: bytes, name: str) -> None:
+    """The picture is like the one that is kept, as close as the fonts of this machine allow."""
+    assert_as_before(picture, name, page.evaluate(LETTERS))
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """One Chromium for all tests."""
@@ -173,8 +184,8 @@ def show(browser: Browser, source_page: Path) -> Iterator[OpenPage]:
         )
         page.on("pageerror", lambda error: errors.append(str(error)))
         pages.append(slowed(at_noon(page)))
-        page.goto(f"{source_page.as_uri()}?{query}&theme={'dark' if mode == 'dark' else 'light'}")
-        expect(page.locator(".td-done")).to_contain_text("/", timeout=10_000)
+        page.goto(f"{source_page.as_uri()}?{query}&theme={'dark' if mode == 'dark' else 'light'}", timeout=90_000)
+        expect(page.locator(".td-done")).to_contain_text("/", timeout=30_000)
         return page
 
     yield open_page

@@ -10,9 +10,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, expect
 from playwright.sync_api import Page as BrowserPage
 
-from tests.browser.conftest import IN_LONDON, OpenNotebook, at_noon, slowed
+from tests.browser.conftest import IN_LONDON, OpenNotebook, assert_looks, at_noon, slowed
 from tests.browser.test_screens import LUMINANCE, violations
-from tests.looks import assert_as_before
 from tools.lab import SCREENS
 
 SECONDS_10 = 10_000
@@ -147,7 +146,7 @@ def test_the_list_of_runs_keeps_nobody_out(show: Show, mode: str, width: int) ->
     picture = runs.screenshot(path=SCREENS / f"view-runs-{width}-{mode}.png")
 
     if mode != "forced":
-        assert_as_before(picture, f"runs-{width}-{mode}")
+        assert_looks(page, picture, f"runs-{width}-{mode}")
     assert violations(page) == []
     assert runs.evaluate("root => root.scrollWidth <= root.clientWidth + 1"), "it is wider than its room"
     overlaps = runs.locator(".td-tools").evaluate(
