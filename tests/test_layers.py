@@ -30,7 +30,7 @@ PYTHON_ORDER = """
     server.security server.output server.store_file server.store_queue server.store server.retention
     server.cells server.arrays server.native server.dialect server.translation server.rows
     server.tables server.sql
-    server.batch_worker server.worker server.scheduler
+    server.batch_worker server.worker_memory server.worker server.scheduler
     server.batch_expression server.batch_retry server.batch_plan server.batch_store server.batch_executor
     server.batch_state server.batch_around server.batch_run server.batch
     server.dask_worker server.dask_far server.dask_engine

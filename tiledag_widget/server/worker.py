@@ -21,7 +21,7 @@ from ..run import worker_streams
 from ..run.arguments import replace, replace_stored_params
 from ..wire import codec, pickles
 from ..wire.models import ArrayDetails, StoredParam, from_json
-from . import batch_worker
+from . import batch_worker, worker_memory
 
 __all__ = ["run_job", "warm_up"]
 
@@ -39,8 +39,10 @@ def run_job(text: str) -> None:
     """Runs one task to its end. Its outcome is in the files, whatever it is; raises only if they cannot be written."""
     job = json.loads(text)
     folder = Path(job["folder"])
+    worker_memory.keep()
     with _captured(folder / "output"):
         reply = _reply_of(job, folder)
+    worker_memory.give_back()
     part = folder / "reply.part"
     part.write_text(json.dumps(reply))
     os.replace(part, folder / "reply.json")
