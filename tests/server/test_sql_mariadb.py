@@ -16,6 +16,8 @@ import tiledb
 
 from tiledag_widget.server import sql
 
+pytestmark = pytest.mark.leaks("the threads of DuckDB and of TileDB last as long as the process")
+
 KEPT = json.loads((Path(__file__).parent / "mariadb.json").read_text(encoding="utf-8"))
 TYPES: dict[str, tuple[Any, Any]] = {
     "b": (np.bool_, pyarrow.bool_()),

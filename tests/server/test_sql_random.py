@@ -15,6 +15,8 @@ from tests.server.array_model import Model, Row, assert_same, condition, is_same
 from tiledag_widget.server import arrays, sql
 from tiledag_widget.wire.models import ArrayDetails, ArrayRanges
 
+pytestmark = pytest.mark.leaks("the threads of DuckDB and of TileDB last as long as the process")
+
 QUESTIONS = 25
 
 
@@ -213,7 +215,7 @@ def ask(folder: Path, seed: int, questions: int = QUESTIONS) -> None:
 
 def test_a_few_random_queries_give_what_plain_python_gives(tmp_path: Path) -> None:
     """As below."""
-    ask(tmp_path, 4, questions=2)
+    ask(tmp_path, 4, questions=1)
 
 
 @pytest.mark.slow
