@@ -231,6 +231,20 @@ def test_lists_of_logs_leave_out_what_was_not_asked(server: LoopbackServer) -> N
     assert found.task_graph_logs[0].uuid == str(TASK)
 
 
+def test_of_the_answer_to_an_upload_only_the_id_is_read(server: LoopbackServer) -> None:
+    """A graph of 5,000 nodes comes back whole: a notebook would stand still to look at each of them again."""
+    answer = {"uuid": str(TASK), "nodes": "of no kind that we know"}
+    replay(server, "/v1/taskgraphs", as_json(answer), as_json(answer), as_json({"nodes": []}), as_json([1]))
+    client = current()
+
+    assert client.create_batch_graph("ns", {"nodes": []}) == str(TASK)
+    assert client.submit_batch_graph("ns", str(TASK)) == str(TASK)
+    with pytest.raises(InvalidBody, match="gave the graph no id"):
+        client.create_batch_graph("ns", {"nodes": []})
+    with pytest.raises(InvalidBody, match="gave the log no id"):
+        client.submit_batch_graph("ns", str(TASK))
+
+
 def test_connections_are_closed_although_an_error_is_kept(server: LoopbackServer) -> None:
     """A node that failed, or a log record, would hold a socket for as long as anybody keeps it."""
     client = current()
