@@ -31,7 +31,8 @@ from .task_routes import TaskRoutes
 __all__ = ["Api", "Later", "Leases", "Reply", "Request", "error_reply"]
 
 
-QUICK_BYTES = 16 << 10
+QUICK_BYTES = 8 << 10
+"""Room for some dozens of stored parameters, each of which is a look at the records."""
 _CALLS = ("/v1/udfs/", "/v1/sql/")
 
 
