@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tiledag_widget
+from tests.contract.test_executors import dask_executor
 from tests.server.running import embedded_server
 from tiledag_widget import DAG, Status
 
@@ -56,16 +59,22 @@ def prints(mark: str, end: str, from_c: bool) -> str:
 
 prints.__module__ = "__main__"  # goes by value
 
-PLACES: dict[str, tuple[bool, bool]] = {"threads": (False, False), "processes": (True, True), "server": (True, True)}
-"""Whether C code's output is caught there, and whether a node can be killed there."""
+PLACES: dict[str, tuple[bool, bool]] = {
+    "threads": (False, False),
+    "processes": (True, True),
+    "server": (True, True),
+    "process pool": (False, False),
+    "dask": (False, False),
+}
+"""Whether C code's output is caught there, and whether a node can be killed there without its output."""
 
 
-def one_graph(place: str, end: str, mark: str) -> None:
+def one_graph(place: str, end: str, mark: str, executor: Any = None) -> None:
     """Two nodes at once, then one of them again: each attempt has its own hundred lines, in their order."""
     from_c, can_die = PLACES[place]
     if end == "is killed" and not can_die:
         end = "exits"
-    dag = DAG(name=mark, executor="processes" if place == "processes" else None, max_workers=2)
+    dag = DAG(name=mark, executor="processes" if place == "processes" else executor, max_workers=2)
     submit: Any = dag.submit if place == "server" else dag.submit_local
     nodes = [submit(prints, f"{mark}-{name}", end, from_c, name=name) for name in ("a", "b")]
     with contextlib.suppress(Exception, SystemExit):
@@ -113,12 +122,20 @@ def shown_to_nobody() -> Iterator[None]:
 def printers(folder: Path, *places: str) -> Iterator[Callable[[int], None]]:
     """F8, one graph of two or three attempts a seed, at all places in turn."""
     places = places or tuple(PLACES)
-    needs = embedded_server(folder, TILEDAG_SERVER="embedded") if "server" in places else contextlib.nullcontext()
-    with needs:
+    with contextlib.ExitStack() as stack:
+        if "server" in places:
+            stack.enter_context(embedded_server(folder, TILEDAG_SERVER="embedded"))
+        executors: dict[str, Any] = {}
+        if "process pool" in places:
+            context = multiprocessing.get_context("spawn")
+            executors["process pool"] = stack.enter_context(ProcessPoolExecutor(2, mp_context=context))
+        if "dask" in places:
+            executors["dask"] = stack.enter_context(dask_executor())
 
         def one(seed: int) -> None:
+            place = places[seed // len(ENDS) % len(places)]
             with shown_to_nobody():
-                one_graph(places[seed // len(ENDS) % len(places)], ENDS[seed % len(ENDS)], f"n{seed}")
+                one_graph(place, ENDS[seed % len(ENDS)], f"n{seed}", executors.get(place))
 
         yield one
     tiledag_widget.shutdown()
