@@ -133,10 +133,7 @@ export function readTheme(root: HTMLElement): Theme {
     ? "Canvas"
     : mix(surface, scheme === "light" ? text : "#000000", scheme === "light" ? 0.025 : 0.18);
   const card = isForced ? "Canvas" : scheme === "light" ? surface : mix(surface, "#ffffff", 0.045);
-  root.style.setProperty("--td-canvas", canvas);
-  root.style.setProperty("--td-card", card);
-  root.style.setProperty("--td-raised", isForced ? "Canvas" : mix(surface, text, scheme === "light" ? 0.055 : 0.09));
-  return {
+  const theme: Theme = {
     scheme,
     isForced,
     surface,
@@ -152,6 +149,11 @@ export function readTheme(root: HTMLElement): Theme {
     monoFont: read("--td-mono", MONO_FONT),
     status: byNumber((entry, name) => statusStyle(entry, name, scheme, isForced, read), NO_STYLE),
   };
+  // Last of all: what is read after something was set has to be worked out anew.
+  root.style.setProperty("--td-canvas", canvas);
+  root.style.setProperty("--td-card", card);
+  root.style.setProperty("--td-raised", isForced ? "Canvas" : mix(surface, text, scheme === "light" ? 0.055 : 0.09));
+  return theme;
 }
 
 const NO_STYLE: StatusStyle = {

@@ -24,7 +24,7 @@ class GraphPane implements Pane {
   constructor(context: PaneContext) {
     const { source, details, theme, prefix, signal, focus } = context;
     this.context = context;
-    this.zoomText = button("100 %", () => this.graph.zoomTo(1), signal, {
+    this.zoomText = button("100 %", () => this.graph.sight.zoomTo(1), signal, {
       className: "td-zoomtext",
       title: say("tools.zoom_reset"),
     });
@@ -53,12 +53,12 @@ class GraphPane implements Pane {
       signal,
     );
     this.root = this.graph.root;
-    const fit = button(say("tools.fit"), () => this.graph.fitAll(), signal, { icon: "fit", isIconOnly: true });
-    const zoomIn = button(say("tools.zoom_in"), () => this.graph.zoomBy(1.25), signal, {
+    const fit = button(say("tools.fit"), () => this.graph.sight.fitAll(), signal, { icon: "fit", isIconOnly: true });
+    const zoomIn = button(say("tools.zoom_in"), () => this.graph.sight.zoomBy(1.25), signal, {
       icon: "plus",
       isIconOnly: true,
     });
-    const zoomOut = button(say("tools.zoom_out"), () => this.graph.zoomBy(0.8), signal, {
+    const zoomOut = button(say("tools.zoom_out"), () => this.graph.sight.zoomBy(0.8), signal, {
       icon: "minus",
       isIconOnly: true,
     });
@@ -70,7 +70,7 @@ class GraphPane implements Pane {
     this.graph.controls.append(this.critical.caption);
     focus.subscribe((changed) => this.focusChanged(changed), signal);
     this.graph.setFilter(focus.state.mask, focus.state.isHiding);
-    on(context.host, "dblclick", signal, (event) => this.graph.doubleClick(event));
+    on(context.host, "dblclick", signal, (event) => this.graph.pointer.doubleClick(event));
   }
 
   show(): void {
@@ -94,7 +94,7 @@ class GraphPane implements Pane {
   }
 
   key(event: KeyboardEvent): boolean {
-    if (event.key !== "p") return this.graph.key(event);
+    if (event.key !== "p") return this.graph.keys.key(event);
     this.critical.toggle();
     return true;
   }
@@ -112,7 +112,7 @@ class GraphPane implements Pane {
   }
 
   escape(): boolean {
-    return this.graph.escape();
+    return this.graph.keys.escape();
   }
 
   reveal(node: number): void {
@@ -185,7 +185,7 @@ class GraphPane implements Pane {
   }
 
   private moved(): void {
-    this.zoomText.setLabel(say("tools.zoom_level", { n: Math.round(this.graph.zoom * 100) }));
+    this.zoomText.setLabel(say("tools.zoom_level", { n: Math.round(this.graph.sight.camera.k * 100) }));
     this.context.keepLater();
   }
 }

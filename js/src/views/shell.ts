@@ -4,7 +4,7 @@ import { failuresInOrder } from "../model/derive.ts";
 import { Focus, type FocusPart } from "../model/focus.ts";
 import type { Changes, Store } from "../model/store.ts";
 import { plain, say } from "../model/words.ts";
-import { readTheme, watchTheme } from "../render/theme.ts";
+import { readTheme, type Theme, watchTheme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { ActionButton, type ActionContext, type ActionKind } from "./actions.ts";
 import { ConnectionWords } from "./connection.ts";
@@ -76,6 +76,7 @@ export class Shell {
   private readonly held: Held;
   private extras: Extras | null = null;
   private pictureAt = 0;
+  private theme: Theme | null = null;
 
   private readonly body = element("div.td-body");
   private readonly forReplay = element("div.td-slot");
@@ -277,8 +278,8 @@ export class Shell {
     on(this.root.ownerDocument, "visibilitychange", signal, () => this.tellVisible());
     const timer = setInterval(() => this.tick(), TICK_MS);
     signal.addEventListener("abort", () => clearInterval(timer), { once: true });
-    this.resized();
     this.themeChanged();
+    this.resized();
     if (this.store.picture) this.changed(EVERYTHING);
     this.connectionChanged();
     this.tellVisible();
@@ -308,6 +309,7 @@ export class Shell {
 
   private themeChanged(): void {
     const theme = readTheme(this.root);
+    this.theme = theme;
     for (const pane of this.stage.panes.values()) pane.setTheme?.(theme);
   }
 
@@ -335,7 +337,7 @@ export class Shell {
       source: this.source,
       details: this.details,
       focus: this.focus,
-      theme: readTheme(this.root),
+      theme: this.theme ?? readTheme(this.root),
       actions: this.actionContext,
       host: this.root,
       prefix: `td-${this.id}`,
