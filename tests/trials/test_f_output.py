@@ -16,7 +16,8 @@ import pytest
 
 import tiledag_widget
 from tests.contract.test_executors import dask_executor
-from tests.server.running import embedded_server
+from tests.hiding import hiding_our_routes
+from tests.server.running import embedded_server, running_server
 from tiledag_widget import DAG, Status
 
 pytestmark = [pytest.mark.slow, pytest.mark.leaks("worker processes and the connection last as long as the trial")]
@@ -150,3 +151,29 @@ def test_f8_every_line_is_kept_under_its_node_and_attempt_however_the_node_ends(
     with printers(tmp_path, place) as one:
         for seed in range(TIMES // 3 // len(PLACES)):  # each three attempts
             one(seed)
+
+
+def test_what_a_node_printed_is_there_although_its_run_is_not_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record comes after the run, on a busy machine long after; the output would be empty until then."""
+    for needed in ("uvicorn", "psutil"):
+        pytest.importorskip(needed)
+    with (
+        running_server(tmp_path / "data", "--workers", "1") as server,
+        hiding_our_routes(server, "/tiledag/v1/runs") as (url, _, asked),
+    ):
+        monkeypatch.setenv("TILEDB_REST_HOST", url)
+        monkeypatch.setenv("TILEDB_REST_TOKEN", server.token)
+        dag = DAG(name="not on record", max_workers=2)
+        good, bad = (
+            dag.submit(prints, name, end, True, name=name) for name, end in (("a", "returns"), ("b", "raises"))
+        )
+        for _ in range(2):
+            with contextlib.suppress(Exception):
+                (bad.retry if asked else dag.compute)()
+                dag.wait(SECONDS)
+        found = [good.output(), bad.output(1), bad.output(2), bad.output(3)]
+
+    assert [text.count("\n") for text in found] == [LINES, LINES, LINES, 0]
+    assert found[0].splitlines() == [f"a {number}" for number in range(LINES)]

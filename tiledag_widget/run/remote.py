@@ -99,6 +99,8 @@ class RemoteRun:
         self._reported: dict[int, int] = {}
         """Attempt and status by node, as last reported."""
         self._reports_lock = threading.Lock()
+        self._failed: dict[tuple[int, int], str] = {}
+        """Ids of the tasks of attempts that failed, by node and attempt: the node itself knows its latest."""
         driver = graph._driver
         self._held = HeldOutput(driver.output, self._client_of_log, self._tasks, lambda: not driver.machine.is_ended)
         driver.output.watched = self._held.follow
@@ -193,6 +195,8 @@ class RemoteRun:
             self._lost(begun)
             raise
         except ServerError as error:
+            if error.task_id:
+                self._failed[node._index, self._graph._driver.machine.attempt[node._index]] = error.task_id
             if node._index in self._graph._driver.machine.stopping:
                 raise StoppedError(f"node {node.name!r} was stopped") from error
             if error.traceback_text:  # the function's own, which is what is looked for; ours says nothing
@@ -294,16 +298,24 @@ class RemoteRun:
         at = slice(-1, None) if attempt is None else slice(attempt - 1, attempt)
         own = [one for one in nodes if one.client_node_uuid == str(node.id)]
         tasks = [execution.id for one in own for execution in (one.executions or ())[at]]
-        if not tasks or tasks[0] is None:
+        # The record comes after the run, on a busy machine long after: what has ended is asked for by its own id.
+        task = tasks[0] if tasks and tasks[0] is not None else self._known_task(node, attempt)
+        if task is None:
             return ""
         pieces: list[str] = []
         position = 0
         while True:
-            text, after = begun.client.output(tasks[0], position)
+            text, after = begun.client.output(task, position)
             if after <= position:
                 return "".join(pieces)
             pieces.append(text)
             position = after
+
+    def _known_task(self, node: RemoteNode, attempt: int | None) -> uuid.UUID | str | None:
+        latest = self._graph._driver.machine.attempt[node._index]
+        attempt = latest if attempt is None else attempt
+        own = node.task_id() if attempt == latest else None
+        return own if own is not None else self._failed.get((node._index, attempt))
 
     def _client_of_log(self) -> Client | None:
         begun = self._begun

@@ -57,6 +57,8 @@ class RemoteNode(Protocol):
     @property
     def id(self) -> uuid.UUID: ...
 
+    def task_id(self) -> uuid.UUID | None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
