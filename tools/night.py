@@ -58,6 +58,7 @@ TRIALS = {
     "B3": Entry("tests.trials.test_b_driver:cancels", "cancels at random moments, with retries"),
     "B4": Entry("tests.contract.test_executors:outcomes", "whatever a function raises or returns, on every executor"),
     "C1": Entry("tests.run.test_interrupts:moments", "an interrupt at any moment"),
+    "C1R": Entry("tests.trials.test_c_calls:calls", "an interrupt in a call to the server"),
     "C2": Entry("tests.run.test_interrupts:many_signals", "twenty interrupts in a second"),
     "C3": Entry("tests.trials.test_c_kernels:interrupts", "a kernel interrupted while a cell waits"),
     "C4": Entry("tests.trials.test_c_kernels:ends", "a kernel killed or restarted in a run"),
@@ -83,6 +84,7 @@ TRIALS = {
     "G7": Entry("tests.server.test_launch:stops", "a stop while 100 clients follow a run"),
     "G8": Entry("tests.compat.test_random_graphs:both_clients", "random graphs by TileDB's client and ours", 600),
     "H5": Entry("tests.trials.test_h_security:mutated", "mutated bodies with a canary in them, 100 a seed"),
+    "SQL": Entry("tests.server.test_sql_random:questions", "random queries over random arrays, beside plain Python"),
     "J1": Entry("tests.trials.test_j_endurance:endurance", "all kinds of graphs with faults; nothing grows", 600),
 }
 

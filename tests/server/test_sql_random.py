@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import shutil
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +214,19 @@ def ask(folder: Path, seed: int, questions: int = QUESTIONS) -> None:
         rng.choice([selected, selected, selected, grouped, within, read_in_ranges])(model, rng)
         if rng.random() < 0.1:
             joined(model, other, rng)
+
+
+@contextlib.contextmanager
+def questions(folder: Path) -> Iterator[Callable[[int], None]]:
+    """A pair of arrays a seed."""
+
+    def one(seed: int) -> None:
+        place = folder / str(seed)
+        place.mkdir()
+        ask(place, seed)
+        shutil.rmtree(place)
+
+    yield one
 
 
 def test_a_few_random_queries_give_what_plain_python_gives(tmp_path: Path) -> None:
