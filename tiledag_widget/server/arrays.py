@@ -107,18 +107,37 @@ def slices_of(schema: Any, ranges: Sequence[Sequence[Any]], uri: str) -> tuple[A
     for index in range(count):
         dimension = schema.domain.dim(index)
         bounds = ranges[index] if index < len(ranges) and ranges[index] is not None else ()
-        if len(bounds) % 2:
-            raise ValueError(f"the ranges of dimension {dimension.name!r} of {uri!r} must be pairs of bounds")
-        values = [_bound(dimension.dtype, bound) for bound in bounds]
-        selection.append([slice(*pair) for pair in zip(values[::2], values[1::2], strict=True)] or slice(None))
+        where = f"of dimension {dimension.name!r} of {uri!r}"
+        if not isinstance(bounds, (list, tuple)) or len(bounds) % 2:
+            raise ValueError(f"the ranges {where} must be pairs of bounds, got {bounds!r}")
+        values = [_bound(dimension.dtype, bound, where) for bound in bounds]
+        pairs = list(zip(values[::2], values[1::2], strict=True))
+        for low, high in pairs:
+            if low is not None and high is not None and low > high:
+                raise ValueError(f"the range {low} to {high} {where} begins after its end")
+        selection.append([slice(*pair) for pair in pairs] or slice(None))
     return tuple(selection)
 
 
-def _bound(dtype: Any, bound: Any) -> Any:
-    """Times travel as whole numbers of the dimension's unit."""
-    if dtype.kind in "Mm" and isinstance(bound, int):
-        return np.array([bound], dtype="int64").view(dtype)[0]
-    return bound
+_BOUNDS = {"i": "whole numbers", "u": "whole numbers", "f": "numbers", "S": "texts", "U": "texts"}
+
+
+def _bound(dtype: Any, bound: Any, where: str) -> Any:
+    """Times travel as whole numbers of the dimension's unit; none is an open end."""
+    kind = dtype.kind
+    is_number = isinstance(bound, (int, float)) and not isinstance(bound, bool)
+    is_whole = is_number and (isinstance(bound, int) or bound.is_integer())
+    if bound is None or (kind in "SU" and isinstance(bound, (str, bytes))) or (kind == "f" and is_number):
+        return bound
+    if kind in "iu" and is_whole and np.iinfo(dtype).min <= bound <= np.iinfo(dtype).max:
+        return int(bound)
+    if kind in "Mm" and is_whole and abs(bound) < 2**63:
+        return np.array([int(bound)], dtype="int64").view(dtype)[0]
+    if kind in "Mm":
+        expected = f"times, or whole numbers of the unit {np.datetime_data(dtype)[0]!r} since 1970"
+    else:
+        expected = _BOUNDS.get(kind, str(dtype)) + (f" ({dtype})" if kind in "iuf" else "")
+    raise ValueError(f"the bounds {where} must be {expected}, got {bound!r}")
 
 
 def make_samples(folder: str) -> None:
