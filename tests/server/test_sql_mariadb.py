@@ -167,6 +167,22 @@ def test_what_there_is_can_be_asked_for(place: str) -> None:
 
 
 @pytest.mark.slow
+def test_parameters_mean_what_their_values_mean(place: str) -> None:
+    """Their types are not known when the query is read."""
+    job: dict[str, Any] = {"init_commands": (), "array_uris": {}, "output_uri": None, "result_format": "json"}
+    days = {row: day for row, day in zip(KEPT["table"]["k"], KEPT["table"]["d"], strict=True) if day is not None}
+    noon = f"{max(days.values())} 12:00:00"
+
+    def asked(query: str, *parameters: Any) -> Any:
+        return sql.run({**job, "query": query, "parameters": parameters})
+
+    assert asked(f"select k from `{place}` where d > ?", noon) == []
+    assert asked("select greatest(?, ?) as g, length(?) as l", "a", "B", "\u00e9") == [{"g": "B", "l": 2}]
+    assert asked("select date_add(?, interval 1 day) as d", "2020-01-31") == [{"d": "2020-02-01 00:00:00"}]
+    assert asked("select if(?, 'a', 'b') as i, ? div ? as d", 0, 7, 2) == [{"d": 3, "i": "b"}]
+
+
+@pytest.mark.slow
 def test_columns_keep_the_types_that_they_have_in_the_array(place: str) -> None:
     """Although numbers are reckoned with 64 bits."""
     job: dict[str, Any] = {"parameters": (), "init_commands": (), "array_uris": {}, "output_uri": None}

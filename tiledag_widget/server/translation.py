@@ -52,6 +52,8 @@ MACROS = (
         " WHEN b < a AND (b - date_trunc('month', b)) > (a - date_trunc('month', a)) THEN 1 ELSE 0 END"
     ),
     "mdb_week1(d) AS CASE WHEN isoyear(d) < year(d) THEN 0 WHEN isoyear(d) > year(d) THEN 53 ELSE week(d) END",
+    "mdb_greatest(a, b) AS CASE WHEN a >= b THEN a WHEN a < b THEN b END",
+    "mdb_least(a, b) AS CASE WHEN a <= b THEN a WHEN a > b THEN b END",
     "mid(s, p, n) AS mdb_cut(s, p, n)",
     (
         "substring_index(s, d, n) AS array_to_string(CASE WHEN n < 0 THEN string_split(s, d)[n:] "
@@ -316,18 +318,18 @@ def _changed_cut(node: Any, _: Types) -> Any:
 
 def _changed_extreme(node: Any, _: Types) -> Any:
     """`greatest` and `least` go by the order of texts, too, and are null if one is null."""
-    sides = [node.this, *node.expressions]
-    if len(sides) != 2 or all(isinstance(one, exp.Literal) and not one.is_string for one in sides):
+    found: Any = node.this
+    rest: list[Any] = node.expressions
+    if len(rest) > _MOST_NESTED or all(isinstance(one, exp.Literal) and not one.is_string for one in (found, *rest)):
         return node
-    kind = exp.GTE if isinstance(node, exp.Greatest) else exp.LTE
-    left, right = sides
-    return _extreme_of(left, right, kind)
+    name = "mdb_greatest" if isinstance(node, exp.Greatest) else "mdb_least"
+    for one in rest:
+        found = _call(name, found, one)
+    return found
 
 
-def _extreme_of(left: Any, right: Any, kind: Any) -> Any:
-    first = exp.If(this=kind(this=left.copy(), expression=right.copy()), true=left.copy())
-    other = exp.LT if kind is exp.GTE else exp.GT
-    return exp.Case(ifs=[first, exp.If(this=other(this=left.copy(), expression=right.copy()), true=right.copy())])
+_MOST_NESTED = 4
+"""Each stands twice in the next."""
 
 
 def _changed_choice(node: Any, _: Types) -> Any:
@@ -401,7 +403,8 @@ def _changed_step(node: Any, types: Types) -> Any:
         interval: Any = exp.Interval(this=amount.copy(), unit=exp.var(name))
     else:
         interval = exp.Interval(this=exp.paren(amount.copy()), unit=exp.var(name))
-    start = exp.cast(base.copy(), "TIMESTAMP") if isinstance(base, exp.Literal) else base.copy()
+    is_untyped = isinstance(base, (exp.Literal, exp.Placeholder))
+    start = exp.cast(base.copy(), "TIMESTAMP") if is_untyped else base.copy()
     moved = (exp.Sub if is_back else exp.Add)(this=start, expression=interval)
     return exp.cast(exp.paren(moved), "DATE") if is_date else exp.paren(moved)
 
@@ -462,7 +465,9 @@ def _changed_comparison(node: Any, types: Types) -> Any:
     parts += node.args.get("expressions") or []
     if any(_is_date(one, types) for one in parts if not isinstance(one, exp.Literal)):
         for one in parts:
-            if isinstance(one, exp.Literal) and one.is_string and _TEMPORAL.fullmatch(one.this):
+            if isinstance(one, exp.Placeholder):
+                one.replace(exp.cast(one.copy(), "TIMESTAMP"))
+            elif isinstance(one, exp.Literal) and one.is_string and _TEMPORAL.fullmatch(one.this):
                 one.replace(exp.cast(one.copy(), "DATE" if _is_date(one, types) else "TIMESTAMP"))
     return node
 
