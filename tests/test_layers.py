@@ -39,7 +39,8 @@ PYTHON_ORDER = """
     server.call_routes server.task_routes server.log_shapes server.batch_routes server.log_routes
     server.own_routes server.api server.http
     server.kept_options server.__main__ server.launch
-    view.palette view.left view.filter view.ranks view.crowded view.fold view.crossings view.layout view.picture
+    view.palette view.left view.filter view.ranks view.crowded view.fold view.crossings view.layout
+    view.stills view.text_form view.svg_form view.picture
     view.static_forms view.terminal view.figure view.messages view.code
     view.brief view.tracebacks view.rich view.details view.worker view.publisher view.opening view.export view.log_lines
     view.feed view.control

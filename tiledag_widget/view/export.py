@@ -25,8 +25,11 @@ from ..core.snapshot import GraphSource
 from ..core.states import FAILED
 from .details import node_detail
 from .opening import Opening, Openings, picture_message
-from .picture import shown, to_dot, to_html, to_mermaid, to_svg, to_text
+from .picture import to_dot, to_html, to_mermaid
 from .static_forms import moment
+from .stills import shown
+from .svg_form import to_svg
+from .text_form import to_text
 
 _log = logging.getLogger("tiledag_widget.view")
 

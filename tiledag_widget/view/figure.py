@@ -22,8 +22,10 @@ from ..core.states import Status
 from .fold import Folding, fold
 from .layout import Layout, arrange
 from .palette import accents, looks, say, urgency
-from .picture import NAME_WIDTH, Still, alt_text, detail, middle_cut, number, still, summary_line
 from .static_forms import moment
+from .stills import NAME_WIDTH, Still, detail, middle_cut, number, still
+from .svg_form import alt_text
+from .text_form import summary_line
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -6,7 +6,9 @@ from typing import Any
 
 from ..core.snapshot import GraphSource
 from ..core.states import FAILED
-from .picture import Still, end_cut, still, to_html, to_text
+from .picture import to_html
+from .stills import Still, end_cut, still
+from .text_form import to_text
 
 MOST_ERRORS = 300
 """Failed nodes whose error is told; the forms show fewer, but group them."""

@@ -14,8 +14,8 @@ from typing import Final, TextIO
 
 from ..core.snapshot import GraphSource
 from .left import time_left
-from .picture import progress_line, text_style, to_text
 from .static_forms import moment
+from .text_form import progress_line, text_style, to_text
 
 REDRAW_S: Final = 0.2
 LEFT_FROM_S: Final = 2.0
