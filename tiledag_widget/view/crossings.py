@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from sys import maxsize
 from typing import Final
 
 from .ranks import Breathe
@@ -59,7 +60,7 @@ def order_of(net: Net, component: list[list[int]], breathe: Breathe) -> list[lis
             if number % 2 or size < 150:
                 _transpose(net, layers, position, breathe)
             breathe()
-            crossings = _count_crossings(net, layers, position)
+            crossings = _count_crossings(net, layers, position, fewest if fewest >= 0 else maxsize)
             idle += 1
             if fewest < 0 or crossings < fewest:
                 fewest, best, idle = crossings, [list(layer) for layer in layers], 0
@@ -145,8 +146,8 @@ def _sorted_around(layer: list[int], keys: dict[int, float], turns_ties: bool) -
     return [next(rest) if vertex in keys else vertex for vertex in layer]
 
 
-def _count_crossings(net: Net, layers: list[list[int]], position: list[int]) -> int:
-    """Crossings of pieces, each counted by the edges on it.
+def _count_crossings(net: Net, layers: list[list[int]], position: list[int], enough: int) -> int:
+    """Crossings of pieces, each counted by the edges on it; `enough` or more where there are as many as that.
 
     ``ends`` holds the ends met so far, sorted, once for each edge: inserting into a short list is faster than a tree.
     """
@@ -156,19 +157,27 @@ def _count_crossings(net: Net, layers: list[list[int]], position: list[int]) -> 
         ends: list[int] = []
         for upper in layer:
             below = down[upper]
-            if not below:
-                continue
-            pieces = [(position[lower], heavy) for lower, heavy in zip(below, down_weight[upper], strict=False)]
-            pieces.sort()
-            count = len(ends)
-            cuts = [bisect_right(ends, spot) for spot, _ in pieces]
-            for (_, heavy), cut in zip(pieces, cuts, strict=False):
-                total += heavy * (count - cut)
-            for (spot, heavy), cut in zip(reversed(pieces), reversed(cuts), strict=False):
+            if len(below) == 1:
+                spot, heavy = position[below[0]], down_weight[upper][0]
+                cut = bisect_right(ends, spot)
+                total += heavy * (len(ends) - cut)
                 if heavy == 1:
                     ends.insert(cut, spot)
                 else:
                     ends[cut:cut] = [spot] * heavy
+                continue
+            pieces = [(position[lower], heavy) for lower, heavy in zip(below, down_weight[upper], strict=False)]
+            # In rising order: what was inserted for the same mark is never beyond.
+            pieces.sort()
+            for spot, heavy in pieces:
+                cut = bisect_right(ends, spot)
+                total += heavy * (len(ends) - cut)
+                if heavy == 1:
+                    ends.insert(cut, spot)
+                else:
+                    ends[cut:cut] = [spot] * heavy
+        if total >= enough:
+            break
     return total
 
 

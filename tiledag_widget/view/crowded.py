@@ -10,6 +10,7 @@ import re
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
 from typing import Final, Literal
 
 from ..core.snapshot import Structure
@@ -42,11 +43,19 @@ class Groups:
         self.name.append(name)
         self.members.append(members)
 
+    def take(self, other: Groups, group: int) -> None:
+        """One of another's."""
+        self.add(other.kind[group], other.name[group], other.members[group])
+
 
 def group_ranks(structure: Structure, groups: Groups, ranks: Sequence[int], breathe: Breathe) -> list[int]:
     """Longest path over the groups, where a chain counts as one."""
     if "chain" not in groups.kind:
-        return [ranks[members[0]] for members in groups.members]
+        own_ranks: list[int] = []
+        for base in range(0, len(groups.members), CHUNK):
+            breathe()
+            own_ranks += [ranks[members[0]] for members in groups.members[base : base + CHUNK]]
+        return own_ranks
     starts, parents = structure.parent_start, structure.parents
     owner = array("I", bytes(4 * len(structure)))
     for group, members in enumerate(groups.members):
@@ -85,14 +94,16 @@ def limit_layers(groups: Groups, ranks: list[int], structure: Structure, breathe
     folded, folded_ranks = Groups(), []
     for rank, layer in layers.items():
         breathe()
-        shown = [(groups.kind[group], groups.name[group], groups.members[group]) for group in layer]
-        if len(shown) > limit:
-            shown = _by_prefix(shown, breathe)
-        if len(shown) > limit:
+        shown, own = groups, layer
+        if len(own) > limit:
+            shown = _by_prefix(shown, own, breathe)
+            own = [*range(len(shown.kind))]
+        if len(own) > limit:
             shown = _with_others(shown, limit, breathe)
-        for kind, name, members in shown:
-            folded.add(kind, name, members)
-            folded_ranks.append(rank)
+            own = [*range(len(shown.kind))]
+        for group in own:
+            folded.take(shown, group)
+        folded_ranks += [rank] * len(own)
     return folded, folded_ranks
 
 
@@ -106,25 +117,28 @@ def _layer_limit(widths: list[int]) -> int:
     return LAYER_LIMIT
 
 
-_Shown = tuple[MarkKind, str, Sequence[int]]
-
-
-def _by_prefix(shown: list[_Shown], breathe: Breathe) -> list[_Shown]:
-    """Cards whose names begin alike, together."""
+def _by_prefix(groups: Groups, layer: Sequence[int], breathe: Breathe) -> Groups:
+    """Cards of a layer whose names begin alike, together; the rest as it was."""
     by_prefix: dict[str, list[int]] = {}
-    kept: list[_Shown] = []
-    for done, one in enumerate(shown):
+    kept = Groups()
+    for done, group in enumerate(layer):
         if not done % CHUNK:
             breathe()
-        if one[0] == "card":
-            by_prefix.setdefault(_prefix(one[1]), []).append(done)
+        if groups.kind[group] == "card":
+            by_prefix.setdefault(_prefix(groups.name[group]), []).append(group)
         else:
-            kept.append(one)
-    for prefix, places in by_prefix.items():
-        if len(places) == 1 or not prefix:
-            kept.extend(shown[place] for place in places)
+            kept.take(groups, group)
+    work = 0
+    for prefix, alike in by_prefix.items():
+        work += len(alike)
+        if work > CHUNK:
+            work = 0
+            breathe()
+        if len(alike) == 1 or not prefix:
+            for group in alike:
+                kept.take(groups, group)
         else:
-            kept.append(("stack", prefix, [shown[place][2][0] for place in places]))
+            kept.add("stack", prefix, [groups.members[group][0] for group in alike])
     return kept
 
 
@@ -134,14 +148,27 @@ def _prefix(name: str) -> str:
     return prefix if len(prefix) < len(name) else re.split(r"[\s_\-.:#/(\[]", name, maxsplit=1)[0]
 
 
-def _with_others(shown: list[_Shown], limit: int, breathe: Breathe) -> list[_Shown]:
+def _with_others(shown: Groups, limit: int, breathe: Breathe) -> Groups:
     """The largest stay, the rest is one mark."""
-    by_size = sorted(range(len(shown)), key=lambda place: (-len(shown[place][2]), shown[place][2][0]))
+    members = shown.members
+    largest: list[int] = []
+    for base in range(0, len(members), CHUNK):
+        breathe()
+        some = [*largest, *range(base, min(base + CHUNK, len(members)))]
+        largest = nsmallest(limit - 1, some, key=lambda group: (-len(members[group]), members[group][0]))
+    kept = Groups()
+    for group in sorted(largest):
+        kept.take(shown, group)
+    stays = set(largest)
+    rest: list[int] = []
+    for group, own in enumerate(members):
+        if not group % CHUNK:
+            breathe()
+        if group not in stays:
+            rest.extend(own)
     breathe()
-    kept = [shown[place] for place in sorted(by_size[: limit - 1])]
-    rest = [node for place in by_size[limit - 1 :] for node in shown[place][2]]
-    breathe()
-    return [*kept, ("stack", say("others"), sorted(rest))]
+    kept.add("stack", say("others"), sorted(rest))
+    return kept
 
 
 # --- 5. bands -----------------------------------------------------------------------------------------------
@@ -168,7 +195,9 @@ def merge_into_bands(groups: Groups, ranks: list[int], breathe: Breathe) -> tupl
                 folded_ranks.append(ranks[group])
             continue
         merged: list[int] = []
-        for group in inside:
+        for done, group in enumerate(inside):
+            if not done % CHUNK:
+                breathe()
             merged.extend(groups.members[group])
         merged.sort()
         folded.add("band", band_name(begin, end), merged)

@@ -214,7 +214,9 @@ def _chains(structure: Structure, groups: Groups, breathe: Breathe) -> Groups:
     """Serial runs of cards, at most one parent and one child each, as one mark."""
     total = len(structure)
     is_link = bytearray(total)
+    breathe()
     cards = [members[0] for kind, members in zip(groups.kind, groups.members, strict=False) if kind == "card"]
+    breathe()
     if len(cards) < CHAIN_FROM:
         return groups
     starts, parents = structure.parent_start, structure.parents
@@ -284,8 +286,11 @@ def _finish(
     is that of an old mark is named by number."""
     total = len(structure)
     node_mark = array("I", bytes(4 * total))
+    work = 0
     for mark, members in enumerate(groups.members):
-        if not mark % 64:
+        work += 16 + len(members)
+        if work > 4 * CHUNK:
+            work = 0
             breathe()
         for node in members:
             node_mark[node] = mark

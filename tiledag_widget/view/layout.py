@@ -88,8 +88,8 @@ def arrange(folding: Folding, previous: Layout | None = None, breathe: Breathe =
 
 def place(count: int, source: Sequence[int], target: Sequence[int], breathe: Breathe = breathe_now) -> Layout:
     """Places for ``count`` marks with these edges, from nothing."""
-    ranks = _ranks(count, source, target)
-    net = _net(count, source, target, ranks)
+    ranks = _ranks(count, source, target, breathe)
+    net = _net(count, source, target, ranks, breathe)
     components = _components(net)
     columns: list[list[int]] = [[] for _ in net.layers]
     slots = [0.0] * len(net.ranks)
@@ -134,13 +134,15 @@ def to_message(folding: Folding, layout: Layout, group: Sequence[int] = ()) -> t
 # --- 1. ranks -----------------------------------------------------------------------------------------------
 
 
-def _ranks(count: int, source: Sequence[int], target: Sequence[int]) -> list[int]:
+def _ranks(count: int, source: Sequence[int], target: Sequence[int], breathe: Breathe) -> list[int]:
     """Longest path, then less length of edges in all; edges that close a cycle are left out."""
     children: list[list[int]] = [[] for _ in range(count)]
     for parent, child in zip(source, target, strict=False):
         if parent != child:
             children[parent].append(child)
+    breathe()
     order = _forward_order(children)
+    breathe()
     place_of = [0] * count
     for spot, mark in enumerate(order):
         place_of[mark] = spot
@@ -150,11 +152,12 @@ def _ranks(count: int, source: Sequence[int], target: Sequence[int]) -> list[int
         for child in children[mark]:
             if place_of[child] > place_of[mark] and ranks[child] < below:
                 ranks[child] = below
-    _tighten(ranks, children, order)
+    breathe()
+    _tighten(ranks, children, order, breathe)
     return ranks
 
 
-def _tighten(ranks: list[int], children: list[list[int]], order: Sequence[int]) -> None:
+def _tighten(ranks: list[int], children: list[list[int]], order: Sequence[int], breathe: Breathe) -> None:
     """Move marks towards their children where that makes edges shorter in all, and with them what must move along.
 
     A root that only feeds a late rank (a table that is joined at the end) would else trail an edge past everything.
@@ -171,7 +174,9 @@ def _tighten(ranks: list[int], children: list[list[int]], order: Sequence[int]) 
                 above[child].append(parent)
     for _ in range(TIGHTEN_ROUNDS):
         has_moved = False
-        for mark in reversed(order):
+        for done, mark in enumerate(reversed(order)):
+            if not done % 16:
+                breathe()
             if not below[mark]:
                 continue
             group = _tied_below(mark, ranks, below)
@@ -237,7 +242,7 @@ def _forward_order(children: list[list[int]]) -> list[int]:
 # --- 2. trunks ----------------------------------------------------------------------------------------------
 
 
-def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequence[int]) -> Net:
+def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequence[int], breathe: Breathe) -> Net:
     """The edges cut into pieces between neighbouring ranks; long ones share their places."""
     long_out, long_in = [0] * count, [0] * count
     spans = [ranks[child] - ranks[parent] for parent, child in zip(source, target, strict=False)]
@@ -262,7 +267,9 @@ def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequen
     crossed = [span - 1 for span in spans if span > 1]
     most = OWN_TRUNKS_OF_MANY if 4 * len(crossed) >= len(spans) else OWN_TRUNKS
     is_own = sum(crossed) <= min(most * len(crossed), OWN_PLACES)
-    for edge in sorted(range(len(spans)), key=lambda edge: (spans[edge], edge)):
+    for done, edge in enumerate(sorted(range(len(spans)), key=lambda edge: (spans[edge], edge))):
+        if not done % 512:
+            breathe()
         if spans[edge] < 1:
             continue
         parent, child = source[edge], target[edge]
@@ -278,6 +285,7 @@ def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequen
             before = trunks[key]
             net.crossed[edge].append(before)
         _add_piece(net, before, child)
+    breathe()
     weight = net.weight
     net.up_weight = [[weight[other, vertex] for other in near] for vertex, near in enumerate(net.up)]
     net.down_weight = [[weight[vertex, other] for other in near] for vertex, near in enumerate(net.down)]

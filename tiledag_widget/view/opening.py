@@ -6,13 +6,15 @@ that run nodes. Statuses and records are added when it is sent.
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import threading
 import time
 import zlib
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import isnan
 from typing import Any, Final, Literal
@@ -101,6 +103,30 @@ class Opening:
         return _encoding(self.structure)
 
 
+_pausing = threading.Lock()
+_pauses = 0
+_was_enabled = False
+
+
+@contextmanager
+def without_collections() -> Iterator[None]:
+    """No pass of the garbage collector within: folding makes a hundred thousand short-lived tuples, and a full pass
+    over a large process is 40 ms in which no node runs. There is nothing cyclic among them. For seconds at most."""
+    global _pauses, _was_enabled
+    with _pausing:
+        if _pauses == 0:
+            _was_enabled = gc.isenabled()
+            gc.disable()
+        _pauses += 1
+    try:
+        yield
+    finally:
+        with _pausing:
+            _pauses -= 1
+            if _pauses == 0 and _was_enabled:
+                gc.enable()
+
+
 def _encoding(structure: Structure) -> Literal["raw", "deflate"]:
     return "raw" if len(structure) <= SMALL_NODES else "deflate"
 
@@ -141,7 +167,8 @@ class Openings:
         began = time.perf_counter()
         structure = self._source.structure()
         try:
-            arranged = self._arrange(structure, self._kept.arranged if self._kept else None)
+            with without_collections():
+                arranged = self._arrange(structure, self._kept.arranged if self._kept else None)
         except Exception as error:
             _log.exception("the graph could not be arranged")
             arranged = heap(structure, f"The graph could not be arranged: {error}")
