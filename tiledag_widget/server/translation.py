@@ -280,9 +280,17 @@ def _is_number(tree: Any) -> bool:
 
 def _changed_concat(node: Any, _: Types) -> Any:
     for one in list(node.expressions):
-        if not isinstance(one, exp.Literal):
+        if not _is_text(one):
             one.replace(_call("mdb_text", one))
     return node
+
+
+_TEXTS = (exp.Literal, exp.Concat, exp.ConcatWs, exp.Upper, exp.Lower, exp.Trim, exp.Left, exp.Right, exp.TimeToStr)
+
+
+def _is_text(tree: Any) -> bool:
+    """Whether it surely is; what is not sure stands several times in what makes a text of it."""
+    return isinstance(tree, _TEXTS) or (isinstance(tree, exp.Anonymous) and tree.name in ("mdb_text", "mdb_cut"))
 
 
 def _changed_group_concat(node: Any, _: Types) -> Any:
