@@ -36,7 +36,7 @@ class Tolerance:
 
 
 STRICT = Tolerance(8, 0.01)
-LENIENT = Tolerance(20, 0.04)
+LENIENT = Tolerance(20, 0.02)
 
 
 def reduced(picture: bytes) -> Image.Image:

@@ -60,7 +60,9 @@ export function arrange(
   const groups = new Map<string, number[]>();
   nodes.forEach((node, index) => {
     const key = `${rank[index]}|${node.group}`;
-    groups.set(key, [...(groups.get(key) ?? []), index]);
+    const own = groups.get(key);
+    if (own) own.push(index);
+    else groups.set(key, [index]);
   });
   const marks: Marks = { kind: [], name: [], size: [], first: [], rank: [], order: [], slot: [], group: [] };
   const markOf = new Uint32Array(nodes.length);
