@@ -11,9 +11,9 @@ from playwright.sync_api import Browser, Dialog, Page, Request, expect
 
 from tests.strategies import HOSTILE_NAMES
 from tests.view.fake_source import FakeSource
-from tests.view.test_export import NOT_STARTED, ran
+from tests.view.test_export import ran
 from tiledag_widget import DAG
-from tiledag_widget.core.states import AddNode
+from tiledag_widget.core.states import NOT_STARTED, AddNode
 from tiledag_widget.view.export import made
 from tiledag_widget.view.opening import fold_and_layout
 
