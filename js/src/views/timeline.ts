@@ -4,7 +4,6 @@ import { touchedBy } from "../model/derive.ts";
 import type { Changes, Store } from "../model/store.ts";
 import {
   Axis,
-  attemptsIn,
   type Break,
   type BySlot,
   bySlot,
@@ -25,12 +24,12 @@ import type { Theme } from "../render/theme.ts";
 import { button, element, fill, on, set } from "./dom.ts";
 import type { Pane, PaneContext } from "./pane.ts";
 import { Foot, penOf } from "./timeline_foot.ts";
+import { type TimelinePointed, TimelinePointer } from "./timeline_pointer.ts";
 import { drawTimeline, MOST_BARS, type Seen } from "./timeline_rows.ts";
 import { describeRow, RowTip } from "./timeline_words.ts";
 
 const EDGE = 80;
 const SHIFT = 0.1;
-const DRAG_PX = 4;
 /** A large run is put in order anew this often at most. */
 const ORDER_MS = 250;
 
@@ -77,8 +76,6 @@ class TimelinePane implements Pane {
   private width = 0;
   private height = 0;
   private focused = 0;
-  private pointer: { x: number; y: number } | null = null;
-  private drag: { x: number; from: number; isDrag: boolean } | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(context: PaneContext) {
@@ -455,17 +452,7 @@ class TimelinePane implements Pane {
       this.redraw();
     });
     on(body, "blur", signal, () => this.redraw());
-    on(body, "pointerdown", signal, (event) => this.pointerDown(event));
-    on(body, "pointermove", signal, (event) => this.pointerMove(event));
-    on(body, "pointerup", signal, (event) => this.pointerUp(event));
-    on(body, "pointercancel", signal, () => {
-      this.drag = null;
-    });
-    on(body, "pointerleave", signal, () => this.leave());
-    on(body, "dblclick", signal, (event) => {
-      if (this.at(event).x >= LABEL) this.fit();
-    });
-    on(body, "wheel", signal, (event) => this.wheel(event), { passive: false });
+    new TimelinePointer(this.pointed(), signal);
     const sized = new ResizeObserver(() => this.resize());
     sized.observe(body);
     signal.addEventListener(
@@ -480,107 +467,56 @@ class TimelinePane implements Pane {
     );
   }
 
-  private at(event: MouseEvent): { x: number; y: number } {
-    const box = this.body.getBoundingClientRect();
-    return { x: event.clientX - box.left, y: event.clientY - box.top };
+  private pointed(): TimelinePointed {
+    const pane = this;
+    const { body, tip, store } = this;
+    return {
+      body,
+      tip,
+      store,
+      focused: this.context.focus,
+      get order() {
+        return pane.order;
+      },
+      get rows() {
+        return pane.rows;
+      },
+      get slots() {
+        return pane.slots;
+      },
+      get axis() {
+        return pane.axis;
+      },
+      get idle() {
+        return pane.idle;
+      },
+      get from() {
+        return pane.from;
+      },
+      get size() {
+        return { width: pane.width, height: pane.height };
+      },
+      pan: (by) => this.pan(by),
+      zoom: (factor, x) => this.zoom(factor, x),
+      fit: () => this.fit(),
+      openBreak: (idle) => this.openBreak(idle),
+      chosen: (row, under, isMore, isLabel) => this.chosen(row, under, isMore, isLabel),
+      describe: (row, under) => this.describe(row, under),
+    };
   }
 
-  private rowAt(y: number): number {
-    const row = Math.floor((y - HEAD + this.body.scrollTop) / ROW);
-    return y >= HEAD && row < this.rows.ids.length ? row : -1;
-  }
-
-  /** The node under a point; -1 for none. */
-  private nodeAt(row: number, x: number): number {
-    const id = this.rows.ids[row];
-    if (id === undefined || row < 0) return -1;
-    if (this.order !== "slots") return id;
-    if (!this.slots || x < LABEL) return -1;
-    const now = this.store.runTime();
-    for (const { index, started, ended } of attemptsIn(this.store, this.slots, row)) {
-      const from = this.axis.x(started);
-      const to = Math.max(from + 3, this.axis.x(Number.isNaN(ended) ? now : ended));
-      if (x - LABEL >= from && x - LABEL <= to) return index;
-    }
-    return -1;
-  }
-
-  private pointerDown(event: PointerEvent): void {
-    if (event.pointerType === "mouse" && event.button !== 0) return;
-    // The scroll bar is not ours.
-    if (event.offsetX > this.width && event.target === this.body) return;
-    const { x } = this.at(event);
-    this.drag = { x, from: this.from, isDrag: false };
-    this.body.setPointerCapture(event.pointerId);
-  }
-
-  private pointerMove(event: PointerEvent): void {
-    const point = this.at(event);
-    this.pointer = point;
-    const { drag } = this;
-    if (drag) {
-      drag.isDrag ||= Math.abs(point.x - drag.x) > DRAG_PX;
-      if (!drag.isDrag) return;
-      this.tip.hide();
-      this.pan(drag.from - (point.x - drag.x) / this.axis.k - this.from);
-      return;
-    }
-    const row = this.rowAt(point.y);
-    const node = this.nodeAt(row, point.x);
-    const isOver = point.x >= LABEL && this.order !== "duration" && this.store.run?.started != null;
-    const hoveredTime = isOver ? this.axis.time(point.x - LABEL) : Number.NaN;
-    this.context.focus.set({ hoveredTime, hovered: node >= 0 ? node : -1 });
-    set(this.body, { "data-over": row >= 0 });
-    this.tip.soon(
-      row < 0 ? "" : `${row}|${node}`,
-      () => this.describe(row, node),
-      () => ({ at: this.pointer ?? point, width: this.width, height: this.height }),
-    );
-  }
-
-  private pointerUp(event: PointerEvent): void {
-    const { drag } = this;
-    this.drag = null;
-    if (!drag || drag.isDrag) return;
-    const { x, y } = this.at(event);
-    if (this.openBreak(x)) return;
-    const row = this.rowAt(y);
-    if (row < 0) return;
+  private chosen(row: number, under: number, isMore: boolean, isLabel: boolean): void {
     this.focused = row;
     const id = this.rows.ids[row] ?? 0;
-    if (this.order !== "slots" && id < 0 && x < LABEL) this.toggle(~id);
-    else this.select(row, event.shiftKey || event.ctrlKey || event.metaKey, this.nodeAt(row, x));
+    if (this.order !== "slots" && id < 0 && isLabel) this.toggle(~id);
+    else this.select(row, isMore, under);
     this.showMirror();
   }
 
-  private leave(): void {
-    this.pointer = null;
-    this.tip.hide();
-    this.context.focus.set({ hoveredTime: Number.NaN, hovered: -1 });
-  }
-
-  private wheel(event: WheelEvent): void {
-    const { x } = this.at(event);
-    if (event.ctrlKey || event.metaKey) {
-      event.preventDefault();
-      this.zoom(Math.exp(-Math.max(-120, Math.min(120, event.deltaY)) * 0.006), Math.max(0, x - LABEL));
-    } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
-      event.preventDefault();
-      this.pan(event.deltaX / this.axis.k);
-    }
-  }
-
-  private openBreak(x: number): boolean {
-    if (this.order === "duration") return false;
-    const found = this.idle.find((each) => {
-      const from = LABEL + this.axis.x(each.from);
-      return x >= from && x <= LABEL + this.axis.x(each.to);
-    });
-    if (!found) return false;
-    this.unfolded.add(Math.round(found.from));
+  private openBreak(idle: Break): void {
+    this.unfolded.add(Math.round(idle.from));
     this.areRowsStale = true;
     this.fit();
-    return true;
   }
 
   // --- rows ----------------------------------------------------------------------------------------------------
