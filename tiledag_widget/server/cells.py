@@ -7,7 +7,8 @@ the cells where their type allows it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,33 +37,28 @@ class Cells:
     fill: Any
     """The bytes of cells that were never written; None where they are null, or no bytes."""
     shape: tuple[int, ...]
+    pieces: Callable[[], Any]
+    """Makes an object of each cell, where they have lengths of their own; TileDB-Py does that fastest."""
 
     def to_numpy(self) -> Any:
         """As TileDB-Py gives them; with a mask if cells can be null or are none of the enumeration's members."""
         flat = self.values
         if self.offsets is not None:
-            flat = np.empty(len(self.offsets), dtype=object)
-            flat[:] = self._pieces()
+            flat = self.pieces() if len(self.offsets) else np.empty(0, dtype=object)
         elif self.members is not None:
             known = flat if self.is_null is None else np.where(self.is_null, 0, flat)
             flat = self.members[known] if len(self.members) else np.zeros(len(flat), self.members.dtype)
         flat = flat.reshape(self.shape)
         return flat if self.is_null is None else np.ma.array(flat, mask=self.is_null.reshape(self.shape))
 
-    def _pieces(self) -> list[Any]:
-        if self.dtype.kind in "SU":
-            return self._bytes(as_text=self.dtype.kind == "U").to_pylist()  # type: ignore[no-any-return]
-        starts: Any = self.offsets // self.dtype.itemsize
-        return np.split(self.values, starts[1:]) if len(starts) else []
-
-    def _bytes(self, *, as_text: bool = False, mask: Any = None) -> Any:
+    def _bytes(self) -> Any:
         """The cells of a text as Arrow has them, without a copy."""
         data = self.values.view(np.uint8)
         ends = pyarrow.py_buffer(np.append(self.offsets, len(data)).astype(np.int64))
-        valid = None if mask is None else pyarrow.py_buffer(np.packbits(~mask, bitorder="little"))
-        kind = pyarrow.large_binary()
-        column = pyarrow.Array.from_buffers(kind, len(self.offsets), [valid, ends, pyarrow.py_buffer(data)])
-        return column.cast(pyarrow.large_string()) if as_text else column
+        valid = None if self.is_null is None else pyarrow.py_buffer(np.packbits(~self.is_null, bitorder="little"))
+        return pyarrow.Array.from_buffers(
+            pyarrow.large_binary(), len(self.offsets), [valid, ends, pyarrow.py_buffer(data)]
+        )
 
     def to_arrow(self) -> Any:
         """A flat column; text where the cells are text, also where they are stored as bytes.
@@ -87,7 +83,7 @@ class Cells:
     def _texts(self) -> Any:
         """Text, which is what a query compares; bytes that are no text stay bytes."""
         if self.offsets is not None:
-            column = self._bytes(mask=self.is_null)
+            column = self._bytes()
         else:
             column = pyarrow.array(self.values.tolist(), type=pyarrow.large_binary(), mask=self.is_null)
         texts = _as_text(column)
@@ -140,17 +136,21 @@ def cells_of(array: Any, names: Sequence[str], order: str, selection: tuple[Any,
     reading = _Reading(array, array.query(attrs=attributes, dims=dimensions or False, order=order))
     found = reading[selection]
     shape = None if reading.result_shape is None else tuple(map(int, reading.result_shape))
-    return (_made_of(array, name, found[name], shape) for name in names)
+    unpack = reading.pyquery.unpack_buffer
+    return (_made_of(array, name, found[name], shape, unpack) for name in names)
 
 
 def no_cells_of(array: Any, names: Sequence[str]) -> Iterator[Cells]:
     """As `cells_of` of a selection with nothing in it, which TileDB has not."""
     nothing: tuple[Any, ...] = tuple(np.empty(0, dtype=kind) for kind in ("u1", "u8", "u1"))
-    return (_made_of(array, name, nothing, None) for name in names)
+    return (_made_of(array, name, nothing, None, None) for name in names)
 
 
-def _made_of(array: Any, name: str, buffers: tuple[Any, ...], shape: tuple[int, ...] | None) -> Cells:
+def _made_of(
+    array: Any, name: str, buffers: tuple[Any, ...], shape: tuple[int, ...] | None, unpack: Callable[..., Any] | None
+) -> Cells:
     data, offsets, validity = buffers
+    pieces = functools.partial(unpack, name, data, offsets) if unpack is not None else list
     schema = array.schema
     attribute = schema.attr(name) if schema.has_attr(name) else None
     varies = attribute.isvar if attribute is not None else schema.domain.dim(name).isvar
@@ -169,7 +169,7 @@ def _made_of(array: Any, name: str, buffers: tuple[Any, ...], shape: tuple[int, 
             if is_null is not None or unknown.any():
                 is_null = unknown if is_null is None else is_null | unknown
     count = len(values) if offsets is None else len(offsets)
-    return Cells(name, dtype, values, offsets, is_null, members, fill, shape or (count,))
+    return Cells(name, dtype, values, offsets, is_null, members, fill, shape or (count,), pieces)
 
 
 class _Reading(MultiRangeIndexer):  # type: ignore[misc]
