@@ -161,6 +161,7 @@ export class LaneStrip {
       { type: "button", "data-node": record.index },
       element("span.td-lanesign"),
       name,
+      " ",
       element("span.td-lanetime"),
     );
   }
@@ -181,10 +182,7 @@ export class LaneStrip {
     setText(name, middle(full, LONGEST_NAME));
     setText(timeElement, time);
     const values = { name: middle(full, 300), time, status: STATUS_WORDS[record.status] ?? "" };
-    const words = say(isRunning ? "lanes.running" : "lanes.ended", values);
-    // Read out when somebody comes there: not each second.
-    if (!isRunning || !chip.hasAttribute("aria-label")) set(chip, { "aria-label": words });
-    set(chip, { title: words });
+    set(chip, { title: say(isRunning ? "lanes.running" : "lanes.ended", values) });
   }
 
   private point(node: number): void {
