@@ -72,7 +72,8 @@ export class LaneStrip {
 
   /** Height that it takes of the view, 0 while it is off. */
   get height(): number {
-    const rows = Math.min(MOST_ROWS, this.rows.length) + (this.note.hidden ? 0 : 1);
+    const most = this.root.closest('[data-narrow="true"]') ? MOST_ROWS / 2 : MOST_ROWS;
+    const rows = Math.min(most, this.rows.length) + (this.note.hidden ? 0 : 1);
     return this.isOn ? rows * ROW + AROUND : 0;
   }
 
