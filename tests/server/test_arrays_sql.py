@@ -275,6 +275,8 @@ def test_rows_as_arrow_have_a_schema_even_if_there_are_none(server: Server) -> N
         ("select 'a', \"b'c\" -- it's\n , `a b from t", "at line 2, column 4: ` is never closed\n , `a b"),
         ("select 1 /* for ever", "column 10: /* is never closed\n"),
         ("select 1; select 2", "one statement"),
+        ("select 1 from dual wher x", "line 1, column 25: 'x' does not fit here\n"),
+        ("select ? as x", "the query has 1 ? and 0 parameters"),
         ("select a from `tiledb://x/y`", "unknown array 'tiledb://x/y'"),
         *(
             (statement, f"the array '{DENSE}' cannot be changed by a query")

@@ -71,6 +71,8 @@ def _words_for(error: SqlglotError, text: str) -> str:
 def _plain(place: Mapping[str, Any]) -> str:
     """The parser's words, with the query's in place of the names of its own classes."""
     words = str(place["description"])
+    if words.startswith("Invalid expression"):
+        return f"{place['highlight']!r} does not fit here"
     if words.startswith("Required keyword"):
         return f"something is missing at {place['highlight']!r}"
     return _TOKEN.sub(

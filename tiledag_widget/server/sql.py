@@ -119,6 +119,9 @@ class _Session:
         read = self._read[before:]
         if has_pipes:
             _refuse_joined_texts(tree)
+        asked = len(list(tree.find_all(exp.Placeholder)))
+        if asked != len(parameters):
+            raise ValueError(f"the query has {asked} ? and {len(parameters)} parameters")
         tree = to_engine(tree, _types_in(read) if is_simple else {})
         try:
             text = prefix + tree.sql(dialect="duckdb", unsupported_level=ErrorLevel.RAISE)
