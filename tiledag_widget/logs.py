@@ -88,5 +88,6 @@ def server_logs(dag_or_id: Any, namespace: str | None = None) -> TaskGraphLog | 
 def flush_records() -> bool:
     """Have graphs of this process that have ended put on record first: somebody looks for them. False if some are not
     there yet: the server is slow, or does not answer."""
-    record = sys.modules.get(f"{__package__}.run.record")
-    return record is None or bool(record.recorder.flush(FLUSH_SECONDS))
+    # None as well while another thread is at its import: then it has no graph yet.
+    recorder = getattr(sys.modules.get(f"{__package__}.run.record"), "recorder", None)
+    return recorder is None or bool(recorder.flush(FLUSH_SECONDS))
