@@ -354,9 +354,9 @@ def shutdown() -> None:
     workers = sys.modules.get(f"{__package__}.workers")
     if workers is not None:
         workers.shared_workers().shutdown()
-    record = sys.modules.get(f"{__package__}.record")
-    if record is not None:
-        record.recorder.close()
+    recorder = getattr(sys.modules.get(f"{__package__}.record"), "recorder", None)  # none while it is being imported
+    if recorder is not None:
+        recorder.close()
     batch = sys.modules.get(f"{__package__}.batch")
     if batch is not None:
         batch.detach_all()

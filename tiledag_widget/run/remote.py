@@ -35,7 +35,7 @@ from ..wire.models import (
     is_retry_with_params,
 )
 from . import arguments
-from .remote_calls import RemoteNode, array_call, decoder_of, sql_call, udf_call
+from .remote_calls import RemoteNode, array_call, decoder_of, sql_call, too_large, udf_call
 from .remote_output import HeldOutput, Task, indices_of, tasks_of
 from .remote_reports import reports
 from .remote_result import RemoteResult
@@ -199,6 +199,8 @@ class RemoteRun:
                 self._failed[node._index, self._graph._driver.machine.attempt[node._index]] = error.task_id
             if node._index in self._graph._driver.machine.stopping:
                 raise StoppedError(f"node {node.name!r} was stopped") from error
+            if error.http_status == 413:
+                raise too_large(node, error) from None
             if error.traceback_text:  # the function's own, which is what is looked for; ours says nothing
                 raise error.with_traceback(None) from error.__cause__
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import os
@@ -11,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from ..errors import ServerError
 from ..wire.models import (
     ArrayDetails,
     ArrayRanges,
@@ -36,6 +38,7 @@ __all__ = [
     "several_arrays",
     "source_of",
     "sql_call",
+    "too_large",
     "udf_call",
 ]
 
@@ -127,6 +130,23 @@ def udf_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: Mapp
         fields["arrays"] = tuple(arrays)
     fields["arguments_json"] = tuple(codec.dump_arguments(node.name, args, kwargs))
     return fields
+
+
+_LARGE: Final = 16 << 20
+
+
+def too_large(node: RemoteNode, error: ServerError) -> ServerError:
+    """The server's word that a request is too large, with the node and the argument that makes it so."""
+    from ..wire import pickles
+
+    values = {f"args[{index}]": one for index, one in enumerate(node.args)}
+    values |= {f"kwargs[{name!r}]": one for name, one in node.kwargs.items()}
+    sizes = dict.fromkeys(values, _LARGE)
+    for where, value in values.items():
+        with contextlib.suppress(Exception):  # a node above: its value, which is sent, is not at hand
+            sizes[where] = len(pickles.dumps_wire(value))
+    largest = max(sizes, key=sizes.__getitem__, default="what it is given")
+    return ServerError(f"Node {node.name!r}: {largest} cannot be sent to the server. {error}", 413, error.body)
 
 
 def array_call(node: RemoteNode, client: Client, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
