@@ -199,6 +199,8 @@ def array_arguments(
 ) -> tuple[Any, Any, Any, Any, Any, dict[str, Any]]:
     """Arguments of ``submit_array_udf`` in the reference's order."""
     func = kwargs.pop("func", func)
+    if callable(uri) and not callable(func):
+        raise TypeError(f"the array comes first, then the function: submit_array_udf({func!r}, {uri!r}, ...)")
     ranges = kwargs.pop("ranges", ranges)
     attrs = kwargs.pop("attrs", attrs)
     layout = kwargs.pop("layout", layout)
