@@ -229,8 +229,12 @@ test("it costs a few milliseconds for a hundred thousand nodes", () => {
   };
   const veil = new Veil(store);
   veil.cover(columns, Number.NaN);
-  const began = performance.now();
-  for (let turn = 0; turn < 10; turn++) veil.cover(columns, Number.NaN);
+  // The quickest of several: others work on this machine, too.
+  const times = Array.from({ length: 20 }, () => {
+    const began = performance.now();
+    veil.cover(columns, Number.NaN);
+    return performance.now() - began;
+  });
 
-  assert.ok((performance.now() - began) / 10 < 60, `${(performance.now() - began) / 10} ms`);
+  assert.ok(Math.min(...times) < 40, `${Math.min(...times)} ms`);
 });

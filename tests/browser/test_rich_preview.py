@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Dialog, Locator, expect
 from playwright.sync_api import Page as BrowserPage
 
 from tests.browser.conftest import OpenNotebook, OpenPage
@@ -74,6 +74,18 @@ def hostile(to: str) -> str:
     return "\n".join(ways)
 
 
+def dialogs_of(page: BrowserPage) -> list[str]:
+    """What the page asks from now on, each of it dismissed."""
+    asked: list[str] = []
+
+    def dismiss(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("dialog", dismiss)
+    return asked
+
+
 def rich_of(page: BrowserPage, data: str, kind: str = "text/html") -> Locator:
     """The frame of the first node's result."""
     page.evaluate("window.heard = []; addEventListener('message', event => heard.push(event.data))")
@@ -90,8 +102,7 @@ def rich_of(page: BrowserPage, data: str, kind: str = "text/html") -> Locator:
 def test_hostile_html_runs_nothing_and_asks_for_nothing(show: OpenPage, asked: list[str]) -> None:
     """A result of somebody else's data would send what the notebook holds to its maker."""
     page = show("n=12&state=done")
-    dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    dialogs = dialogs_of(page)
     frame = rich_of(page, hostile(asked[0]))
 
     assert frame.get_attribute("sandbox") == ""
@@ -112,8 +123,7 @@ def test_hostile_html_runs_nothing_and_asks_for_nothing(show: OpenPage, asked: l
 def test_no_payload_is_executed(show: OpenPage) -> None:
     """H7 for the one place of the view that draws markup."""
     page = show("n=12&state=done")
-    dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    dialogs = dialogs_of(page)
     frame = rich_of(page, "<p id=end>first</p>")
     for payload in PAYLOADS:
         page.get_by_role("button", name="Hide rich preview").click()
