@@ -6,6 +6,9 @@ drawing, the one-pixel read that waits for the canvas), style, layout, paint. Le
 to look, which is in its mark, and for each frame in between what the median frame costs in which nothing new is shown:
 without the probe there would be none. Raster of SVG and of text happens on other threads and is not charged, which
 favours the views that draw in SVG.
+
+Each cost is given twice: by the clock, and by the processor time of the thread, which says what is left where other
+programs take the processor away in between, and leaves out the waiting for other threads.
 """
 
 from __future__ import annotations
@@ -21,16 +24,21 @@ IDLE: Final = "bench-idle"
 CATEGORIES: Final = ["disabled-by-default-devtools.timeline", "blink.user_timing"]
 
 
-def picture_costs(trace: bytes) -> list[float]:
-    """Milliseconds of the main thread for each picture but the first. The trace begins with idle frames."""
+def picture_costs(trace: bytes) -> list[tuple[float, float]]:
+    """Milliseconds of the main thread for each picture but the first, by the clock and of the processor. The trace
+    begins with idle frames."""
     events: Sequence[dict[str, Any]] = json.loads(trace)["traceEvents"]
+    return list(zip(_costs(events, "dur"), _costs(events, "tdur"), strict=True))
+
+
+def _costs(events: Sequence[dict[str, Any]], measure: str) -> list[float]:
     marks = [each for each in events if each.get("ph", "") in "IiRn" and each.get("name", "").startswith("bench-")]
     pictures = sorted((each["ts"], float(each["name"][len(MARK) :])) for each in marks if each["name"] != IDLE)
     if not pictures:
         return []
     thread = marks[0]["pid"], marks[0]["tid"]
     tasks = sorted(
-        (each["ts"] + each.get("dur", 0), each.get("dur", 0) / 1000)
+        (each["ts"] + each.get("dur", 0), each.get(measure, each.get("dur", 0)) / 1000)
         for each in events
         if each.get("name") == "RunTask" and each.get("ph") == "X" and (each["pid"], each["tid"]) == thread
     )
