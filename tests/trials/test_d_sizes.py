@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.long,
     pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore:Sending large graph"),  # dask says so, and goes on
     pytest.mark.leaks("worker processes last as long as the module"),
 ]
 
