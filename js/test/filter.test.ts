@@ -67,7 +67,7 @@ test("members of a band are found by their function, which the marks cannot tell
   const view = new DataView(bytes.buffer);
   view.setUint32(0, names.length, true);
   bytes.set(names, 4);
-  [1, 0, 1, 0].forEach((group, at) => view.setUint32(4 + names.length + 4 * at, group, true));
+  for (const [at, group] of [1, 0, 1, 0].entries()) view.setUint32(4 + names.length + 4 * at, group, true);
   store.markOf.fill(0);
 
   const chunk = { type: "columns", epoch: store.epoch, column: "groups", part: 0, of: 1, revision: 0 } as const;

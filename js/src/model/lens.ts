@@ -80,7 +80,8 @@ export class Lens extends Store {
 
   private follow(): void {
     const { base } = this;
-    const { picture, revision, total, markCount, markOf, members, names, groups, parents, children, clockOffset } = base;
+    const { picture, revision, total, markCount, markOf, members, names, groups, parents, children, clockOffset } =
+      base;
     Object.assign(this, {
       picture,
       revision,

@@ -176,11 +176,12 @@ function statusStyle(
   read: (name: string, other: string) => string,
 ): StatusStyle {
   const variable = `--tiledag-${name.toLowerCase().replace(/_/g, "-")}`;
+  // The widget has its colours in the style sheet alone; a root that is in no page yet has none at all.
   const colours = entry[scheme];
   return {
-    mark: isForced ? "CanvasText" : read(variable, colours.mark),
-    ink: isForced ? "Canvas" : read(`${variable}-ink`, colours.ink),
-    word: isForced ? "CanvasText" : read(`${variable}-text`, colours.word),
+    mark: isForced ? "CanvasText" : read(variable, colours.mark || NO_STYLE.mark),
+    ink: isForced ? "Canvas" : read(`${variable}-ink`, colours.ink || NO_STYLE.ink),
+    word: isForced ? "CanvasText" : read(`${variable}-text`, colours.word || NO_STYLE.word),
     line: entry.border.line as StatusStyle["line"],
     width: entry.border.width,
     band: entry.border.band,

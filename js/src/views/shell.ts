@@ -76,6 +76,7 @@ export class Shell {
   private readonly held: Held;
   private extras: Extras | null = null;
   private pictureAt = 0;
+  /** As read in the page; null as long as the root stands in none. */
   private theme: Theme | null = null;
 
   private readonly body = element("div.td-body");
@@ -246,6 +247,7 @@ export class Shell {
     on(root, "keydown", signal, (event) => this.key(event));
     for (const name of ["keyup", "keypress", "contextmenu"]) on(root, name, signal, (event) => event.stopPropagation());
     const sized = new ResizeObserver(() => {
+      if (!this.theme) this.themeChanged();
       if (root.clientWidth > 0) this.resized();
       if (root.isConnected) this.wake();
     });
@@ -309,7 +311,7 @@ export class Shell {
 
   private themeChanged(): void {
     const theme = readTheme(this.root);
-    this.theme = theme;
+    this.theme = this.root.isConnected ? theme : null;
     for (const pane of this.stage.panes.values()) pane.setTheme?.(theme);
   }
 
@@ -420,10 +422,13 @@ export class Shell {
       if (marks.some((mark) => mark >= this.store.markCount) || nodes.some((node) => node >= this.store.total))
         this.focus.selectMarks([]);
     }
-    this.search.changed(changes);
-    this.stage.tell(changes);
-    if (changes.structure) this.resized();
-    this.restate();
+    try {
+      this.search.changed(changes);
+      this.stage.tell(changes);
+      if (changes.structure) this.resized();
+    } finally {
+      this.restate();
+    }
   }
 
   /** What the view says, said anew. Out of sight only what is cheap: the rest follows when somebody can see it. */
