@@ -32,9 +32,11 @@ FIRST = """async () => {
 }"""
 MEASURE = """async ([frames, changes]) => {
     const times = { patch: [], draw: [], pixel: [], all: [] };
-    const callbacks = [];
-    const real = window.requestAnimationFrame;
-    window.requestAnimationFrame = callback => callbacks.push(callback);
+    const callbacks = new Map();
+    const real = [window.requestAnimationFrame, window.cancelAnimationFrame];
+    let asked = 0;
+    window.requestAnimationFrame = callback => { callbacks.set(++asked, callback); return asked; };
+    window.cancelAnimationFrame = number => callbacks.delete(number);
     const canvases = [...document.querySelectorAll('canvas.td-layer')];
     const total = kernel.nodes.length;
     let at = 0;
@@ -51,7 +53,12 @@ MEASURE = """async ([frames, changes]) => {
         kernel.patch(list);
         const patched = performance.now();
         // The store tells of its changes in one frame, and the view draws: what either asks for next is another frame.
-        for (let round = 0; round < 2; round++) for (const run of callbacks.splice(0)) run(performance.now());
+        for (let round = 0; round < 2; round++) {
+            const last = asked;
+            for (const [number, run] of callbacks) {
+                if (number <= last && callbacks.delete(number)) run(performance.now());
+            }
+        }
         const drawn = performance.now();
         for (const canvas of canvases) canvas.getContext('2d').getImageData(0, 0, 1, 1);
         const read = performance.now();
@@ -61,7 +68,7 @@ MEASURE = """async ([frames, changes]) => {
         times.all.push(read - began);
         await new Promise(done => setTimeout(done, 5));
     }
-    window.requestAnimationFrame = real;
+    [window.requestAnimationFrame, window.cancelAnimationFrame] = real;
     const graph = document.querySelector('.td-graph');
     return { times, level: graph.dataset.level, drawn: graph.dataset.drawn };
 }"""
