@@ -124,7 +124,8 @@ def make(place: Path, seed: int) -> Model:
         elif kind == "text":
             dims.append(tiledb.Dim(name, domain=(None, None), tile=None, dtype="ascii"))
         else:
-            unit = "D" if kind == "date" else rng.choice(["D", "s", "us"])
+            # numpy types its units as literals; here one is chosen at random.
+            unit: Any = "D" if kind == "date" else rng.choice(["D", "s", "us"])
             first = np.datetime64("1969-12-25", unit)
             last = first + np.timedelta64(400 if unit == "D" else 10**14 if unit == "us" else 10**8, unit)
             tile = np.timedelta64({"D": 4, "s": 10**6, "us": 10**9}[unit], unit)
@@ -221,7 +222,7 @@ def _anywhere(rng: random.Random, dim: Any) -> Any:
     if dim.dtype.kind == "M":
         unit = np.datetime_data(dim.dtype)[0]
         moment = np.datetime64("1970-01-01", "us") + np.timedelta64(rng.randint(-5 * 86_400, 90 * 86_400), "s")
-        return np.datetime64(moment, "us").astype(f"datetime64[{unit}]")
+        return moment.astype("datetime64[us]").astype(f"datetime64[{unit}]")
     return rng.randint(int(dim.domain[0]), int(dim.domain[1]))
 
 
