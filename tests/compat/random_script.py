@@ -49,10 +49,16 @@ def plan_of(seed: int) -> tuple[list[tuple[list[int], bool, bool]], str, float]:
 
 
 def settled(dag: Any, nodes: list[Any], deadline: float) -> bool:
-    """Waits for the end. TileDB's client leaves nodes below a failed one Not Started in a batch run that has ended."""
+    """Waits for the end. TileDB's client leaves nodes below a failed one Not Started in a batch run that has ended.
+
+    It calls the run failed as soon as it has read the first failed node of a reply, and takes the nodes after that one
+    in, and whether the run goes on, later. Only when its thread that asks is gone has it read all.
+    """
+    if IS_THEIRS and MODE is module.Mode.BATCH:
+        asking = dag._update_batch_status_thread
+        asking.join(max(0.0, deadline - time.monotonic()))
+        return not asking.is_alive()
     while not all(str(node.status) in SETTLED for node in nodes):
-        if IS_THEIRS and MODE is module.Mode.BATCH and str(dag.status) in SETTLED:
-            return True
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
