@@ -58,7 +58,7 @@ def order_of(net: Net, component: list[list[int]], breathe: Breathe) -> list[lis
             breathe()
             layers = _sweep(net, layers, position, number)
             if number % 2 or size < 150:
-                _transpose(net, layers, position, breathe)
+                _transpose(net, layers, position, set(range(len(layers))), breathe)
             breathe()
             crossings = _count_crossings(net, layers, position, fewest if fewest >= 0 else maxsize)
             idle += 1
@@ -70,11 +70,13 @@ def order_of(net: Net, component: list[list[int]], breathe: Breathe) -> list[lis
                 break
     _number(best, position)
     work = SIFT_LIMIT
+    due = set(range(len(best)))
     for _ in range(SIFT_ROUNDS):
         work -= 2 * SIFT_REACH * size
-        if work < 0 or not _sift(net, best, position, breathe):
+        if work < 0 or not _sift(net, best, position, due, breathe):
             break
-    while _transpose(net, best, position, breathe) and work > 0:
+    due = set(range(len(best)))
+    while _transpose(net, best, position, due, breathe) and work > 0:
         work -= size
     return best
 
@@ -181,12 +183,16 @@ def _count_crossings(net: Net, layers: list[list[int]], position: list[int], eno
     return total
 
 
-def _transpose(net: Net, layers: list[list[int]], position: list[int], breathe: Breathe) -> bool:
-    """Swap neighbours in a rank where that takes crossings away, in one pass down; True if any was."""
+def _transpose(net: Net, layers: list[list[int]], position: list[int], due: set[int], breathe: Breathe) -> bool:
+    """Swap neighbours in a rank where that takes crossings away, in one pass down; True if any was.
+
+    Only the ranks that are ``due`` are looked at; those are, afterwards, where something changed at or beside them.
+    """
     swapped = False
     for rank, layer in enumerate(layers):
-        if len(layer) < 2:
+        if rank not in due or len(layer) < 2:
             continue
+        due.discard(rank)
         if not rank % 4:
             breathe()
         above = [_ends(near, heavy, position) for near, heavy in ((net.up[v], net.up_weight[v]) for v in layer)]
@@ -203,72 +209,83 @@ def _transpose(net: Net, layers: list[list[int]], position: list[int], breathe: 
             if not moved:
                 break
             swapped = True
+            due.update((rank - 1, rank, rank + 1))
             spots = sorted(spot for spot in moved if 0 <= spot < len(layer) - 1)
         for spot, vertex in enumerate(layer):
             position[vertex] = spot
     return swapped
 
 
-def _sift(net: Net, layers: list[list[int]], position: list[int], breathe: Breathe) -> bool:
+def _sift(net: Net, layers: list[list[int]], position: list[int], due: set[int], breathe: Breathe) -> bool:
     """Put each vertex where within its reach it crosses least, in one pass down; True if any moved.
 
-    Swaps of neighbours stop at the first one that costs; this looks past it.
+    Swaps of neighbours stop at the first one that costs; this looks past it. ``due`` as in `_transpose`.
     """
     moved = False
     for rank, layer in enumerate(layers):
         count = len(layer)
-        if count < 3:
+        if rank not in due or count < 3:
             continue
+        due.discard(rank)
         if not rank % 2:
             breathe()
         above = {v: _ends(net.up[v], net.up_weight[v], position) for v in layer}
         below = {v: _ends(net.down[v], net.down_weight[v], position) for v in layer}
         for vertex in list(layer):
             spot = layer.index(vertex)
-            own_above, own_below = above[vertex], below[vertex]
-            best, best_spot, total = 0, spot, 0
-            for other_spot in range(spot + 1, min(count, spot + SIFT_REACH + 1)):
-                other = layer[other_spot]
-                total += _gain(own_above, above[other]) + _gain(own_below, below[other])
-                if total > best:
-                    best, best_spot = total, other_spot
-            total = 0
-            for other_spot in range(spot - 1, max(-1, spot - SIFT_REACH - 1), -1):
-                other = layer[other_spot]
-                total += _gain(above[other], own_above) + _gain(below[other], own_below)
-                if total > best:
-                    best, best_spot = total, other_spot
+            sides = [(own, ends) for own, ends in ((above[vertex], above), (below[vertex], below)) if own]
+            best, best_spot = 0, spot
+            for step, last in ((1, min(count, spot + SIFT_REACH + 1)), (-1, max(-1, spot - SIFT_REACH - 1))):
+                total = 0
+                for other_spot in range(spot + step, last, step):
+                    other = layer[other_spot]
+                    for own, ends in sides:
+                        theirs = ends[other]
+                        # What `_gain` says of ends that lie apart, without the call: this is the innermost loop.
+                        if not theirs:
+                            continue
+                        if own[1] < theirs[0]:
+                            total -= step * own[2] * theirs[2]
+                        elif own[0] > theirs[1]:
+                            total += step * own[2] * theirs[2]
+                        else:
+                            total += step * _gain(own, theirs)
+                    if total > best:
+                        best, best_spot = total, other_spot
             if best_spot != spot:
                 moved = True
+                due.update((rank - 1, rank, rank + 1))
                 layer.insert(best_spot, layer.pop(spot))
         for spot, vertex in enumerate(layer):
             position[vertex] = spot
     return moved
 
 
-_Ends = list[tuple[int, int]]
+_Ends = tuple[int, int, int, list[tuple[int, int]]]
+"""Lowest and highest end in the next rank, the edges in all, and the ends with their edges, sorted."""
 
 
-def _ends(near: list[int], weights: list[int], position: list[int]) -> _Ends:
+def _ends(near: list[int], weights: list[int], position: list[int]) -> _Ends | None:
     if len(near) == 1:
-        return [(position[near[0]], weights[0])]
-    return sorted([(position[other], heavy) for other, heavy in zip(near, weights, strict=False)])
+        spot = position[near[0]]
+        return spot, spot, weights[0], [(spot, weights[0])]
+    if not near:
+        return None
+    pairs = sorted([(position[other], heavy) for other, heavy in zip(near, weights, strict=False)])
+    return pairs[0][0], pairs[-1][0], sum(weights), pairs
 
 
-def _gain(first: _Ends, second: _Ends) -> int:
-    """Crossings saved by swapping two neighbours with these sorted ends in the next rank."""
-    if not first or not second:
+def _gain(first: _Ends | None, second: _Ends | None) -> int:
+    """Crossings saved by swapping two neighbours with these ends in the next rank."""
+    if first is None or second is None:
         return 0
-    if len(first) == 1 and len(second) == 1:
-        spot, heavy = first[0]
-        other, weight = second[0]
-        return heavy * weight if spot > other else -heavy * weight if spot < other else 0
-    if first[-1][0] <= second[0][0]:
-        shared = first[-1][1] * second[0][1] if first[-1][0] == second[0][0] else 0
-        return shared - sum([heavy for _, heavy in first]) * sum([weight for _, weight in second])
+    if first[1] < second[0]:
+        return -first[2] * second[2]
+    if first[0] > second[1]:
+        return first[2] * second[2]
     gain = 0
-    for spot, heavy in first:
-        for other, weight in second:
+    for spot, heavy in first[3]:
+        for other, weight in second[3]:
             if spot > other:
                 gain += heavy * weight
             elif spot < other:
