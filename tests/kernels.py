@@ -30,6 +30,7 @@ class Kernel:
         self.printed: dict[str, str] = {}
         self.errors: dict[str, str] = {}
         """Name of the exception that ended a cell."""
+        self._answered: set[str] = set()
 
     @property
     def pid(self) -> int:
@@ -45,12 +46,18 @@ class Kernel:
         return str(self._client.execute(code))
 
     def end(self, cell: str) -> None:
-        """Waits for the end of a cell."""
+        """Waits for the end of a cell, and for the answer to it.
+
+        ipykernel 7.3.0, whatever the cell, goes deaf for ever if a request comes in just as it sends an answer; 7.4.0
+        cured it.
+        """
         while True:
             message = self._hear()
             mine = message["parent_header"].get("msg_id") == cell
             if mine and message["content"].get("execution_state") == "idle":
-                return
+                break
+        while cell not in self._answered:
+            self._answered.add(self._client.get_shell_msg(timeout=SECONDS)["parent_header"].get("msg_id", ""))
 
     def cell(self, code: str) -> str:
         """Runs a cell that must not fail; returns its id."""
