@@ -85,7 +85,7 @@ BAD: dict[str, tuple[Make, type[Exception], str]] = {
     "an array and its function in the wrong order": (
         array(len, "tiledb://nobody/nothing"),
         TypeError,
-        "the array comes first, then the function: submit_array_udf('tiledb://nobody/nothing', ",
+        r"the array comes first, then the function: submit_array_udf\('tiledb://nobody/nothing', ",
     ),
     "an unknown table": (
         sql("select * from `tiledb://nobody/nothing`"),
@@ -99,7 +99,7 @@ BAD: dict[str, tuple[Make, type[Exception], str]] = {
     ),
     "two queries": (sql("select 1; select 2"), ServerError, "must be one statement, got 2"),
     "an unknown column": (sql("select nothing from (select 1 as x) t"), ServerError, '"nothing" not found'),
-    "too few parameters": (sql("select ? + ?", parameters=[1]), ServerError, "the query has 2 ? and 1 parameters"),
+    "too few parameters": (sql("select ? + ?", parameters=[1]), ServerError, r"the query has 2 \? and 1 parameters"),
     "a function that holds a lock": (
         udf(lambda: A_LOCK),
         NotPicklable,
