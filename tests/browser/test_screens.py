@@ -182,7 +182,7 @@ SCREENS_OF_VIEW: dict[str, Screen] = {
     "inspector-logs": Screen("n=12&state=failed", tab("Logs"), ("failed",), shows=".td-inspector .td-logline"),
     "inspector-attempts": Screen("n=12&state=failed", tab("Attempts"), ("failed",), shows=".td-inspector"),
     "inspector-code": Screen("n=12&state=failed", tab("Code"), ("failed",), shows=".td-panel pre"),
-    "inspector-stack": Screen("n=1000&state=mixed", key("Home", "ArrowRight", " "), ("failed",), shows=".td-inspector"),
+    "inspector-stack": Screen("n=1000&state=mixed", key("Home", "ArrowRight", " "), ("failed",), shows=".td-failuretext"),
     "filter": Screen("n=60&state=mixed", filtered("status:parent-failed"), ("parent_failed",), shows=".td-term"),
     "filter-hides": Screen("n=60&state=mixed", filtered("node:*join*", True), ("completed",), shows=".td-hide"),
     "filter-presets": Screen("n=60&state=mixed", click(".td-search"), ("failed",), shows=".td-term"),
@@ -328,7 +328,7 @@ def test_an_exported_png_shows_what_the_svg_and_the_screen_show(show: OpenPage, 
     assert sum(changed[64:]) / sum(changed) < 0.008
     for status in ("failed", "completed", "parent_failed"):
         assert near(png, rgb(status, mode)) > 200, f"{status} has not its colour"
-    assert_looks(page, opened, f"export-{mode}")
+    assert_looks(page, opened, f"exported-{mode}")
     assert share_of_change(reduced(opened), Image.new("RGB", reduced(opened).size, png.getpixel((0, 0)))) > 0.05
 
 
