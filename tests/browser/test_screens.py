@@ -182,7 +182,9 @@ SCREENS_OF_VIEW: dict[str, Screen] = {
     "inspector-logs": Screen("n=12&state=failed", tab("Logs"), ("failed",), shows=".td-inspector .td-logline"),
     "inspector-attempts": Screen("n=12&state=failed", tab("Attempts"), ("failed",), shows=".td-inspector"),
     "inspector-code": Screen("n=12&state=failed", tab("Code"), ("failed",), shows=".td-panel pre"),
-    "inspector-stack": Screen("n=1000&state=mixed", key("Home", "ArrowRight", " "), ("failed",), shows=".td-failuretext"),
+    "inspector-stack": Screen(
+        "n=1000&state=mixed", key("Home", "ArrowRight", " "), ("failed",), shows=".td-failuretext"
+    ),
     "filter": Screen("n=60&state=mixed", filtered("status:parent-failed"), ("parent_failed",), shows=".td-term"),
     "filter-hides": Screen("n=60&state=mixed", filtered("node:*join*", True), ("completed",), shows=".td-hide"),
     "filter-presets": Screen("n=60&state=mixed", click(".td-search"), ("failed",), shows=".td-term"),
