@@ -1,5 +1,6 @@
 // What each worker does and has just done. A slot is a worker of the run, numbered from 0.
 import { type NodeRecord, NO_SLOT, Status } from "../protocol.ts";
+import { recordOf } from "./columns.ts";
 import type { Store } from "./store.ts";
 
 export interface Lane {
@@ -52,15 +53,4 @@ function keepLatest(recent: NodeRecord[], ended: number, make: () => NodeRecord,
   if (at >= most) return;
   recent.splice(at, 0, make());
   if (recent.length > most) recent.pop();
-}
-
-function recordOf(store: Store, node: number): NodeRecord {
-  return {
-    index: node,
-    status: store.status[node] ?? 0,
-    attempt: store.attempt[node] ?? 0,
-    slot: store.slot[node] ?? NO_SLOT,
-    started: store.started[node] ?? Number.NaN,
-    ended: store.ended[node] ?? Number.NaN,
-  };
 }

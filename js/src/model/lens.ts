@@ -1,14 +1,7 @@
 // What one view sees: the store of its source, or a moment of the past in its place.
 import type { NodeRecord, Run } from "../protocol.ts";
+import type { Columns } from "./columns.ts";
 import { type Changes, Store } from "./store.ts";
-
-export interface Columns {
-  status: Uint8Array;
-  attempt: Uint8Array;
-  slot: Uint16Array;
-  started: Float32Array;
-  ended: Float32Array;
-}
 
 /** What can be seen of a graph at once. */
 export interface Seen extends Columns {

@@ -4,7 +4,8 @@
 // changes, never by a rule: what may follow what is the kernel's to know. Seeking costs at most the changes between two
 // keyframes.
 import { type NodeRecord, NO_SLOT, type Run, Status } from "../protocol.ts";
-import type { Columns, Moment } from "./lens.ts";
+import { type Columns, recordOf } from "./columns.ts";
+import type { Moment } from "./lens.ts";
 import { order } from "./order.ts";
 import { STATUS_COUNT, type Store } from "./store.ts";
 
@@ -86,17 +87,7 @@ function isBad(status: number | undefined): boolean {
 
 /** All attempts of a node that the page knows, the present one last. */
 export function attemptsOf(store: Store, node: number): NodeRecord[] {
-  return [
-    ...(store.past.get(node) ?? []),
-    {
-      index: node,
-      status: store.status[node] ?? 0,
-      attempt: store.attempt[node] ?? 0,
-      slot: store.slot[node] ?? NO_SLOT,
-      started: store.started[node] ?? Number.NaN,
-      ended: store.ended[node] ?? Number.NaN,
-    },
-  ];
+  return [...(store.past.get(node) ?? []), recordOf(store, node)];
 }
 
 export class Replay {
@@ -252,15 +243,7 @@ export class Replay {
     const isNew = status === Status.NOT_STARTED || status === Status.RUNNING || status === Status.PARENT_FAILED;
     if (!isNew || node >= this.store.total || Number.isNaN(columns.ended[node] ?? Number.NaN)) return;
     if (!columns.attempt[node]) return;
-    const record = {
-      index: node,
-      status: columns.status[node] ?? 0,
-      attempt: columns.attempt[node] ?? 0,
-      slot: columns.slot[node] ?? NO_SLOT,
-      started: columns.started[node] ?? Number.NaN,
-      ended: columns.ended[node] ?? Number.NaN,
-    };
-    this.archived.push({ cursor: i + 1, record });
+    this.archived.push({ cursor: i + 1, record: recordOf(columns, node) });
   }
 
   private setPast(): void {

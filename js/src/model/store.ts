@@ -14,6 +14,7 @@ import {
   readRecord,
   type Run,
 } from "../protocol.ts";
+import { recordOf } from "./columns.ts";
 
 export const STATUS_COUNT = 7;
 
@@ -287,14 +288,7 @@ export class Store {
     const list = this.past.get(node) ?? [];
     const attempt = this.attempt[node] ?? 0;
     if (list.some((each) => each.attempt === attempt)) return;
-    list.push({
-      index: node,
-      status: this.status[node] ?? 0,
-      attempt,
-      slot: this.slot[node] ?? NO_SLOT,
-      started: this.started[node] ?? Number.NaN,
-      ended: this.ended[node] ?? Number.NaN,
-    });
+    list.push(recordOf(this, node));
     this.past.set(node, list);
   }
 

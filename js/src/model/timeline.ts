@@ -1,5 +1,6 @@
 // The run along time: rows in three orders, an axis that folds idle breaks, and when a node could have started.
 import { type NodeRecord, NO_SLOT, Status } from "../protocol.ts";
+import { recordOf } from "./columns.ts";
 import { attemptsOf } from "./replay.ts";
 import type { Store } from "./store.ts";
 
@@ -306,16 +307,7 @@ export function* attemptsIn(store: Store, slots: BySlot, row: number): Generator
   for (let at = slots.start[row] ?? 0; at < (slots.start[row + 1] ?? 0); at++) {
     const item = slots.items[at] ?? 0;
     const own = slots.past[item - store.total];
-    if (own) yield own;
-    else
-      yield {
-        index: item,
-        status: store.status[item] ?? 0,
-        attempt: store.attempt[item] ?? 0,
-        slot: store.slot[item] ?? NO_SLOT,
-        started: store.started[item] ?? Number.NaN,
-        ended: store.ended[item] ?? Number.NaN,
-      };
+    yield own ?? recordOf(store, item);
   }
 }
 

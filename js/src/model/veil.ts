@@ -5,7 +5,8 @@
 // goes on while a node is hidden: that it is over would tell. Going back in a replay, opening and leaving one, and nodes
 // that were added show what is there, and hide nothing.
 import type { NodeRecord } from "../protocol.ts";
-import type { Columns, Seen } from "./lens.ts";
+import type { Columns } from "./columns.ts";
+import type { Seen } from "./lens.ts";
 import { STATUS_COUNT, type Store } from "./store.ts";
 
 export class Veil {
