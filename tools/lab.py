@@ -16,12 +16,9 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -34,10 +31,10 @@ from playwright.sync_api import Page as BrowserPage
 from tiledag_widget.core.states import Status
 from tools import browser as browsers
 from tools import kernels
+from tools.served import Served
 
 ROOT = Path(__file__).resolve().parent.parent
 SCREENS = ROOT / "build" / "screens"
-SERVER_SECONDS = 60
 READY_SECONDS = 60
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -58,7 +55,7 @@ FAMILIAR_ERRORS = re.compile(
     r"|Failed to load resource: .*(api/contents/|lab/api/workspaces/|api/sessions/|api/kernels/)"
 )
 
-ANSWER_TRIES = 6
+ANSWER_TRIES = 3
 ANSWER_MS = 5000
 ANSWERS = """ms => {
     const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
@@ -68,6 +65,7 @@ ANSWERS = """ms => {
         new Promise(done => setTimeout(() => done(false), ms)),
     ]);
 }"""
+RESTART = "() => window.jupyterapp.shell.currentWidget.context.sessionContext.restartKernel()"
 # Closes every document without asking about unsaved changes; true when none is left.
 CLOSE_DOCUMENTS = """async () => {
     const shell = window.jupyterapp?.shell;
@@ -97,6 +95,14 @@ PROMPT = """index => {
 
 class LabError(AssertionError):
     """JupyterLab did not do what was asked; the message holds what it shows instead."""
+
+
+class KernelDeafError(LabError):
+    """The kernel says it is idle and answers nothing.
+
+    ipykernel 7.3.0 goes deaf for ever if a request comes in just as it sends an answer, and Lab asks much while it
+    opens a notebook; 7.4.0 cured it.
+    """
 
 
 @contextlib.contextmanager
@@ -151,23 +157,25 @@ class Lab:
         self.pages: list[Page] = []
         self._idle: list[BrowserPage] = []
         self._opened = 0
-        self._log = (self.home / "server.log").open("w")
         self.set_settings({**SETTINGS, **(settings or {})})
         # One context for all pages: Lab's 10 MB of script are fetched and compiled once.
         self.context = browser.new_context(reduced_motion="reduce", device_scale_factor=scale)
         self.context.set_default_timeout(20_000)
         self.port = free_port()
-        self._server = subprocess.Popen(
-            self._command(), cwd=self.root, env=self._environment(), stdout=self._log, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        try:
-            self._wait_until_up()
-        except BaseException:
-            self.close()
-            raise
+        self._server = self._start()
 
     # --- the server -----------------------------------------------------------------------------------------
+
+    def _start(self) -> Served:
+        try:
+            return Served(
+                "JupyterLab", self._command(), lambda: self.api("GET", "status"),
+                file=self.home / "server.log", folder=self.root, environment=self._environment(),
+            )  # fmt: skip
+        except BaseException:
+            self.context.close()
+            shutil.rmtree(self.home, ignore_errors=True)
+            raise
 
     def _command(self) -> list[str]:
         return [
@@ -207,17 +215,6 @@ class Lab:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(values))
 
-    def _wait_until_up(self) -> None:
-        deadline = time.monotonic() + SERVER_SECONDS
-        while time.monotonic() < deadline:
-            if self._server.poll() is not None:
-                raise LabError(f"JupyterLab ended with {self._server.returncode}:\n{self.log()}")
-            with contextlib.suppress(OSError):
-                self.api("GET", "status")
-                return
-            time.sleep(0.05)
-        raise LabError(f"JupyterLab did not answer within {SERVER_SECONDS} s:\n{self.log()}")
-
     def api(self, method: str, path: str) -> Any:
         """Answer of the server's REST interface, or None if it is empty."""
         request = urllib.request.Request(
@@ -229,7 +226,7 @@ class Lab:
 
     def log(self, characters: int = 4000) -> str:
         """The end of the server's log; kernels' stderr is in it."""
-        return (self.home / "server.log").read_text(errors="replace")[-characters:]
+        return self._server.log(characters)
 
     def close(self) -> None:
         """Closes pages, ends kernels and server and removes the folders. Idempotent."""
@@ -237,19 +234,8 @@ class Lab:
             page.close()
         with contextlib.suppress(Error):
             self.context.close()
-        if self._server.poll() is None:
-            self._signal(signal.SIGTERM)
-            try:
-                self._server.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._signal(signal.SIGKILL)
-                self._server.wait()
-        self._log.close()
+        self._server.close()
         shutil.rmtree(self.home, ignore_errors=True)
-
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._server.pid, number)
 
     # --- notebooks ------------------------------------------------------------------------------------------
 
@@ -283,12 +269,15 @@ class Lab:
         tab = self._idle.pop() if self._idle and not fresh else None
         page = Page(self, name, width=width, height=height, tab=tab)
         self.pages.append(page)
-        if tab is None:
-            self._write_settings({"@jupyterlab/apputils-extension/themes": {"theme": theme_name(dark=dark)}})
-            page.load()
-        else:
-            page.set_theme(dark=dark)
-            page.load_here()
+        try:
+            if tab is None:
+                self._write_settings({"@jupyterlab/apputils-extension/themes": {"theme": theme_name(dark=dark)}})
+                page.load()
+            else:
+                page.set_theme(dark=dark)
+                page.load_here()
+        except KernelDeafError:
+            page.restart_kernel()
         return page
 
     def keep(self, tab: BrowserPage) -> None:
@@ -375,7 +364,12 @@ class Page:
         for _ in range(ANSWER_TRIES):
             if self.page.evaluate(ANSWERS, ANSWER_MS):
                 return
-        raise LabError(f"the kernel is idle but runs nothing\nserver: {self.lab.log(1500)}")
+        raise KernelDeafError(f"the kernel is idle but runs nothing\nserver: {self.lab.log(1500)}")
+
+    def restart_kernel(self) -> None:
+        """What a person does with a kernel that does not answer; what it knew is gone."""
+        self.page.evaluate(RESTART)
+        self.wait_until_ready()
 
     def close(self) -> None:
         """Closes the notebook and ends its kernel. Idempotent."""

@@ -8,16 +8,12 @@ has a template of the same name, and a front end of widgets that is linked rathe
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import secrets
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -26,11 +22,11 @@ from pathlib import Path
 
 from tools import venv
 from tools.lab import described, free_port
+from tools.served import Served
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".venvs" / "voila"
 MISSING = "Voila is not installed; `make hosts` does it"
-SERVER_SECONDS = 60
 
 
 def is_installed() -> bool:
@@ -55,19 +51,13 @@ class Voila:
         self.token = secrets.token_hex(16)
         self.port = free_port()
         self._write_kernel()
-        self._log = (self.home / "server.log").open("w")
-        self._server = subprocess.Popen(
-            [
-                str(HOME / "bin" / "voila"), "--no-browser", f"--port={self.port}", "--Voila.ip=127.0.0.1",
-                f"--token={self.token}", "--show_tracebacks=True", str(self.root),
-            ],
-            cwd=self.root, env=self._environment(), stdout=self._log, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
         try:
-            self._wait_until_up()
+            self._server = Served(
+                "Voila", self._command(), self._ask,
+                file=self.home / "server.log", folder=self.root, environment=self._environment(),
+            )  # fmt: skip
         except BaseException:
-            self.close()
+            shutil.rmtree(self.home, ignore_errors=True)
             raise
 
     def write(self, cells: Sequence[str], name: str = "notebook.ipynb") -> str:
@@ -77,23 +67,21 @@ class Voila:
 
     def log(self, characters: int = 4000) -> str:
         """The end of the server's log; kernels' stderr is in it."""
-        return (self.home / "server.log").read_text(errors="replace")[-characters:]
+        return self._server.log(characters)
 
     def close(self) -> None:
         """Ends server and kernels and removes the folders. Idempotent."""
-        if self._server.poll() is None:
-            self._signal(signal.SIGTERM)
-            try:
-                self._server.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                self._signal(signal.SIGKILL)
-                self._server.wait()
-        self._log.close()
+        self._server.close()
         shutil.rmtree(self.home, ignore_errors=True)
 
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._server.pid, number)
+    def _command(self) -> list[str]:
+        return [
+            str(HOME / "bin" / "voila"), "--no-browser", f"--port={self.port}", "--Voila.ip=127.0.0.1",
+            f"--token={self.token}", "--show_tracebacks=True", str(self.root),
+        ]  # fmt: skip
+
+    def _ask(self) -> None:
+        urllib.request.urlopen(f"http://127.0.0.1:{self.port}/?token={self.token}", timeout=5).close()
 
     def _write_kernel(self) -> None:
         folder = self.home / "jupyter" / "kernels" / "tiledag"
@@ -106,17 +94,6 @@ class Voila:
         folders = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
         own = {name: str(self.home / name.lower()) for name in folders}
         return {**os.environ, **own, "JUPYTER_PATH": str(self.home / "jupyter"), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-
-    def _wait_until_up(self) -> None:
-        deadline = time.monotonic() + SERVER_SECONDS
-        while time.monotonic() < deadline:
-            if self._server.poll() is not None:
-                raise RuntimeError(f"Voila ended with {self._server.returncode}:\n{self.log()}")
-            with contextlib.suppress(urllib.error.URLError, OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/?token={self.token}", timeout=5).close()
-                return
-            time.sleep(0.05)
-        raise RuntimeError(f"Voila did not answer within {SERVER_SECONDS} s:\n{self.log()}")
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenNotebook
-from tools.lab import LabError
+from tools.lab import KernelDeafError, LabError
 
 WIDGET = '''
 import anywidget, threading, time, traitlets
@@ -45,6 +48,23 @@ def test_a_widget_shows_and_answers_a_click(open_notebook: OpenNotebook, kernel:
         assert nb.text(1).strip() == kernel.removeprefix("ipykernel-")
     nb.screenshot(f"harness-{kernel}")
     nb.assert_no_errors()
+
+
+@pytest.mark.slow  # waits until a kernel counts as deaf
+def test_a_kernel_that_answers_nothing_is_named_and_can_be_restarted(open_notebook: OpenNotebook) -> None:
+    """As ipykernel 7.3.0 can be when its notebook has just been opened."""
+    nb = open_notebook(["import os; os.getpid()", "1 + 1"])
+    nb.run_and_wait(0)
+    pid = int(nb.text(0))
+
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(KernelDeafError, match="runs nothing"):
+        nb.wait_until_ready()
+    os.kill(pid, signal.SIGCONT)
+    nb.restart_kernel()
+    nb.run_and_wait(1)
+
+    assert nb.text(1) == "2"
 
 
 def test_a_cell_that_blocks_does_not_block_the_test(open_notebook: OpenNotebook) -> None:
