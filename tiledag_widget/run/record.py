@@ -38,7 +38,8 @@ from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, 
 from ..settings import BadSettings, data_folder, server_settings
 from ..wire.records import UNSENT, RunNode, RunOwner, RunRecord
 from .graphs import running_drivers
-from .record_facts import Graph, Look, look_at, records_of
+from .record_facts import Look, look_at, records_of
+from .remote_calls import RemoteGraph
 from .threads import threads
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ _OFF: Final = ("0", "off", "false", "no")
 class _Run:
     """One graph on its way to the record. Changed by the recorder's thread alone, but for `ends`."""
 
-    graph: Graph | None
+    graph: RemoteGraph | None
     """Held while it runs, and from an end until that was looked at."""
     ref: weakref.ref[Any]
     log_id: uuid.UUID
@@ -121,7 +122,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self._guard = threading.Condition()
-        self._news: deque[tuple[_Run, Graph | None]] = deque()
+        self._news: deque[tuple[_Run, RemoteGraph | None]] = deque()
         """Graphs that have ended. Each stands here until it is among the runs, so that it is always to be found."""
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._runs: dict[_Run, None] = {}
@@ -134,7 +135,7 @@ class Recorder:
 
     # --- what graphs call -----------------------------------------------------------------------------------
 
-    def consider(self, graph: Graph, wanted: bool | None) -> None:
+    def consider(self, graph: RemoteGraph, wanted: bool | None) -> None:
         """Record a graph of local nodes that is about to start, if that is wanted. Never raises."""
         if _is_off(wanted):
             return
@@ -157,7 +158,7 @@ class Recorder:
             graph, _Run(graph, weakref.ref(graph), uuid.uuid4(), False, None, target, due, is_asked_for=bool(wanted))
         )
 
-    def follow(self, graph: Graph, client: Client, log_id: uuid.UUID) -> None:
+    def follow(self, graph: RemoteGraph, client: Client, log_id: uuid.UUID) -> None:
         """Keep the record of a graph with server nodes, which has begun, on a server of ours."""
         if graph._driver.on_end is not None:
             return  # its server has ended, and it has found another one with the same records
@@ -167,7 +168,7 @@ class Recorder:
         if graph._driver.machine.is_ended:
             self._ended(run)
 
-    def _watch(self, graph: Graph, run: _Run) -> None:
+    def _watch(self, graph: RemoteGraph, run: _Run) -> None:
         with self._guard:
             self._runs[run] = None
         graph._driver.on_end = lambda: self._ended(run)

@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ..core.snapshot import Window, window
 from ..core.states import CANCELLED, COMPLETED, FAILED, NOT_STARTED, PARENT_FAILED, RUNNING, Status
 from ..errors import safe_text
 from ..wire.models import NAME_LIMIT
 from ..wire.records import MOST_NODES_A_CALL, RunExecution, RunNode, RunRecord
+from .remote_calls import RemoteGraph
 
 MOST_BYTES_A_CALL: Final = 4 << 20
 TEXT_LIMIT: Final = 64 * 1024
@@ -28,20 +29,6 @@ _STATUS: Final = {
     CANCELLED: "CANCELLED",
 }
 _RUN_STATUS: Final = {Status.COMPLETED: "succeeded", Status.FAILED: "failed", Status.CANCELLED: "cancelled"}
-
-
-class Graph(Protocol):
-    """What is asked of a graph here."""
-
-    name: str | None
-    _namespace: str | None
-    server_graph_uuid: uuid.UUID | None
-
-    @property
-    def _nodes(self) -> list[Any]: ...
-
-    @property
-    def _driver(self) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +52,7 @@ class Look:
     output: Any
 
 
-def look_at(graph: Graph, since: int, is_known: bool) -> tuple[int, Look]:
+def look_at(graph: RemoteGraph, since: int, is_known: bool) -> tuple[int, Look]:
     driver = graph._driver
     with driver.lock:
         machine = driver.machine
@@ -225,4 +212,4 @@ def _text_of(moment: float) -> str | None:
     return datetime.fromtimestamp(moment, timezone.utc).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-__all__ = ["Graph", "Look", "look_at", "records_of"]
+__all__ = ["Look", "look_at", "records_of"]

@@ -19,7 +19,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from ..core.states import CANCELLED, COMPLETED, FAILED, RUNNING, TERMINAL, Mode
 from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, StoppedError
@@ -35,7 +35,7 @@ from ..wire.models import (
     is_retry_with_params,
 )
 from . import arguments
-from .remote_calls import RemoteNode, array_call, decoder_of, sql_call, too_large, udf_call
+from .remote_calls import RemoteGraph, RemoteNode, array_call, decoder_of, sql_call, too_large, udf_call
 from .remote_output import HeldOutput, Task, indices_of, tasks_of
 from .remote_reports import reports
 from .remote_result import RemoteResult
@@ -68,25 +68,11 @@ class Begun:
     is_followed: bool = False
 
 
-class Graph(Protocol):
-    """What is asked of a graph here."""
-
-    name: str | None
-    _namespace: str | None
-    server_graph_uuid: uuid.UUID | None
-
-    @property
-    def _nodes(self) -> list[Any]: ...
-
-    @property
-    def _driver(self) -> Any: ...
-
-
 class RemoteRun:
     """One graph's side of the conversation with the server. Safe from any thread."""
 
     def __init__(
-        self, graph: Graph, node_type: type[Any], on_record: Callable[[Client, uuid.UUID], object] | None = None
+        self, graph: RemoteGraph, node_type: type[Any], on_record: Callable[[Client, uuid.UUID], object] | None = None
     ) -> None:
         self._graph = graph
         self._on_record = on_record

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..wire.client import Client
 
 __all__ = [
+    "RemoteGraph",
     "RemoteNode",
     "Work",
     "absolute",
@@ -41,6 +42,20 @@ __all__ = [
     "too_large",
     "udf_call",
 ]
+
+
+class RemoteGraph(Protocol):
+    """What is asked of a graph that a server keeps a log or a record of."""
+
+    name: str | None
+    _namespace: str | None
+    server_graph_uuid: uuid.UUID | None
+
+    @property
+    def _nodes(self) -> list[Any]: ...
+
+    @property
+    def _driver(self) -> Any: ...
 
 
 class RemoteNode(Protocol):
