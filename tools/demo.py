@@ -8,6 +8,8 @@ and when the last one and every graph on the page have ended, ``build/`` holds
 - ``<name>-light.png`` and ``<name>-dark.png``: the notebook where its first graph is shown,
 - ``<name>-view-light.png`` and ``<name>-view-dark.png``: that graph's view alone.
 
+Records of its runs go to a folder of its own, and the server that keeps them ends with it.
+
 A cell that fails, a graph that does not end or an error in the browser's console ends it with an error, after the
 pictures were taken.
 """
@@ -15,10 +17,14 @@ pictures were taken.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tools import browser as browsers
@@ -57,7 +63,7 @@ def headless(notebook: Path) -> None:
         raise SystemExit(f"the demo cannot run headless: {browsers.MISSING}")
     began = time.monotonic()
     BUILD.mkdir(exist_ok=True)
-    with chromium() as browser:
+    with records_of_its_own(), chromium() as browser:
         lab = Lab(browser)
         try:
             failure = execute(lab, notebook)
@@ -68,6 +74,18 @@ def headless(notebook: Path) -> None:
         print(f"  {path.name}  {path.stat().st_size / 1000:,.0f} kB")
     if failure:
         raise SystemExit(failure)
+
+
+@contextlib.contextmanager
+def records_of_its_own() -> Iterator[None]:
+    """A data folder for what is started from here, and the end of the server in it."""
+    with tempfile.TemporaryDirectory(prefix="tiledag-demo-") as folder:
+        os.environ["TILEDAG_DATA_DIR"] = folder
+        try:
+            yield
+        finally:
+            command = [sys.executable, "-c", "from tiledag_widget.cli import main; raise SystemExit(main(['stop']))"]
+            subprocess.run(command, stdout=subprocess.DEVNULL, timeout=60)
 
 
 def execute(lab: Lab, notebook: Path) -> str | None:
