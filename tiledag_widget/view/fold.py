@@ -112,14 +112,15 @@ def fold(structure: Structure, previous: Folding | None = None, breathe: Breathe
 def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, breathe: Breathe) -> Groups:
     """Nodes of one (rank, group) together where they are enough, split once by what is above and below them."""
     kinds = max(1, len(structure.group_names))
-    node_groups, stages, names = structure.groups, structure.stages, structure.names
+    stages, names = structure.stages, structure.names
+    keys = _keys(structure, ranks, kinds, breathe)
     # A node alone is held in a tuple: a hundred thousand lists would each be looked at by the garbage collector, in a
     # pause of 50 ms during which no node of the graph runs.
     buckets: dict[int, _Members] = {}
     for base in range(nodes.start, nodes.stop, CHUNK):
         breathe()
         for node in range(base, min(base + CHUNK, nodes.stop)):
-            key = ranks[node] * kinds + node_groups[node]
+            key = keys[node]
             known = buckets.get(key)
             if known is None:
                 buckets[key] = (node,)
@@ -134,7 +135,7 @@ def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, 
             breathe()
         if len(members) >= (STAGE_FROM if key % kinds in stages else FOLD_FROM):
             large.add(key)
-    signatures = _signatures(structure, ranks, kinds, buckets, large, breathe) if len(buckets) > 1 else {}
+    signatures = _signatures(structure, keys, buckets, large, breathe) if len(buckets) > 1 else []
     work = 0
     for key, members in buckets.items():
         work += 1 + len(members)
@@ -145,33 +146,36 @@ def _stacks_and_cards(structure: Structure, ranks: Sequence[int], nodes: range, 
             for node in members:
                 groups.add("card", names[node], members if len(members) == 1 else (node,))
             continue
-        for part in _parts(members, signatures):
+        for part in _parts(members, signatures, breathe):
             groups.add("stack", structure.group_names[key % kinds], part)
     return groups
 
 
+def _keys(structure: Structure, ranks: Sequence[int], kinds: int, breathe: Breathe) -> list[int]:
+    """Per node, one number for its rank and its group."""
+    keys: list[int] = []
+    for base in range(0, len(structure), CHUNK):
+        breathe()
+        stop = base + CHUNK
+        keys += [rank * kinds + group for rank, group in zip(ranks[base:stop], structure.groups[base:stop], strict=True)]
+    return keys
+
+
 def _signatures(
-    structure: Structure,
-    ranks: Sequence[int],
-    kinds: int,
-    buckets: dict[int, _Members],
-    large: set[int],
-    breathe: Breathe,
-) -> dict[int, int]:
-    """Per node of a ``large`` bucket, a number for the set of keys above and the set of keys below it.
+    structure: Structure, keys: Sequence[int], buckets: dict[int, _Members], large: set[int], breathe: Breathe
+) -> list[int]:
+    """Per node of a ``large`` bucket, a number for the set of keys above and the set of keys below it; of no meaning
+    for others. Empty where no bucket could be split.
 
     The numbers of a set's keys are combined by exclusive or, so each key must count once: above, by making the set;
     below, since all children of one key are met in one go and ``last`` remembers it.
     """
-    starts, parents, node_groups = structure.parent_start, structure.parents, structure.groups
+    starts, parents = structure.parent_start, structure.parents
     candidates = {key for key in large if len(buckets[key]) >= 2 * FOLD_FROM}
-    signatures: dict[int, int] = {}
-    for key in candidates:
-        breathe()
-        signatures.update(dict.fromkeys(buckets[key], 0))
-    if not signatures:
-        return signatures
-    last: dict[int, int] = {}
+    if not candidates:
+        return []
+    signatures, last = [0] * len(structure), [-1] * len(structure)
+    key_of = keys.__getitem__
     work = 0
     for key, members in buckets.items():
         is_candidate = key in candidates
@@ -183,24 +187,23 @@ def _signatures(
                 work = 0
                 breathe()
             if is_candidate:
-                if len(own) == 1:
-                    signatures[node] ^= hash((ranks[own[0]] * kinds + node_groups[own[0]], 0))
-                else:
-                    for above in {ranks[parent] * kinds + node_groups[parent] for parent in own}:
-                        signatures[node] ^= hash((above, 0))
+                for above in {*map(key_of, own)}:
+                    signatures[node] ^= hash((above, 0))
             for parent in own:
-                if parent in signatures and last.get(parent) != key:
+                if last[parent] != key:
                     last[parent] = key
                     signatures[parent] ^= below
     return signatures
 
 
-def _parts(members: _Members, signatures: dict[int, int]) -> list[_Members]:
+def _parts(members: _Members, signatures: Sequence[int], breathe: Breathe) -> list[_Members]:
     """Members by signature if every part is worth a stack, else all in one."""
-    if len(members) < 2 * FOLD_FROM or members[0] not in signatures:
+    if len(members) < 2 * FOLD_FROM or not signatures:
         return [members]
     parts: dict[int, list[int]] = {}
-    for node in members:
+    for done, node in enumerate(members):
+        if not done % CHUNK:
+            breathe()
         parts.setdefault(signatures[node], []).append(node)
     if len(parts) == 1 or min(map(len, parts.values())) < FOLD_FROM:
         return [members]
@@ -300,7 +303,11 @@ def _finish(
     source, target, count = _edges(structure, node_mark, len(kind), breathe)
     folded = _folded_words(size)
     joins = _joins(structure, ranks, node_mark, kind, name, breathe)
-    return Folding(kind, name, size, first, node_mark, array("I", ranks), source, target, count, folded, joins)
+    node_rank = array("I")
+    for base in range(0, total, CHUNK):
+        breathe()
+        node_rank.extend(ranks[base : base + CHUNK])
+    return Folding(kind, name, size, first, node_mark, node_rank, source, target, count, folded, joins)
 
 
 def _folded_words(size: Sequence[int]) -> str:
@@ -357,16 +364,19 @@ def _joins(
     others = say("others")
     takes_any = [one == "band" or (one == "stack" and called == others) for one, called in zip(kind, name, strict=True)]
     takes_key = [one == "stack" and not any_key for one, any_key in zip(kind, takes_any, strict=True)]
-    seen: set[tuple[int, int, int]] = set()
-    groups = structure.groups
+    met: set[tuple[int, int, int]] = set()
     for base in range(0, len(structure), CHUNK):
         breathe()
         stop = min(base + CHUNK, len(structure))
-        for rank, group, mark in zip(ranks[base:stop], groups[base:stop], node_mark[base:stop], strict=True):
-            if takes_key[mark]:
-                seen.add((rank, group, mark))
-            elif takes_any[mark]:
-                seen.add((rank, ANY_GROUP, mark))
+        met.update(zip(ranks[base:stop], structure.groups[base:stop], node_mark[base:stop], strict=True))
+    seen: set[tuple[int, int, int]] = set()
+    for done, (rank, group, mark) in enumerate(met):
+        if not done % CHUNK:
+            breathe()
+        if takes_key[mark]:
+            seen.add((rank, group, mark))
+        elif takes_any[mark]:
+            seen.add((rank, ANY_GROUP, mark))
     breathe()
     found: dict[tuple[int, int], list[int]] = {}
     for done, (rank, group, mark) in enumerate(sorted(seen)):
