@@ -120,3 +120,33 @@ def test_an_array_in_which_nothing_is_written_has_no_rows(tmp_path: Path, is_spa
     assert asked(f"select count(*) as n, max(color) as m from `{place}` where x between 2 and 5") == [
         {"m": None, "n": 0}
     ]
+
+
+@pytest.mark.slow
+def test_the_whole_of_a_dense_dimension_is_its_domain(tmp_path: Path) -> None:
+    """As `array[:]` gives it: where only some cells were written, the place in the result is the place in the array."""
+    place = str(tmp_path / "partly")
+    dimension = tiledb.Dim("x", domain=(-2, 3), tile=2, dtype=np.int64)
+    attribute = tiledb.Attr("a", dtype=np.int32, fill=-1)
+    tiledb.Array.create(place, tiledb.ArraySchema(tiledb.Domain(dimension), [attribute]))
+
+    before = read(place)
+    with tiledb.open(place, "w") as array:
+        array[0:2] = np.array([5, 6], dtype=np.int32)
+
+    assert before == {"a": [-1] * 6, "x": [-2, -1, 0, 1, 2, 3]}
+    assert read(place, ()) == {"a": [-1, -1, 5, 6, -1, -1], "x": [-2, -1, 0, 1, 2, 3]}
+    assert read(place, (None, 0, 3, None)) == {"a": [-1, -1, 5, -1], "x": [-2, -1, 0, 3]}
+
+
+@pytest.mark.slow
+def test_more_cells_than_any_machine_could_hold_are_refused(tmp_path: Path) -> None:
+    """A domain is often chosen as wide as it goes; the reader would be killed for the memory, and not say why."""
+    place = str(tmp_path / "wide")
+    dimension = tiledb.Dim("x", domain=(-(2**62), 2**62), tile=10, dtype=np.int64)
+    tiledb.Array.create(place, tiledb.ArraySchema(tiledb.Domain(dimension), [tiledb.Attr("a", dtype=np.int32)]))
+
+    with pytest.raises(ValueError, match=r"9,223,372,036,854,775,809 cells of '.*wide' are asked for.* Give ranges"):
+        read(place)
+
+    assert read(place, (-1, 1))["x"] == [-1, 0, 1]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import tiledb
 
 from ..wire.models import ArrayDetails
@@ -60,11 +61,11 @@ def read(uris: Mapping[str, str], details: ArrayDetails) -> dict[str, Any]:
         # A dense array is read by rows and turned afterwards: TileDB-Py gives other orders in the wrong shape.
         order = _ORDERS[layout] if schema.sparse else "C"
         selection = slices_of(schema, ranges, details.uri)
+        buffers = _buffers_of(schema, details)
+        if not schema.sparse:
+            _check_room(schema, selection, buffers, details.uri)
         try:
-            data = {
-                cells.name: cells.to_numpy()
-                for cells in cells_of(array, _buffers_of(schema, details), order, selection)
-            }
+            data = {cells.name: cells.to_numpy() for cells in cells_of(array, buffers, order, selection)}
         except tiledb.TileDBError as error:
             raise ValueError(f"the array {details.uri!r} cannot be read so: {error}") from error
     if not schema.sparse and layout == "col-major":
@@ -99,7 +100,11 @@ def _buffers_of(schema: Any, details: ArrayDetails) -> list[str]:
 
 
 def slices_of(schema: Any, ranges: Sequence[Sequence[Any]], uri: str) -> tuple[Any, ...]:
-    """Flat pairs of inclusive bounds for each dimension as what `multi_index` takes; no pairs are the whole one."""
+    """Flat pairs of inclusive bounds for each dimension as what `multi_index` takes; no pairs are the whole one.
+
+    Of a dense array that is all of it, as `array[:]` gives: left to itself, `multi_index` would take what lies between
+    the first and the last cell that was written, and fail where there is none.
+    """
     count = schema.domain.ndim
     if len(ranges) > count:
         raise ValueError(f"{len(ranges)} ranges for the {count} dimensions of {uri!r}")
@@ -115,8 +120,38 @@ def slices_of(schema: Any, ranges: Sequence[Sequence[Any]], uri: str) -> tuple[A
         for low, high in pairs:
             if low is not None and high is not None and low > high:
                 raise ValueError(f"the range {low} to {high} {where} begins after its end")
+        if not schema.sparse:
+            first, last = _domain_of(schema, index)
+            pairs = [
+                (first if low is None else low, last if high is None else high) for low, high in pairs or [(None, None)]
+            ]
         selection.append([slice(*pair) for pair in pairs] or slice(None))
     return tuple(selection)
+
+
+def _domain_of(schema: Any, index: int) -> tuple[Any, Any]:
+    """The first and the last coordinate that a dimension has now; it may have room to grow."""
+    current = getattr(schema, "current_domain", None)
+    found = schema.domain.dim(index).domain if current is None or current.is_empty else current.ndrectangle.range(index)
+    return found[0], found[1]
+
+
+def _check_room(schema: Any, selection: Sequence[Any], buffers: Sequence[str], uri: str) -> None:
+    """Raises `ValueError` for more cells of a dense array than this machine could hold, by far the most unwritten."""
+    cells = 1
+    for pairs in selection:
+        cells *= sum(_number(one.stop) - _number(one.start) + 1 for one in pairs)
+    size = cells * sum(schema.attr_or_dim_dtype(name).itemsize or 1 for name in buffers)
+    if size > psutil.virtual_memory().total:
+        raise ValueError(
+            f"{cells:,} cells of {uri!r} are asked for, {size / 2**30:,.0f} GiB at least, and this machine has "
+            f"{psutil.virtual_memory().total / 2**30:,.0f}: a dimension without ranges is read as a whole. Give ranges"
+        )
+
+
+def _number(coordinate: Any) -> int:
+    """Of a dense array's dimension; the difference of two of numpy's numbers may not fit in one."""
+    return int(coordinate.astype(np.int64) if isinstance(coordinate, np.datetime64) else coordinate)
 
 
 _BOUNDS = {"i": "whole numbers", "u": "whole numbers", "f": "numbers", "S": "texts", "U": "texts"}
