@@ -137,9 +137,9 @@ def page_data(source: GraphSource, opening: Opening) -> dict[str, Any]:
         "buffers": [_text(part) for part in buffers],
         "columns": {
             "records": _text(zlib.compress(records)),
-            "names": _text(opening.names),
-            "edges": _text(opening.edges),
-            "groups": _text(opening.groups),
+            "names": _text(opening.rest.names),
+            "edges": _text(opening.rest.edges),
+            "groups": _text(opening.rest.groups),
             "tape": _text(zlib.compress(source.tape().to_bytes())),
         },
         "block": BLOCK,

@@ -39,7 +39,7 @@ from .messages import (
     PatchHead,
     Reply,
 )
-from .opening import Column, Message, Opening, Openings, column_messages, picture_message, to_run
+from .opening import Column, Message, Opening, Openings, Rest, column_messages, picture_message, to_run
 from .publisher import Budget
 
 _log = logging.getLogger("tiledag_widget.view")
@@ -106,6 +106,7 @@ class Feed:
         self._asked: deque[Message] = deque()
         self._numbers = itertools.count(1)
         self._hidden: dict[str, bool] = {}
+        self._made: deque[tuple[Opening, Rest]] = deque()
         self._is_closed = False
         self._lock = threading.Lock()  # for subscribing once
         self._unsubscribe: Callable[[], None] | None = None
@@ -116,6 +117,7 @@ class Feed:
         self._run: RunInfo | None = None
         self._is_building = False
         self._build_at = 0.0
+        self._rest_took = 0.0
         self._records: deque[Message] = deque()
         self._bulk: deque[Message] = deque()
         self._told_at = -HIDDEN_S
@@ -146,6 +148,15 @@ class Feed:
             self._hidden.clear()  # what pages before a reload have left
         self._is_picture_asked = True
         self._wake(self)
+
+    @property
+    def is_opened(self) -> bool:
+        """True once a page has asked for the graph."""
+        return self._unsubscribe is not None
+
+    def spend(self) -> None:
+        """A message went to the page by another way: it counts."""
+        self._budget.spend(self._clock())
 
     def tidy(self) -> None:
         """Forget where marks are: the picture that is asked for next is arranged as that of a fresh display."""
@@ -192,6 +203,7 @@ class Feed:
         self.log.close()
         self._answers.clear()
         self._asked.clear()
+        self._made.clear()
 
     @property
     def is_hidden(self) -> bool:
@@ -210,6 +222,7 @@ class Feed:
             self._tick_changes,
             self._tick_answers,
             self._tick_log,
+            self._tick_rest,
             self._tick_bulk,
             self._tick_beat,
         )
@@ -260,17 +273,37 @@ class Feed:
             self._log_once("the graph could not be arranged")
             took = 1.0
             self._is_picture_asked = False  # else it would be tried for ever; the next change of structure asks again
-        self._build_at = self._clock() + max(MERGE_S, RESTRUCTURE_FACTOR * took)
+        self._build_at = self._clock() + max(MERGE_S, RESTRUCTURE_FACTOR * (took + self._rest_took))
         self._is_building = False
         self._wake(self)
 
     def _set_columns(self, records: bytes, opening: Opening) -> None:
+        """Send the records next, and the rest when another thread has made it."""
         columns = {"epoch": self._epoch, "revision": self._revision}
         self._records = deque(column_messages("records", zlib.compress(records), **columns))
-        self._bulk = deque(column_messages("names", opening.names, **columns))
-        self._bulk += column_messages("edges", opening.edges, **columns)
-        if opening.groups:
-            self._bulk += column_messages("groups", opening.groups, **columns)
+        self._bulk.clear()
+        self._build(lambda: self._make_rest(opening))
+
+    def _make_rest(self, opening: Opening) -> None:
+        """On another thread."""
+        began = self._clock()
+        try:
+            self._made.append((opening, opening.rest))
+        except Exception:
+            self._log_once("the names of the graph could not be packed")
+        self._rest_took = self._clock() - began
+        self._wake(self)
+
+    def _tick_rest(self, now: float) -> None:
+        columns = {"epoch": self._epoch, "revision": self._revision}
+        while self._made:
+            opening, rest = self._made.popleft()
+            if opening is not self._shown:
+                continue
+            self._bulk = deque(column_messages("names", rest.names, **columns))
+            self._bulk += column_messages("edges", rest.edges, **columns)
+            if rest.groups:
+                self._bulk += column_messages("groups", rest.groups, **columns)
 
     def _tick_records(self, now: float) -> float | None:
         """Records come before any patch: what they hold is older."""

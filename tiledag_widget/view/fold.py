@@ -157,7 +157,9 @@ def _keys(structure: Structure, ranks: Sequence[int], kinds: int, breathe: Breat
     for base in range(0, len(structure), CHUNK):
         breathe()
         stop = base + CHUNK
-        keys += [rank * kinds + group for rank, group in zip(ranks[base:stop], structure.groups[base:stop], strict=True)]
+        keys += [
+            rank * kinds + group for rank, group in zip(ranks[base:stop], structure.groups[base:stop], strict=True)
+        ]
     return keys
 
 

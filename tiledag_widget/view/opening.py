@@ -1,7 +1,7 @@
 """What a page is sent when it opens a graph: the picture, then the columns.
 
 An `Opening` is all of it that depends on the structure alone, made once per version of the structure, off the threads
-that run nodes. Statuses and records are added when it is sent.
+that run nodes. Statuses and records are added when it is sent. What no picture needs, its `Rest`, is made after it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from math import isnan
 from typing import Any, Final, Literal
 
@@ -23,6 +24,7 @@ from ..core.snapshot import RECORD, GraphSource, RunInfo, Structure
 from .fold import Folding, fold
 from .layout import arrange, to_message
 from .messages import CHUNK_BYTES, PROTOCOL, ColumnChunk, MarkEdges, Marks, Picture, Run
+from .ranks import CHUNK, breathe_now
 
 _log = logging.getLogger("tiledag_widget.view")
 
@@ -85,22 +87,37 @@ def _group_names(structure: Structure, marks: Marks) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """Columns that one version of a structure settles, deflated. ``groups`` is empty where marks tell them."""
+
+    names: bytes
+    edges: bytes
+    groups: bytes
+
+
+@dataclass(frozen=True)
 class Opening:
-    """The parts of picture and columns that one version of a structure settles. ``names``, ``edges`` and ``groups`` are
-    deflated, ``table`` is as ``encoding`` says."""
+    """The parts of picture and columns that one version of a structure settles. ``table`` is as ``encoding`` says."""
 
     version: int
     structure: Structure
     arranged: Arranged
     table: bytes
-    names: bytes
-    edges: bytes
-    groups: bytes
     took: float
 
     @property
     def encoding(self) -> Literal["raw", "deflate"]:
         return _encoding(self.structure)
+
+    @cached_property
+    def rest(self) -> Rest:
+        """What comes after the picture. O(nodes + edges) when it is first asked for."""
+        structure = self.structure
+        return Rest(
+            zlib.compress(_lines(structure.names)),
+            zlib.compress(_edge_pairs(structure)),
+            _node_groups(structure, self.arranged.marks),
+        )
 
 
 _pausing = threading.Lock()
@@ -177,9 +194,6 @@ class Openings:
             structure,
             arranged,
             table=_packed(_little(arranged.node_mark), _encoding(structure)),
-            names=zlib.compress(_lines(structure.names)),
-            edges=zlib.compress(_edge_pairs(structure)),
-            groups=_node_groups(structure, arranged.marks),
             took=time.perf_counter() - began,
         )
 
@@ -204,7 +218,12 @@ def heap(structure: Structure, reason: str) -> Arranged:
 
 
 def _lines(names: Sequence[str]) -> bytes:
-    return "\n".join(name.translate(_LINE_BREAKS) for name in names).encode(errors="replace")
+    parts: list[bytes] = []
+    for base in range(0, len(names), CHUNK):
+        breathe_now()
+        some = names[base : base + CHUNK]
+        parts.append("\n".join([name.translate(_LINE_BREAKS) for name in some]).encode(errors="replace"))
+    return b"\n".join(parts)
 
 
 def _node_groups(structure: Structure, marks: Marks) -> bytes:
@@ -218,10 +237,12 @@ def _node_groups(structure: Structure, marks: Marks) -> bytes:
 def _edge_pairs(structure: Structure) -> bytes:
     starts = structure.parent_start
     children = array("I")
-    for node in range(len(structure)):
-        count = starts[node + 1] - starts[node]
-        if count:
-            children.extend([node] * count)
+    for base in range(0, len(structure), CHUNK):
+        breathe_now()
+        ends: list[int] = []
+        for node in range(base, min(base + CHUNK, len(structure))):
+            ends += [node] * (starts[node + 1] - starts[node])
+        children.extend(ends)
     pairs = array("I", bytes(2 * children.itemsize * len(children)))
     pairs[0::2] = array("I", structure.parents)
     pairs[1::2] = children

@@ -56,6 +56,10 @@ _LEVELS: Final = (
     (20, True),
 )
 """Marks, and whether details are left out: what a stored picture tries in turn."""
+LARGE_NODES: Final = 2_000
+LARGE_MARKS: Final = 80
+"""Of a graph with more nodes than that. Its cell waits for the stored picture before the live one is shown, and 200
+marks of bands and stacks, most of them in one row, are too small to be read in it."""
 FAILED_ROWS: Final = 10
 HTML_ERROR_WIDTH: Final = 400
 
@@ -72,7 +76,8 @@ def to_html(still: Still, theme: Theme = "light") -> str:
     before, after = _html_top(still), _html_tables(still)
     room = HTML_BYTES - len((before + after).encode()) - 200
     picture = ""
-    for limit, is_small in _LEVELS:
+    most = HTML_MARKS if len(still.structure) <= LARGE_NODES else LARGE_MARKS
+    for limit, is_small in [level for level in _LEVELS if level[0] <= most]:
         drawn = within(still, limit)
         svg = to_svg(drawn, theme, is_small=is_small)
         encoded = base64.b64encode(svg.encode("utf-8")).decode("ascii")

@@ -1,9 +1,10 @@
 """`GraphWidget`: the live view of one graph, as an anywidget.
 
 One model per graph, however often it is shown. Its traits are a few words; everything else goes by messages, since
-traits are saved into notebooks and sent again on every reload. One thing more goes along when the model is made, and
-never again: the first picture of a graph that is not large, so that it need not be asked for before it is drawn. Import
-this module late: it brings ipywidgets.
+traits are saved into notebooks and sent again on every reload. One thing more is written into the model, once: the
+first picture, so that it need not be asked for before it is drawn. It goes along when the model is made, or, where the
+graph is so large that this would take its time, ahead of the output that shows it: the page loads our code meanwhile.
+Import this module late: it brings ipywidgets.
 
 **The stored output** carries the widget, and for hosts without widgets the static forms of the moment when it was
 shown. They are not replaced when the run ends: tried in JupyterLab 4.6.6 with ipykernel 7.4.0, 7.3.0 and 6.31.0,
@@ -115,13 +116,24 @@ class GraphWidget(PageModel):
         self._desk = Desk(source, self._feed, log=self._feed.log)
         for name, value in (("graph_id", source.graph_id), ("title", source.title), ("auto_update", auto_update)):
             self.set_trait(name, value)
-        self._first = self._first_picture()
+        total = len(self._source.structure())
+        self._is_first_due = total > SMALL_NODES
+        self._first = self._first_picture() if 0 < total <= SMALL_NODES else None
         super().__init__()
+
+    def _bring_first(self) -> None:
+        """Write the first picture of a large graph into the model, when it is first shown; not where a page, which has
+        found the model by another way, has asked for it."""
+        if not self._is_first_due or self._feed.is_opened:
+            return
+        self._is_first_due = False
+        self._first = self._first_picture()
+        if self._first is not None:
+            self.send_state("first")
+            self._feed.spend()
 
     def _first_picture(self) -> dict[str, Any] | None:
         """What `Feed` will send when the page asks, of an epoch before all of its own."""
-        if not 0 < len(self._source.structure()) <= SMALL_NODES:
-            return None
         try:
             (content, buffers), *_ = picture_message(
                 self._openings.now(), self._source, epoch=0, version=package_version(), now=time.time()
@@ -132,9 +144,10 @@ class GraphWidget(PageModel):
         return {"content": content, "buffers": buffers}
 
     def get_state(self, key: Any = None, drop_defaults: bool = False) -> dict[str, Any]:
-        """The traits; the first time, when the model is made, the first picture as well."""
-        state: dict[str, Any] = super().get_state(key, drop_defaults)
-        if key is not None:
+        """The traits; and once, when the model is made or when it is asked for, the first picture."""
+        is_asked = key == "first"
+        state: dict[str, Any] = {} if is_asked else super().get_state(key, drop_defaults)
+        if key is not None and not is_asked:
             return state
         first, self._first = self._first, None
         return state if first is None else {**state, "first": first}
@@ -153,6 +166,7 @@ class GraphWidget(PageModel):
         super().close()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        self._bring_first()
         forms = self.forms()
         self._text = forms.get("text/plain", "")  # anywidget asks for the repr, which need not be made twice
         try:

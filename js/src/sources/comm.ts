@@ -97,6 +97,8 @@ export class CommSource implements Source {
     this.listen("comm:close", () => this.detach("closed"));
     this.listen("destroy", () => this.detach("closed"));
     this.listen("comm_live_update", () => this.probe());
+    this.listen("change:first", () => this.takeFirst());
+    this.takeFirst();
     const timer = setInterval(() => this.tick(), TICK_MS);
     this.signal.addEventListener("abort", () => clearInterval(timer), { once: true });
   }
@@ -115,14 +117,14 @@ export class CommSource implements Source {
     if (this.openedAt > 0 || this.signal.aborted) return;
     this.openedAt = Date.now();
     this.watchKernel();
-    this.showFirst();
     this.sendBoth({ id: makeId(), kind: "open" });
     this.nextResync = Date.now() + this.wait;
   }
 
-  /** The picture that came along with the model, if one did: drawn while the kernel is asked. It is of an epoch before
-   * all others, so whatever is heard takes its place. Forgotten at once, as it must not be saved into the notebook. */
-  private showFirst(): void {
+  /** The picture that was written into the model, if one was: read before there is a view, and drawn while the kernel is
+   * asked. It is of an epoch before all others, so whatever is heard takes its place. Forgotten at once, as it must not
+   * be saved into the notebook. */
+  private takeFirst(): void {
     const first = this.model.get("first") as { content: Picture; buffers: readonly DataView[] } | null | undefined;
     if (!first) return;
     this.model.set("first", null);
