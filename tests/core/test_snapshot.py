@@ -184,6 +184,8 @@ def test_the_run_is_told_whole() -> None:
 
     run = snapshot.run_info(machine, slots=3, can_stop=True)
 
-    assert run == RunInfo(Status.COMPLETED, (0, 0, 0, 1, 0, 0, 0), True, 1.0, 4.0, 3, True)
+    expected = RunInfo(Status.COMPLETED, (0, 0, 0, 1, 0, 0, 0), True, 1.0, 4.0, 3, True)
+    # As text: from Python 3.13 on no two that hold NaN are equal.
+    assert repr(run) == repr(expected)
     assert run.counts[COMPLETED] == 1
     assert len(Patch(0, 2, bytes(2 * RECORD_SIZE), run)) == 2

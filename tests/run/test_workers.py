@@ -222,6 +222,8 @@ def test_the_directory_may_be_gone(bench: Bench, tmp_path: Path, monkeypatch: py
     gone.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
+    if subprocess.run([sys.executable, "-c", "import socket"], capture_output=True).returncode:
+        pytest.skip("this Python itself cannot import in a directory that is gone, as 3.13.0")
 
     assert bench.run(pow, 2, 3) == 8
 

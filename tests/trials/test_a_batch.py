@@ -7,6 +7,7 @@ records are busy, the server is killed and comes back.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import json
 import random
@@ -406,7 +407,9 @@ def _machines(run: Any) -> list[GraphMachine]:
 def told(seed: int, folder: Path) -> str:
     folder.mkdir()
     try:
-        return Story(seed, folder).tell()
+        story = Story(seed, folder)
+        with contextlib.closing(story.world.connection):
+            return story.tell()
     except BaseException as error:
         call = f"told({seed}, Path(tempfile.mkdtemp()) / 'files')"
         command = f'python -c "import tempfile; from tests.trials.test_a_batch import *; {call}"'
