@@ -6,6 +6,7 @@ import struct
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate, chain, islice
 from math import inf, isnan, nan
 from typing import Any, Final, Protocol
 
@@ -21,6 +22,7 @@ in seconds since the run's zero (NaN for not yet, 0 for before the zero).
 The attempt is the latest at the last change of status: a node is told a new one when it is put to Not Started or
 begins, not when it is queued."""
 RECORD_SIZE: Final = RECORD.size
+_PIECE: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +116,11 @@ class Columns:
 
 def structure_columns(machine: GraphMachine) -> tuple[array[int], array[int]]:
     """``parent_start`` and ``parents`` of a `Structure`. O(nodes + edges)."""
-    start, parents = array("I", [0]), array("I")
-    for own in machine.graph.parents:
-        parents.extend(own)
-        start.append(len(parents))
+    start, parents, lists = array("I", [0]), array("I"), machine.graph.parents
+    for base in range(0, len(lists), _PIECE):  # in pieces, so that other threads need not wait for the whole
+        some = lists[base : base + _PIECE]
+        parents.extend(chain.from_iterable(some))
+        start.extend(islice(accumulate(map(len, some), initial=start[-1]), 1, None))
     return start, parents
 
 

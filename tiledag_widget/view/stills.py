@@ -20,9 +20,12 @@ from ..core.states import Status
 from .fold import Folding, fold
 from .layout import Layout, arrange
 from .palette import looks, say, urgency
+from .ranks import breathe_now
 
 NAME_WIDTH: Final = 28
 ERROR_WIDTH: Final = 60
+_PIECE: Final = 4096
+"""Nodes that are counted in one go."""
 
 
 # --- numbers and names --------------------------------------------------------------------------------------
@@ -123,9 +126,13 @@ class Still:
     def marks(self) -> list[Counter[Status]]:
         """Per mark, its members by status. O(nodes)."""
         table: list[Counter[Status]] = [Counter() for _ in self.folding.kind]
-        pairs = Counter(map(_pair, self.folding.node_mark, self.columns.status))
-        for pair, count in pairs.items():
-            table[pair >> 3][_STATUS[pair & 7]] += count
+        pairs: Counter[tuple[int, int]] = Counter()
+        nodes, status = self.folding.node_mark, self.columns.status
+        for base in range(0, len(nodes), _PIECE):
+            breathe_now()
+            pairs.update(zip(nodes[base : base + _PIECE], status[base : base + _PIECE], strict=False))
+        for (mark, code), count in pairs.items():
+            table[mark][_STATUS[code]] += count
         return table
 
     @cached_property
@@ -178,10 +185,6 @@ class Still:
 
 _STATUS: Final = [Status.NOT_STARTED, *Status]
 _BAD: Final = re.compile(b"[%c%c]" % (Status.FAILED.value, Status.PARENT_FAILED.value))
-
-
-def _pair(mark: int, code: int) -> int:
-    return mark << 3 | code
 
 
 def still(

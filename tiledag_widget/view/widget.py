@@ -116,7 +116,7 @@ class GraphWidget(PageModel):
         self._desk = Desk(source, self._feed, log=self._feed.log)
         for name, value in (("graph_id", source.graph_id), ("title", source.title), ("auto_update", auto_update)):
             self.set_trait(name, value)
-        total = len(self._source.structure())
+        total = sum(source.run().counts)
         self._is_first_due = total > SMALL_NODES
         self._first = self._first_picture() if 0 < total <= SMALL_NODES else None
         super().__init__()
