@@ -95,7 +95,7 @@ BAD: dict[str, tuple[Make, type[Exception], str]] = {
     "a query that does not parse": (
         sql("select *\nfrom where x = = 1"),
         ServerError,
-        "cannot be parsed at line 2, column 10",
+        "cannot be parsed at line 2, column 6",
     ),
     "two queries": (sql("select 1; select 2"), ServerError, "must be one statement, got 2"),
     "an unknown column": (sql("select nothing from (select 1 as x) t"), ServerError, '"nothing" not found'),

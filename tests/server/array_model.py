@@ -127,7 +127,8 @@ def make(place: Path, seed: int) -> Model:
             # numpy types its units as literals; here one is chosen at random.
             unit: Any = "D" if kind == "date" else rng.choice(["D", "s", "us"])
             first = np.datetime64("1969-12-25", unit)
-            last = first + np.timedelta64(400 if unit == "D" else 10**14 if unit == "us" else 10**8, unit)
+            days = 400 if is_sparse else size  # all cells of a dense array are read
+            last = first + np.timedelta64(days if unit == "D" else 10**14 if unit == "us" else 10**8, unit)
             tile = np.timedelta64({"D": 4, "s": 10**6, "us": 10**9}[unit], unit)
             dims.append(tiledb.Dim(name, domain=(first, last), tile=tile, dtype=f"datetime64[{unit}]"))
             domains[name] = ("date" if unit == "D" else "time", first)

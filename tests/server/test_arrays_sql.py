@@ -267,14 +267,18 @@ def test_rows_as_arrow_have_a_schema_even_if_there_are_none(server: Server) -> N
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("select a\nfrm from where", "line 2, column 14"),
+        ("select a\nfrm from where", "line 2, column 10"),
         ("select nope from `" + DENSE + "`", "nope"),
-        ("select from where", "line 1, column 17: Expected table name but got 'where'\n"),
+        ("select from where", "line 1, column 13: Expected table name but got 'where'\n"),
         ("select * from", "Expected table name but got the end of the query\n"),
         ("select 1 +", "column 10: something is missing at '+'\n"),
         ("select 'a', \"b'c\" -- it's\n , `a b from t", "at line 2, column 4: ` is never closed\n , `a b"),
         ("select 1 /* for ever", "column 10: /* is never closed\n"),
         ("select 1; select 2", "one statement"),
+        ("select 1; select 2; -- and no more", "must be one statement, got 2;"),
+        ("select foo bar bazaar qux", "line 1, column 16: 'bazaar' does not fit here\n"),
+        ("\n selec", "line 2, column 2: no statement begins with 'selec'\n"),
+        ("this is not sql", "line 1, column 1: no statement begins with 'this'\n"),
         ("select 1 from dual wher x", "line 1, column 25: 'x' does not fit here\n"),
         ("select ? as x", "the query has 1 ? and 0 parameters"),
         ("select a from `tiledb://x/y`", "unknown array 'tiledb://x/y'"),
@@ -327,6 +331,72 @@ def test_nulls_are_written_as_nulls(server: Server, tmp_path: Path) -> None:
         {"d": None, "f": None, "n": 7, "z": None, "t": None},
     ]
     assert f"there is an array '{tmp_path / 'made'}' already" in again.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "rows"),
+    [
+        ("select x'80ff' as b union all select null order by b is null", [{"b": b"\x80\xff"}, {"b": None}]),
+        ("select x'80ff' as b", [{"b": b"\x80\xff"}]),
+        ("select time '10:11:12' as t union all select null order by t is null", [{"t": "10:11:12"}, {"t": None}]),
+    ],
+)
+def test_columns_of_every_kind_are_written_and_read_again(
+    server: Server, tmp_path: Path, query: str, rows: list[dict[str, Any]]
+) -> None:
+    """A time that comes back as the text None, or a query that runs for an hour and then cannot be kept."""
+    place = str(tmp_path / "made")
+
+    made = server.sql(query, output_uri=place)
+    read = server.sql(f"select * from `{place}`", result_format="arrow").value()
+
+    assert made.status == 200, made.body
+    assert [{name: row[name] for name in rows[0]} for row in read.to_pylist()] == rows
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("select 1 as a, 2 as a", "two columns are named 'a'"),
+        ("select 1 as __tiledb_rows", "the column '__tiledb_rows' cannot be an attribute"),
+        ("select array_agg(a) as b from `" + DENSE + "`", "the column 'b' is of the type list"),
+        (f"select group_concat(a) as g, `rows` from `{DENSE}` where a > 99 group by `rows`", "no rows to write"),
+    ],
+)
+def test_what_cannot_be_written_is_said_and_takes_no_name(
+    server: Server, tmp_path: Path, query: str, words: str
+) -> None:
+    """The same name with a better query has to work."""
+    place = str(tmp_path / "made")
+
+    refused = server.sql(query, output_uri=place)
+    better = server.sql("select 1 as a", output_uri=place)
+
+    assert words in refused.json()["message"]
+    assert better.status == 200, better.body
+
+
+def test_an_attribute_without_a_name_is_a_column(server: Server, tmp_path: Path) -> None:
+    """As `tiledb.from_numpy` makes it."""
+    place = str(tmp_path / "unnamed")
+
+    def make(place: str) -> None:
+        import numpy as np
+        import tiledb
+
+        tiledb.from_numpy(place, np.array([5, 6, 7])).close()
+
+    assert server.call(make, place).status == 200
+
+    assert server.sql(f"select __attr from `{place}` where __attr > 5").json() == [{"__attr": 6}, {"__attr": 7}]
+    assert server.sql(f"select * from `{place}` limit 1").json() == [{"__attr": 5, "__dim_0": 0}]
+    assert [one["Field"] for one in server.sql(f"describe `{place}`").json()] == ["__dim_0", "__attr"]
+
+
+@pytest.mark.parametrize("ending", [";", "; -- the end", " /* the end */ ;\n", "; # the end"])
+def test_what_stands_behind_the_last_semicolon_is_no_statement(server: Server, ending: str) -> None:
+    """Queries are often pasted with it."""
+    assert server.sql(f"select 1 as x{ending}").json() == [{"x": 1}]
 
 
 def test_a_query_leaves_its_words_in_the_task(server: Server) -> None:

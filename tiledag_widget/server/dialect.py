@@ -22,6 +22,7 @@ _CLOSED = re.compile(
     r"""(['"`])(?:\\.|\1\1|(?!\1).)*\1|/\*.*?\*/|(?:\#|--\s)[^\n]*""",
     re.DOTALL,
 )
+_END = "the end of the query"
 _OPENED = re.compile(r"""['"`]|/\*""")
 
 
@@ -45,12 +46,16 @@ def parsed(text: str) -> list[Statement]:
     """
     try:
         cut, into = _without_into(text)
-        found = [one for one in sqlglot.parse(cut, read="mysql") if one is not None]
+        # What stands behind the last semicolon may be a comment, which is no statement.
+        found = [one for one in sqlglot.parse(cut, read="mysql") if not isinstance(one, (exp.Semicolon, type(None)))]
     except SqlglotError as error:
         raise ValueError(_words_for(error, text)) from None
     if len(found) != 1:
         return [Statement(one) for one in found]
     tokens = sqlglot.tokenize(cut, read="mysql")
+    if isinstance(found[0], exp.Condition):  # the parser takes an expression, too
+        line, column = _place_of(text, tokens[0].start)
+        raise ValueError(_shown(text, line, column, f"no statement begins with {tokens[0].text!r}"))
     has_pipes = any(token.token_type is TokenType.DPIPE for token in tokens)
     return [Statement(found[0], _labels(cut), into, has_pipes, text.strip())]
 
@@ -59,14 +64,24 @@ def _words_for(error: SqlglotError, text: str) -> str:
     places = getattr(error, "errors", None)
     if places:
         line, column, what = places[0]["line"] or 1, places[0]["col"] or 1, _plain(places[0])
+        if not what.endswith(_END):  # the parser tells where a word ends, and what does not fit is where it begins
+            column = max(1, column - len(places[0]["highlight"] or "x") + 1)
     else:
         rest = _CLOSED.sub(lambda found: "".join(char if char == "\n" else " " for char in found.group()), text)
         opened = _OPENED.search(rest)
         if opened is None:
             return f"the SQL cannot be parsed: {error}"
-        before = rest[: opened.start()]
-        line, column = before.count("\n") + 1, opened.start() - before.rfind("\n")
+        line, column = _place_of(rest, opened.start())
         what = f"{opened.group()} is never closed"
+    return _shown(text, line, column, what)
+
+
+def _place_of(text: str, index: int) -> tuple[int, int]:
+    before = text[:index]
+    return before.count("\n") + 1, index - before.rfind("\n")
+
+
+def _shown(text: str, line: int, column: int, what: str) -> str:
     lines = text.splitlines() or [""]
     shown = lines[min(line, len(lines)) - 1]
     return f"the SQL cannot be parsed at line {line}, column {column}: {what}\n{shown}\n{' ' * max(0, column - 1)}^"
@@ -79,9 +94,9 @@ def _plain(place: Mapping[str, Any]) -> str:
         return f"{place['highlight']!r} does not fit here"
     if words.startswith("Required keyword"):
         return f"something is missing at {place['highlight']!r}"
-    return _TOKEN.sub(
-        lambda found: "the end of the query" if found.group(1) == "SENTINEL" else repr(place["highlight"]), words
-    ).replace("got None", "got the end of the query")
+    return _TOKEN.sub(lambda found: _END if found.group(1) == "SENTINEL" else repr(place["highlight"]), words).replace(
+        "got None", f"got {_END}"
+    )
 
 
 def _without_into(text: str) -> tuple[str, tuple[str, ...]]:

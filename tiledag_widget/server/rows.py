@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import math
@@ -119,41 +120,70 @@ def _as_hours(value: datetime.timedelta) -> str:
 
 
 def write(table: Any, place: str, uri: str) -> None:
-    """The rows as a new dense array with one dimension, `__tiledb_rows`."""
+    """The rows as a new dense array with one dimension, `__tiledb_rows`; it is there wholly, or not at all.
+
+    Raises:
+        ValueError: There is such an array already, it cannot be written, or no array has such columns.
+    """
     if not table.num_rows or not table.num_columns:
         raise ValueError("output_uri: the query has no rows to write")
+    twice = [name for name in table.column_names if table.column_names.count(name) > 1]
+    if twice:
+        raise ValueError(f"output_uri: two columns are named {twice[0]!r}; give each a name of its own by `as`")
+    reserved = [name for name in table.column_names if name.startswith("__")]
+    if reserved:
+        raise ValueError(
+            f"output_uri: the column {reserved[0]!r} cannot be an attribute: names that begin with __ are "
+            "TileDB's own; give it another by `as`"
+        )
+    made = [_cells_of(name, table.column(name).combine_chunks()) for name in table.column_names]
     last = table.num_rows - 1
     dimension = tiledb.Dim("__tiledb_rows", domain=(0, last), tile=min(10_000, last + 1), dtype=np.uint64)
-    columns, attributes = {}, []
-    for name in table.column_names:
-        columns[name], attribute = _cells_of(name, table.column(name).combine_chunks())
-        attributes.append(attribute)
+    schema = tiledb.ArraySchema(tiledb.Domain(dimension), [attribute for _, attribute in made], sparse=False)
     try:
+        if tiledb.object_type(place) is not None:
+            raise ValueError(f"output_uri: there is an array {uri!r} already; give the name of a new one")
         if "://" not in place:
             Path(place).parent.mkdir(parents=True, exist_ok=True)
-        tiledb.Array.create(place, tiledb.ArraySchema(tiledb.Domain(dimension), attributes, sparse=False))
-        with tiledb.open(place, "w") as array:
-            array[:] = columns
-    except tiledb.TileDBError as error:
-        if tiledb.object_type(place) is not None:
-            raise ValueError(f"output_uri: there is an array {uri!r} already; give the name of a new one") from error
+        tiledb.Array.create(place, schema)
+        try:
+            with tiledb.open(place, "w") as array:
+                array[:] = dict(zip(table.column_names, (cells for cells, _ in made), strict=True))
+        except BaseException:
+            with contextlib.suppress(tiledb.TileDBError):
+                tiledb.remove(place)  # half of it is of no use, and holds the name
+            raise
+    except (tiledb.TileDBError, OSError) as error:
         raise ValueError(f"output_uri: {uri!r} cannot be written: {error}") from error
 
 
 def _cells_of(name: str, column: Any) -> tuple[Any, Any]:
     """A column's cells and their attribute, which may be null if one of them is. Times have a null of their own."""
-    kind = column.type
-    if pyarrow.types.is_null(kind):
-        column = column.cast(pyarrow.string())
-    elif pyarrow.types.is_dictionary(kind):
-        column = column.cast(kind.value_type)
-    if column.null_count and not pyarrow.types.is_temporal(column.type):
-        if pyarrow.types.is_large_string(column.type):
-            column = column.cast(pyarrow.string())
-        if pyarrow.types.is_string(column.type):
-            return column, tiledb.Attr(name, dtype=str, var=True, nullable=True)
-        if pyarrow.types.is_integer(column.type) or pyarrow.types.is_floating(column.type):
-            return column, tiledb.Attr(name, dtype=column.type.to_pandas_dtype(), nullable=True)
+    column = _storable(name, column)
+    kind, is_nullable = column.type, bool(column.null_count)
+    if pyarrow.types.is_string(kind):
+        values = column if is_nullable else column.to_numpy(zero_copy_only=False).astype("U")
+        return values, tiledb.Attr(name, dtype=str, var=True, nullable=is_nullable)
+    if pyarrow.types.is_binary(kind):
+        values = column if is_nullable else column.to_numpy(zero_copy_only=False)
+        return values, tiledb.Attr(name, dtype="ascii" if is_nullable else "S", var=True, nullable=is_nullable)
+    if is_nullable and not pyarrow.types.is_temporal(kind):
+        return column, tiledb.Attr(name, dtype=kind.to_pandas_dtype(), nullable=True)
     values = column.to_numpy(zero_copy_only=False)
-    values = values.astype("U") if values.dtype.kind == "O" else values
-    return values, tiledb.Attr(name, dtype=values.dtype, var=True if values.dtype.kind == "U" else None)
+    return values, tiledb.Attr(name, dtype=values.dtype)
+
+
+def _storable(name: str, column: Any) -> Any:
+    """The column in a type that an attribute can have: texts, bytes, numbers, dates, times and spans of time."""
+    kind, types = column.type, pyarrow.types
+    if types.is_dictionary(kind):
+        return _storable(name, column.cast(kind.value_type))
+    if types.is_null(kind) or types.is_large_string(kind):
+        return column.cast(pyarrow.string())
+    if types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
+        return column.cast(pyarrow.binary())
+    if types.is_time(kind):  # of a day: no array has such
+        return pyarrow.array([_as_json(one) for one in column.to_pylist()], type=pyarrow.string())
+    if types.is_nested(kind):
+        raise ValueError(f"output_uri: the column {name!r} is of the type {kind}, which is not written to arrays here")
+    return column

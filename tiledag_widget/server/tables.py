@@ -24,6 +24,9 @@ from .cells import cells_of, no_cells_of
 
 __all__ = ["Bounds", "bounds_of", "columns_in", "described", "table_of"]
 
+UNNAMED = "__attr"
+"""The column of an attribute without a name, as `tiledb.from_numpy` makes it: no query can name a column so."""
+
 Limit: TypeAlias = "Fraction | datetime.datetime | None"
 """None stands for no limit."""
 Bounds: TypeAlias = "Mapping[str, tuple[list[Fraction | datetime.datetime], list[Fraction | datetime.datetime]]]"
@@ -137,12 +140,13 @@ def table_of(uris: Mapping[str, str], uri: str, wanted: set[str] | None, bounds:
     """
     with opened(place_of(uris, uri), uri) as array:
         every = _columns_of(array.schema)
-        names = [name for name in every if wanted is None or name.lower() in wanted] or every[:1]
+        asked = [name for name in every if wanted is None or name.lower() in wanted] or every[:1]
+        names = ["" if name == UNNAMED and array.schema.has_attr("") else name for name in asked]
         names.sort(key=lambda name: not array.schema.has_attr(name))
         selection = _selection_of(array, bounds)
         try:
             read = no_cells_of(array, names) if selection is None else cells_of(array, names, "C", selection)
-            columns = {cells.name: cells.to_arrow() for cells in read}
+            columns = {cells.name or UNNAMED: cells.to_arrow() for cells in read}
         except tiledb.TileDBError as error:
             raise ValueError(f"the array {uri!r} cannot be read: {error}") from error
     return pyarrow.table({name: columns[name] for name in every if name in columns}), every
@@ -151,7 +155,7 @@ def table_of(uris: Mapping[str, str], uri: str, wanted: set[str] | None, bounds:
 def _columns_of(schema: Any) -> list[str]:
     """Names of the dimensions and the attributes of an array."""
     dimensions = [schema.domain.dim(index).name for index in range(schema.domain.ndim)]
-    return dimensions + [schema.attr(index).name for index in range(schema.nattr)]
+    return dimensions + [schema.attr(index).name or UNNAMED for index in range(schema.nattr)]
 
 
 def described(uris: Mapping[str, str], uri: str) -> Any:
@@ -164,7 +168,7 @@ def described(uris: Mapping[str, str], uri: str) -> Any:
             found.append((attribute, "", "YES" if attribute.isnullable else "NO"))
         return pyarrow.table(
             {
-                "Field": [one.name for one, _, _ in found],
+                "Field": [one.name or UNNAMED for one, _, _ in found],
                 "Type": [str(one.dtype) for one, _, _ in found],
                 "Null": [nullable for _, _, nullable in found],
                 "Key": [key for _, key, _ in found],
