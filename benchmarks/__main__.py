@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-TABLES = ("engine", "watching", "layout", "server", "view", "batch")
+TABLES = ("imports", "engine", "watching", "layout", "server", "view", "batch")
 
 
 def main() -> int:

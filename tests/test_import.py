@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import statistics
 import subprocess
 import sys
 
-import pytest
-
 LATE = set("anywidget cloudpickle dask ipywidgets loky matplotlib networkx numpy pandas plotly psutil requests".split())
+
+MOST_MODULES = 150
+"""About 110, of which 80 are of the standard library; networkx alone would bring over 400."""
 
 BUILD = """
 import json, socket, sys, threading
@@ -50,20 +49,10 @@ def test_importing_and_building_a_graph_start_nothing() -> None:
     assert not LATE & set(seen["modules"])
 
 
-@pytest.mark.slow
-def test_import_costs_at_most_150_ms_more_than_a_bare_interpreter() -> None:
-    """Whoever types `import tiledag_widget` at a prompt does not notice it.
+def test_importing_brings_few_modules_along() -> None:
+    """Whoever types `import tiledag_widget` at a prompt does not notice it; `python -m benchmarks imports` says why."""
+    count = "import sys; print(len(sys.modules))"
 
-    Processor time: an import waits for nothing, and other tests that run at the same moment would count otherwise.
-    """
+    more = int(fresh(f"from tiledag_widget import DAG, Node, Mode, Status; {count}")) - int(fresh(count))
 
-    def median_of_10(code: str) -> float:
-        times = []
-        for _ in range(10):
-            before = os.times()
-            fresh(code)
-            after = os.times()
-            times.append(after.children_user + after.children_system - before.children_user - before.children_system)
-        return statistics.median(times)
-
-    assert median_of_10("from tiledag_widget import DAG, Node, Mode, Status") - median_of_10("pass") < 0.150
+    assert more <= MOST_MODULES
