@@ -59,6 +59,25 @@ def test_a_function_gets_the_data_of_several_arrays_as_a_list(mode: Mode) -> Non
     assert one_alone.result() == [1, ["a"]]
 
 
+def test_which_cells_are_read_may_come_from_nodes() -> None:
+    """Their values stand in the call itself, also where a node ran on the server and its result stayed there."""
+    with DAG(name="from nodes") as dag:
+        where = dag.submit(lambda uri: uri, DENSE, name="where")
+        last = dag.submit(lambda: 2, name="last")
+        factor = dag.submit(lambda: {10}, name="factor")
+        read = dag.submit_array_udf(
+            where,
+            lambda data, times: [value * max(times) for value in data["a"].ravel().tolist()],
+            [(1, last), [last, (last, last)]],
+            attrs=dag.submit(lambda: ["a"], name="which"),
+            times=factor,
+        )
+        named = dag.submit_array_udf(where, cells, ranges=[last, [1, last]], attrs=["a"])
+
+    assert read.result() == [20, 20, 60, 60]
+    assert named.result() == {"a": [[5, 6]]}
+
+
 def test_details_of_arrays_may_stand_anywhere_in_the_arguments_of_a_function() -> None:
     """Arrays beside other values, and the same one twice."""
     arrays = ArrayList()

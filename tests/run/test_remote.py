@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import logging
 import threading
 import traceback
@@ -529,7 +530,16 @@ def test_ranges_are_written_as_flat_pairs(given: Any, flat: Any) -> None:
     assert parse_ranges(given) == flat
 
 
-@pytest.mark.parametrize("given", [["x"], [slice(1, 9, 2)], [(1, 2, 3)]])
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["x"],
+        [slice(1, 9, 2)],
+        [(1, 2, 3)],
+        [datetime.date(2020, 1, 1)],
+        [(datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc), None)],
+    ],
+)
 def test_ranges_that_cannot_be_understood_are_named(given: Any) -> None:
     """A wrong range would read the wrong cells."""
     with pytest.raises(ValueError, match=r"ranges\[0\]"):

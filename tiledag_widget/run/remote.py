@@ -35,7 +35,16 @@ from ..wire.models import (
     is_retry_with_params,
 )
 from . import arguments
-from .remote_calls import RemoteGraph, RemoteNode, array_call, decoder_of, sql_call, too_large, udf_call
+from .remote_calls import (
+    TOLD_OF_ARRAYS,
+    RemoteGraph,
+    RemoteNode,
+    array_call,
+    decoder_of,
+    sql_call,
+    too_large,
+    udf_call,
+)
 from .remote_output import HeldOutput, Task, indices_of, tasks_of
 from .remote_reports import reports
 from .remote_result import RemoteResult
@@ -220,18 +229,26 @@ class RemoteRun:
     ) -> Reply:
         stored: dict[str, None] = {}
 
+        def value_of(parent: Any) -> Any:
+            foreign = getattr(node, "_foreign", None) or {}
+            value = foreign.get(id(parent), parent._value)
+            return value.value() if isinstance(value, RemoteResult) else value
+
         def stand_in(parent: Any) -> Any:
             foreign = getattr(node, "_foreign", None) or {}
             value = foreign.get(id(parent), parent._value)
-            if not isinstance(value, RemoteResult):
-                return value
-            reference = value.reference_for(begun.client) if by_reference else None
+            reference = value.reference_for(begun.client) if isinstance(value, RemoteResult) else None
             if reference is None:
-                return value.value()
+                return value_of(parent)
             stored[str(reference.task_id)] = None
             return reference
 
-        args, kwargs = arguments.replace((node.args, node.kwargs), self._node_type, stand_in)
+        args, kwargs = node.args, node.kwargs
+        if node.work.kind == "array":  # which array and which cells has to stand in the call itself
+            told = {name: kwargs[name] for name in TOLD_OF_ARRAYS & kwargs.keys()}
+            args, told = arguments.replace((args, told), self._node_type, value_of)
+            kwargs = {**kwargs, **told}
+        args, kwargs = arguments.replace((args, kwargs), self._node_type, stand_in if by_reference else value_of)
         options = node.work.options
         common: dict[str, Any] = {
             "store_results": is_stored,

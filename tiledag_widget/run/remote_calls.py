@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import inspect
 import os
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ..wire.client import Client
 
 __all__ = [
+    "TOLD_OF_ARRAYS",
     "RemoteGraph",
     "RemoteNode",
     "Work",
@@ -202,6 +204,10 @@ def several_arrays(name: str, arrays: Any, client: Client) -> tuple[ArrayDetails
     return tuple([replace(one, uri=absolute(one.uri, client), parameter_id=str(uuid.uuid4())) for one in found])
 
 
+TOLD_OF_ARRAYS: Final = frozenset({"func", "ranges", "attrs", "layout"})
+"""Keyword arguments of an array node that its function does not get."""
+
+
 def array_arguments(
     uri: Any,
     func: Any = None,
@@ -297,19 +303,21 @@ def _pair(given: Any, index: int) -> tuple[Any, ...]:
     if isinstance(given, slice):
         if given.step is not None:
             raise ValueError(f"ranges[{index}]: a slice with a step cannot be asked for, got {given!r}")
-        return _cell(given.start), _cell(given.stop)
+        return _cell(given.start, index), _cell(given.stop, index)
     if isinstance(given, (tuple, list)):
         if not given:
             return ()
         if len(given) != 2:
             raise ValueError(f"ranges[{index}]: a pair of ends is expected, got {given!r}")
-        return _cell(given[0]), _cell(given[1])
-    if isinstance(given, (int, float)) or hasattr(given, "item"):
-        return _cell(given), _cell(given)
+        return _cell(given[0], index), _cell(given[1], index)
+    if isinstance(given, (int, float, datetime.date)) or hasattr(given, "item"):
+        return _cell(given, index), _cell(given, index)
     raise ValueError(f"ranges[{index}]: a number, a pair, a slice, a list of these or None is expected, got {given!r}")
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Any, index: int) -> Any:
+    if isinstance(value, datetime.date):  # a datetime and a pandas.Timestamp are such, too
+        raise ValueError(f"ranges[{index}]: a time is a numpy.datetime64 of the dimension's unit, got {value!r}")
     if getattr(getattr(value, "dtype", None), "kind", "") in ("M", "m"):
         return value.astype("int64").item()
     item = getattr(value, "item", None)
