@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
+from collections.abc import Callable
 from graphlib import CycleError, TopologicalSorter
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +18,9 @@ from tiledag_widget.core.snapshot import Structure
 from tiledag_widget.view.crowded import MARK_LIMIT
 from tiledag_widget.view.fold import Folding, coarser, fold
 from tiledag_widget.view.layout import arrange
+from tiledag_widget.view.ranks import BREATH_S, Breathe, breathe_now
+
+T = TypeVar("T")
 
 
 def no_breath() -> None:
@@ -185,13 +191,98 @@ def test_large_graphs_fold_within_the_limit_and_soon(name: str, made: object) ->
     check(folding, graph)
 
 
-def test_the_interpreter_is_yielded_while_folding() -> None:
-    """Folding must not hold up the threads that run nodes."""
-    breaths = []
+MOST_LINES = 40_000
+"""Of Python between two breaths: one to two milliseconds."""
 
-    fold(structure(layered(100, 200, 10)), breathe=lambda: breaths.append(1))
 
-    assert len(breaths) > 20
+def lines_between_breaths(work: Callable[[Breathe], T]) -> tuple[int, T]:
+    """The most lines of Python that run in ``work`` without a breath, whatever the machine takes for them."""
+    count = most = 0
+
+    def breathe() -> None:
+        nonlocal count, most
+        count, most = 0, max(count, most)
+
+    def trace(*_: object) -> Any:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        made = work(breathe)
+    finally:
+        sys.settrace(before)
+    return max(count, most), made
+
+
+def into_itself(count: int) -> list[NodeRow]:
+    return [(f"n-{node}", "f", ((node + 1) % count,)) for node in range(count)]
+
+
+def last_first(count: int) -> list[NodeRow]:
+    return [("merge", "merge", tuple(range(1, count))), *((f"n-{node}", "f", ()) for node in range(1, count))]
+
+
+def all_different(count: int) -> list[NodeRow]:
+    return [("list", "list", ()), *((f"n-{node}", f"f{node}", (0,)) for node in range(1, count))]
+
+
+def anywhere(count: int) -> list[NodeRow]:
+    chance = random.Random(3)
+    return [
+        (f"n-{node}", f"f{chance.randrange(10)}", tuple({chance.randrange(node) for _ in range(3)}) if node else ())
+        for node in range(count)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "made",
+    [
+        pytest.param(layered(50, 200, 10), id="layers"),
+        pytest.param(layered(5_000, 4, 3), id="a-narrow-flow"),
+        pytest.param(layered(6, 150, 15), id="many-edges"),
+        pytest.param(fan(20_000), id="a-fan"),
+        pytest.param(chain(20_000), id="a-chain"),
+        pytest.param(into_itself(20_000), id="a-cycle"),
+        pytest.param(last_first(20_000), id="a-child-before-its-parents"),
+        pytest.param(all_different(20_000), id="functions-of-one-node"),
+        pytest.param(anywhere(2_000), id="edges-from-anywhere"),
+    ],
+)
+def test_the_interpreter_is_yielded_while_folding_and_arranging(made: list[NodeRow]) -> None:
+    """Where it is held for long, the threads that run nodes, and the kernel's own, stand still meanwhile."""
+    graph = structure(made)
+
+    lines, folding = lines_between_breaths(lambda breathe: fold(graph, breathe=breathe))
+    assert lines < MOST_LINES
+    lines, _ = lines_between_breaths(lambda breathe: arrange(folding, breathe=breathe))
+    assert lines < MOST_LINES
+
+
+def test_a_larger_graph_is_folded_in_more_pieces_not_in_longer_ones() -> None:
+    """A hundred thousand nodes would hold up the others ten times as long as ten thousand."""
+    most = {}
+    for width in (2_000, 8_000):
+        graph = structure([*fan(width)[:-1], *((f"n-{node}", "f", (node,)) for node in range(1, width))])
+        most[width], _ = lines_between_breaths(lambda breathe, graph=graph: fold(graph, breathe=breathe))  # type: ignore[misc]
+
+    assert most[8_000] <= 1.2 * most[2_000]
+
+
+def test_a_breath_is_taken_when_one_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each costs as much as folding a hundred nodes: most places that offer one need not take it."""
+    now = [time.perf_counter() + 1_000]
+    taken: list[float] = []
+    monkeypatch.setattr("tiledag_widget.view.ranks.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("tiledag_widget.view.ranks.time.sleep", taken.append)
+    for _ in range(100):
+        breathe_now()
+        now[0] += BREATH_S / 10
+
+    assert 9 <= len(taken) <= 11
 
 
 def test_cycles_in_foreign_records_do_not_matter() -> None:

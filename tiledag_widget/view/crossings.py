@@ -21,6 +21,8 @@ SIFT_LIMIT: Final = 80_000
 SIFT_REACH: Final = 8
 """Places that a vertex is tried in to each side of its own."""
 SIFT_ROUNDS: Final = 8
+FEW_PAIRS: Final = 16
+"""Of edges; up to here comparing each with each is quicker than anything cleverer."""
 
 
 @dataclass(slots=True)
@@ -49,18 +51,24 @@ def order_of(net: Net, component: list[list[int]], breathe: Breathe) -> list[lis
     best: list[list[int]] = component
     fewest = -1
     rounds = max(2, min(24, WORK_LIMIT // (size + 2 * pieces + 1)))
-    starts = [_depth_first(net, component), _depth_first(net, component, is_from_below=True), component]
+    breathe()
+    starts = [
+        _depth_first(net, component, breathe),
+        _depth_first(net, component, breathe, is_from_below=True),
+        component,
+    ]
     for start in starts if size < 200 else starts[:2]:
+        breathe()
         layers = [list(layer) for layer in start]
         _number(layers, position)
         idle = 0
         for number in range(rounds):
             breathe()
-            layers = _sweep(net, layers, position, number)
+            layers = _sweep(net, layers, position, number, breathe)
             if number % 2 or size < 150:
                 _transpose(net, layers, position, set(range(len(layers))), breathe)
             breathe()
-            crossings = _count_crossings(net, layers, position, fewest if fewest >= 0 else maxsize)
+            crossings = _count_crossings(net, layers, position, fewest if fewest >= 0 else maxsize, breathe)
             idle += 1
             if fewest < 0 or crossings < fewest:
                 fewest, best, idle = crossings, [list(layer) for layer in layers], 0
@@ -87,7 +95,9 @@ def _number(layers: Iterable[list[int]], position: list[int]) -> None:
             position[vertex] = spot
 
 
-def _depth_first(net: Net, component: list[list[int]], is_from_below: bool = False) -> list[list[int]]:
+def _depth_first(
+    net: Net, component: list[list[int]], breathe: Breathe, is_from_below: bool = False
+) -> list[list[int]]:
     """A first order: vertices as a depth-first walk meets them, neighbours of lower index first."""
     ahead_of = net.up if is_from_below else net.down
     layers: list[list[int]] = [[] for _ in component]
@@ -100,6 +110,8 @@ def _depth_first(net: Net, component: list[list[int]], is_from_below: bool = Fal
             path = [root]
             while path:
                 vertex = path.pop()
+                if not vertex % 16:
+                    breathe()
                 layers[net.ranks[vertex]].append(vertex)
                 for other in reversed(ahead_of[vertex]):
                     if other not in seen:
@@ -108,7 +120,7 @@ def _depth_first(net: Net, component: list[list[int]], is_from_below: bool = Fal
     return layers
 
 
-def _sweep(net: Net, layers: list[list[int]], position: list[int], number: int) -> list[list[int]]:
+def _sweep(net: Net, layers: list[list[int]], position: list[int], number: int, breathe: Breathe) -> list[list[int]]:
     """One pass over the ranks, down in even rounds and up in odd ones: each rank sorted by its neighbours' mean."""
     is_down = number % 2 == 0
     turns_ties = number % 4 >= 2
@@ -119,6 +131,7 @@ def _sweep(net: Net, layers: list[list[int]], position: list[int], number: int) 
         layer = swept[rank]
         if len(layer) < 2:
             continue
+        breathe()
         keys: dict[int, float] = {}
         for vertex in layer:
             near = neighbours[vertex]
@@ -148,7 +161,7 @@ def _sorted_around(layer: list[int], keys: dict[int, float], turns_ties: bool) -
     return [next(rest) if vertex in keys else vertex for vertex in layer]
 
 
-def _count_crossings(net: Net, layers: list[list[int]], position: list[int], enough: int) -> int:
+def _count_crossings(net: Net, layers: list[list[int]], position: list[int], enough: int, breathe: Breathe) -> int:
     """Crossings of pieces, each counted by the edges on it; `enough` or more where there are as many as that.
 
     ``ends`` holds the ends met so far, sorted, once for each edge: inserting into a short list is faster than a tree.
@@ -156,6 +169,7 @@ def _count_crossings(net: Net, layers: list[list[int]], position: list[int], eno
     total = 0
     down, down_weight = net.down, net.down_weight
     for layer in layers[:-1]:
+        breathe()
         ends: list[int] = []
         for upper in layer:
             below = down[upper]
@@ -201,6 +215,8 @@ def _transpose(net: Net, layers: list[list[int]], position: list[int], due: set[
         for _ in range(4):
             moved: set[int] = set()
             for spot in spots:
+                if not spot % 4:
+                    breathe()
                 if _gain(above[spot], above[spot + 1]) + _gain(below[spot], below[spot + 1]) > 0:
                     layer[spot], layer[spot + 1] = layer[spot + 1], layer[spot]
                     above[spot], above[spot + 1] = above[spot + 1], above[spot]
@@ -232,12 +248,15 @@ def _sift(net: Net, layers: list[list[int]], position: list[int], due: set[int],
         above = {v: _ends(net.up[v], net.up_weight[v], position) for v in layer}
         below = {v: _ends(net.down[v], net.down_weight[v], position) for v in layer}
         for vertex in list(layer):
+            breathe()
             spot = layer.index(vertex)
             sides = [(own, ends) for own, ends in ((above[vertex], above), (below[vertex], below)) if own]
             best, best_spot = 0, spot
             for step, last in ((1, min(count, spot + SIFT_REACH + 1)), (-1, max(-1, spot - SIFT_REACH - 1))):
                 total = 0
                 for other_spot in range(spot + step, last, step):
+                    if not other_spot % 8:
+                        breathe()
                     other = layer[other_spot]
                     for own, ends in sides:
                         theirs = ends[other]
@@ -283,6 +302,8 @@ def _gain(first: _Ends | None, second: _Ends | None) -> int:
         return -first[2] * second[2]
     if first[0] > second[1]:
         return first[2] * second[2]
+    if len(first[3]) * len(second[3]) > FEW_PAIRS:
+        return _gain_of_many(first, second)
     gain = 0
     for spot, heavy in first[3]:
         for other, weight in second[3]:
@@ -290,4 +311,17 @@ def _gain(first: _Ends | None, second: _Ends | None) -> int:
                 gain += heavy * weight
             elif spot < other:
                 gain -= heavy * weight
+    return gain
+
+
+def _gain_of_many(first: _Ends, second: _Ends) -> int:
+    """The same in one pass over both, for long lists."""
+    gain = passed = at = 0
+    theirs, total = second[3], second[2]
+    for spot, heavy in first[3]:
+        while at < len(theirs) and theirs[at][0] < spot:
+            passed += theirs[at][1]
+            at += 1
+        level = theirs[at][1] if at < len(theirs) and theirs[at][0] == spot else 0
+        gain += heavy * (2 * passed + level - total)
     return gain

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from ..core.snapshot import Structure
 from .palette import say
-from .ranks import CHUNK, Breathe
+from .ranks import CHUNK, Breathe, pieces
 
 MarkKind = Literal["card", "stack", "chain", "band"]
 
@@ -58,9 +58,15 @@ def group_ranks(structure: Structure, groups: Groups, ranks: Sequence[int], brea
         return own_ranks
     starts, parents = structure.parent_start, structure.parents
     owner = array("I", bytes(4 * len(structure)))
+    work = 0
     for group, members in enumerate(groups.members):
-        for node in members:
-            owner[node] = group
+        for some in pieces(members, breathe):
+            work += 1 + len(some)
+            if work > CHUNK:
+                work = 0
+                breathe()
+            for node in some:
+                owner[node] = group
     group_rank = [0] * len(groups.kind)
     work = 0
     for group in sorted(range(len(groups.kind)), key=lambda group: ranks[groups.members[group][0]]):
@@ -72,9 +78,10 @@ def group_ranks(structure: Structure, groups: Groups, ranks: Sequence[int], brea
             if work > CHUNK:
                 work = 0
                 breathe()
-            for parent in own:
-                if ranks[parent] < ranks[node] and group_rank[owner[parent]] > highest:
-                    highest = group_rank[owner[parent]]
+            for some in pieces(own, breathe):
+                for parent in some:
+                    if ranks[parent] < ranks[node] and group_rank[owner[parent]] > highest:
+                        highest = group_rank[owner[parent]]
         group_rank[group] = highest + 1
     return group_rank
 
@@ -87,9 +94,11 @@ def limit_layers(groups: Groups, ranks: list[int], structure: Structure, breathe
             breathe()
         layers.setdefault(rank, []).append(group)
     breathe()
-    limit = _layer_limit([len(layer) for layer in layers.values()])
+    widths = [*map(len, layers.values())]
     breathe()
-    if all(len(layer) <= limit for layer in layers.values()):
+    limit = _layer_limit(widths)
+    breathe()
+    if max(widths) <= limit:
         return groups, ranks
     folded, folded_ranks = Groups(), []
     for rank, layer in layers.items():
@@ -109,7 +118,7 @@ def limit_layers(groups: Groups, ranks: list[int], structure: Structure, breathe
 
 def _layer_limit(widths: list[int]) -> int:
     """Marks that a rank may show: fewer than usual where that saves the picture from bands."""
-    if len(widths) * LAYER_LEAST > MARK_LIMIT and sum(min(width, LAYER_LEAST) for width in widths) > MARK_LIMIT:
+    if len(widths) > MARK_LIMIT or sum(min(width, LAYER_LEAST) for width in widths) > MARK_LIMIT:
         return LAYER_LIMIT
     for limit in range(LAYER_LIMIT, LAYER_LEAST - 1, -1):
         if sum(min(width, limit) for width in widths) <= MARK_LIMIT:
@@ -135,10 +144,14 @@ def _by_prefix(groups: Groups, layer: Sequence[int], breathe: Breathe) -> Groups
             work = 0
             breathe()
         if len(alike) == 1 or not prefix:
-            for group in alike:
-                kept.take(groups, group)
+            for some in pieces(alike, breathe):
+                for group in some:
+                    kept.take(groups, group)
         else:
-            kept.add("stack", prefix, [groups.members[group][0] for group in alike])
+            members: list[int] = []
+            for some in pieces(alike, breathe):
+                members += [groups.members[group][0] for group in some]
+            kept.add("stack", prefix, members)
     return kept
 
 
@@ -178,13 +191,17 @@ def merge_into_bands(groups: Groups, ranks: list[int], breathe: Breathe) -> tupl
     """Merge neighbouring ranks until the limit is kept; as many bands as fit are opened again from both ends."""
     if len(groups.kind) <= MARK_LIMIT:
         return groups, ranks
-    layers: list[list[int]] = [[] for _ in range(max(ranks) + 1)]
+    layers: list[list[int]] = []
+    count = max(ranks) + 1
+    for base in range(0, count, CHUNK):
+        breathe()
+        layers += [[] for _ in range(base, min(base + CHUNK, count))]
     for group, rank in enumerate(ranks):
         if not group % CHUNK:
             breathe()
         layers[rank].append(group)
     breathe()
-    widths = [len(layer) for layer in layers]
+    widths = [*map(len, layers)]
     folded, folded_ranks = Groups(), []
     for begin, end, is_open in cuts(widths, MARK_LIMIT, BAND_LIMIT):
         breathe()

@@ -29,7 +29,7 @@ from typing import Final
 from ..core.snapshot import Structure
 from .crowded import MARK_LIMIT, Groups, MarkKind, band_name, cuts, group_ranks, limit_layers, merge_into_bands
 from .palette import say
-from .ranks import CHUNK, Breathe, breathe_now, longest_paths
+from .ranks import CHUNK, Breathe, breathe_now, longest_paths, pieces
 
 _Members = list[int] | tuple[int, ...]
 
@@ -188,13 +188,16 @@ def _signatures(
             if work > CHUNK:
                 work = 0
                 breathe()
-            if is_candidate:
-                for above in {*map(key_of, own)}:
-                    signatures[node] ^= hash((above, 0))
-            for parent in own:
-                if last[parent] != key:
-                    last[parent] = key
-                    signatures[parent] ^= below
+            above: set[int] = set()
+            for some in pieces(own, breathe):
+                if is_candidate:
+                    above.update(map(key_of, some))
+                for parent in some:
+                    if last[parent] != key:
+                        last[parent] = key
+                        signatures[parent] ^= below
+            for one in above:
+                signatures[node] ^= hash((one, 0))
     return signatures
 
 
@@ -219,18 +222,24 @@ def _chains(structure: Structure, groups: Groups, breathe: Breathe) -> Groups:
     """Serial runs of cards, at most one parent and one child each, as one mark."""
     total = len(structure)
     is_link = bytearray(total)
-    breathe()
-    cards = [members[0] for kind, members in zip(groups.kind, groups.members, strict=False) if kind == "card"]
-    breathe()
+    cards: list[int] = []
+    for base in range(0, len(groups.kind), CHUNK):
+        breathe()
+        near = zip(groups.kind[base : base + CHUNK], groups.members[base : base + CHUNK], strict=True)
+        cards += [members[0] for kind, members in near if kind == "card"]
     if len(cards) < CHAIN_FROM:
         return groups
     starts, parents = structure.parent_start, structure.parents
     child_count = array("I", bytes(4 * total))
     only_child = array("I", bytes(4 * total))
-    for base in range(0, total, CHUNK):
-        breathe()
-        for node in range(base, min(base + CHUNK, total)):
-            for parent in parents[starts[node] : starts[node + 1]]:
+    work = 0
+    for node in range(total):
+        for own in pieces(parents[starts[node] : starts[node + 1]], breathe):
+            work += 1 + len(own)
+            if work > CHUNK:
+                work = 0
+                breathe()
+            for parent in own:
                 child_count[parent] += 1
                 only_child[parent] = node
     breathe()
@@ -254,8 +263,9 @@ def _chains(structure: Structure, groups: Groups, breathe: Breathe) -> Groups:
                 breathe()
         if len(run) >= CHAIN_FROM:
             runs[run[0]] = run
-            for node in run:
-                is_inside[node] = 1
+            for some in pieces(run, breathe):
+                for node in some:
+                    is_inside[node] = 1
     if not runs:
         return groups
     folded = Groups()
@@ -297,8 +307,9 @@ def _finish(
         if work > 4 * CHUNK:
             work = 0
             breathe()
-        for node in members:
-            node_mark[node] = mark
+        for some in pieces(members, breathe):
+            for node in some:
+                node_mark[node] = mark
     kind, name = list(groups.kind), list(groups.name)
     size = [len(members) for members in groups.members]
     first = [min(members) for members in groups.members]
@@ -339,13 +350,15 @@ def _edges(
                 ends.append(node_mark[node])
             elif end > begin:
                 ends += [node_mark[node]] * (end - begin)
-        block = parents[starts[base] : starts[stop]]
-        scaled = [node_mark[parent] * marks for parent in block]
-        for piece in range(0, len(scaled), 2 * CHUNK):
-            counts.update(map(add, scaled[piece : piece + 2 * CHUNK], ends[piece : piece + 2 * CHUNK]))
-            breathe()
+        at = 0
+        for block in pieces(parents[starts[base] : starts[stop]], breathe):
+            scaled = [node_mark[parent] * marks for parent in block]
+            counts.update(map(add, scaled, ends[at : at + len(scaled)]))
+            at += len(scaled)
     source, target, count = [], [], []
-    for code in sorted(counts):
+    for done, code in enumerate(sorted(counts)):
+        if not done % CHUNK:
+            breathe()
         parent, child = divmod(code, marks)
         if parent != child:
             source.append(parent)
@@ -381,12 +394,16 @@ def _joins(
             seen.add((rank, ANY_GROUP, mark))
     breathe()
     found: dict[tuple[int, int], list[int]] = {}
-    for done, (rank, group, mark) in enumerate(sorted(seen)):
+    for done, (rank, group, mark) in enumerate(seen):
         if not done % CHUNK:
             breathe()
         found.setdefault((rank, group), []).append(mark)
-    breathe()
-    return {key: tuple(marks) for key, marks in found.items()}
+    joins: dict[tuple[int, int], tuple[int, ...]] = {}
+    for done, (key, marks) in enumerate(found.items()):
+        if not done % CHUNK:
+            breathe()
+        joins[key] = tuple(sorted(marks))
+    return joins
 
 
 def coarser(folding: Folding, ranks: Sequence[int], limit: int) -> Folding:
@@ -448,7 +465,7 @@ def _grow(structure: Structure, previous: Folding, breathe: Breathe) -> Folding 
     above = _sources(previous)
     left = []
     for node in range(known, len(structure)):
-        if not node % 1024:
+        if not node % CHUNK:
             breathe()
         mark = _mark_to_join(structure, previous, node, ranks[node], above)
         if mark is None:

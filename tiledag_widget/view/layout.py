@@ -90,7 +90,7 @@ def place(count: int, source: Sequence[int], target: Sequence[int], breathe: Bre
     """Places for ``count`` marks with these edges, from nothing."""
     ranks = _ranks(count, source, target, breathe)
     net = _net(count, source, target, ranks, breathe)
-    components = _components(net)
+    components = _components(net, breathe)
     columns: list[list[int]] = [[] for _ in net.layers]
     slots = [0.0] * len(net.ranks)
     floor = [0.0] * len(net.layers)
@@ -101,12 +101,16 @@ def place(count: int, source: Sequence[int], target: Sequence[int], breathe: Bre
         _stack(net, layers, slots, floor)
         for rank, layer in enumerate(layers):
             columns[rank].extend(layer)
-    _snap(net, columns, slots)
+    _snap(net, columns, slots, breathe)
     order = [0] * count
     for layer in columns:
         for spot, mark in enumerate(vertex for vertex in layer if vertex < count):
             order[mark] = spot
-    bends = [[slots[spot] for spot in crossed] for crossed in net.crossed]
+    bends: list[list[float]] = []
+    for done, crossed in enumerate(net.crossed):
+        if not done % 64:
+            breathe()
+        bends.append([slots[spot] for spot in crossed])
     return Layout(ranks, order, slots[:count], bends, list(zip(source, target, strict=False)))
 
 
@@ -174,9 +178,8 @@ def _tighten(ranks: list[int], children: list[list[int]], order: Sequence[int], 
                 above[child].append(parent)
     for _ in range(TIGHTEN_ROUNDS):
         has_moved = False
-        for done, mark in enumerate(reversed(order)):
-            if not done % 16:
-                breathe()
+        for mark in reversed(order):
+            breathe()
             if not below[mark]:
                 continue
             group = _tied_below(mark, ranks, below)
@@ -245,8 +248,11 @@ def _forward_order(children: list[list[int]]) -> list[int]:
 def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequence[int], breathe: Breathe) -> Net:
     """The edges cut into pieces between neighbouring ranks; long ones share their places."""
     long_out, long_in = [0] * count, [0] * count
+    breathe()
     spans = [ranks[child] - ranks[parent] for parent, child in zip(source, target, strict=False)]
-    for parent, child, span in zip(source, target, spans, strict=False):
+    for done, (parent, child, span) in enumerate(zip(source, target, spans, strict=False)):
+        if not done % 512:
+            breathe()
         if span > 1:
             long_out[parent] += 1
             long_in[child] += 1
@@ -268,7 +274,7 @@ def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequen
     most = OWN_TRUNKS_OF_MANY if 4 * len(crossed) >= len(spans) else OWN_TRUNKS
     is_own = sum(crossed) <= min(most * len(crossed), OWN_PLACES)
     for done, edge in enumerate(sorted(range(len(spans)), key=lambda edge: (spans[edge], edge))):
-        if not done % 512:
+        if not done % 64:
             breathe()
         if spans[edge] < 1:
             continue
@@ -288,6 +294,7 @@ def _net(count: int, source: Sequence[int], target: Sequence[int], ranks: Sequen
     breathe()
     weight = net.weight
     net.up_weight = [[weight[other, vertex] for other in near] for vertex, near in enumerate(net.up)]
+    breathe()
     net.down_weight = [[weight[vertex, other] for other in near] for vertex, near in enumerate(net.down)]
     return net
 
@@ -309,7 +316,7 @@ def _add_piece(net: Net, upper: int, lower: int) -> None:
     net.weight[upper, lower] += 1
 
 
-def _components(net: Net) -> list[list[list[int]]]:
+def _components(net: Net, breathe: Breathe) -> list[list[list[int]]]:
     """The layers of each component, single marks last, else in the order of their lowest marks."""
     owner = [-1] * len(net.ranks)
     sizes: list[int] = []
@@ -321,6 +328,8 @@ def _components(net: Net) -> list[list[list[int]]]:
         while ahead:
             vertex = ahead.pop()
             size += 1
+            if not size % 64:
+                breathe()
             for other in (*net.up[vertex], *net.down[vertex]):
                 if owner[other] < 0:
                     owner[other] = number
@@ -355,8 +364,7 @@ def _slots(net: Net, layers: list[list[int]], slots: list[float], breathe: Breat
     for ranks, looks_up, looks_down in passes:
         breathe()
         for rank in ranks:
-            if not rank % 16:
-                breathe()
+            breathe()
             if layers[rank]:
                 _settle_rank(net, layers[rank], gaps[rank], slots, looks_up, looks_down)
 
@@ -429,10 +437,11 @@ def _stack(net: Net, layers: list[list[int]], slots: list[float], floor: list[fl
         floor[rank] = end + CARD_GAP + (0.0 if is_single else COMPONENT_GAP)
 
 
-def _snap(net: Net, columns: list[list[int]], slots: list[float]) -> None:
+def _snap(net: Net, columns: list[list[int]], slots: list[float], breathe: Breathe) -> None:
     """Slots as multiples of the grid with all distances kept, the topmost at 0."""
     top = min((slots[layer[0]] for layer in columns if layer), default=0.0)
     for layer in columns:
+        breathe()
         least = -float("inf")
         for vertex, gap in zip(layer, [*_gaps(net, layer), 0.0], strict=False):
             slots[vertex] = max(round((slots[vertex] - top) * GRID) / GRID, least)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from ..core.snapshot import Structure
 
 Breathe = Callable[[], None]
+_Sequence = TypeVar("_Sequence", bound=Sequence[int])
 
 CHUNK: Final = 512
 """Nodes between two breaths: 1 ms of work at most, so that few of them are late."""
@@ -34,6 +35,18 @@ def breathe_now() -> None:
         _breath.taken = time.perf_counter()
 
 
+def pieces(items: _Sequence, breathe: Breathe) -> Iterable[_Sequence]:
+    """The items in parts of at most `CHUNK`, with a breath before each where they are several: a node may have a
+    hundred thousand parents."""
+    return (items,) if len(items) <= CHUNK else _cut(items, breathe)
+
+
+def _cut(items: _Sequence, breathe: Breathe) -> Iterable[_Sequence]:
+    for base in range(0, len(items), CHUNK):
+        breathe()
+        yield items[base : base + CHUNK]  # type: ignore[misc]  # a part of a list is a list, of an array an array
+
+
 def longest_paths(structure: Structure, known: Sequence[int], breathe: Breathe) -> list[int]:
     """Longest path from the roots; the first nodes keep the ranks that are ``known``."""
     ranks = list(known)
@@ -42,8 +55,12 @@ def longest_paths(structure: Structure, known: Sequence[int], breathe: Breathe) 
     end = starts[len(ranks)] if total else 0
     for base in range(len(known), total, CHUNK):
         breathe()
+        due = end + 4 * CHUNK
         for node in range(base, min(base + CHUNK, total)):
             begin, end = end, starts[node + 1]
+            if end > due:
+                breathe()
+                due = end + 4 * CHUNK
             if end == begin:
                 ranks.append(0)
                 continue
@@ -52,10 +69,12 @@ def longest_paths(structure: Structure, known: Sequence[int], breathe: Breathe) 
                     return _ranks_in_any_order(structure, known, breathe)
                 ranks.append(ranks[parents[begin]] + 1)
                 continue
-            own = parents[begin:end]
-            if max(own) >= node:
-                return _ranks_in_any_order(structure, known, breathe)
-            ranks.append(max(map(rank_of, own)) + 1)
+            highest = 0
+            for own in pieces(parents[begin:end], breathe):
+                if max(own) >= node:
+                    return _ranks_in_any_order(structure, known, breathe)
+                highest = max(highest, *map(rank_of, own))
+            ranks.append(highest + 1)
     return ranks
 
 
@@ -63,24 +82,40 @@ def _ranks_in_any_order(structure: Structure, known: Sequence[int], breathe: Bre
     """The same where a parent may have the higher index, and where cycles are (only in records from elsewhere)."""
     total, fixed = len(structure), len(known)
     waiting = [0] * total
-    children: list[list[int]] = [[] for _ in range(total)]
+    children: list[list[int]] = []
+    for base in range(0, total, CHUNK):
+        breathe()
+        children += [[] for _ in range(base, min(base + CHUNK, total))]
+    work = 0
     for node in range(fixed, total):
-        if not node % CHUNK:
-            breathe()
-        for parent in structure.parents_of(node):
-            children[parent].append(node)
-            waiting[node] += 1
+        for own in pieces(structure.parents_of(node), breathe):
+            work += 1 + len(own)
+            if work > CHUNK:
+                work = 0
+                breathe()
+            for parent in own:
+                children[parent].append(node)
+            waiting[node] += len(own)
     ranks = [*known, *([0] * (total - fixed))]
     is_done = bytearray(total)
-    ready = [node for node in range(total) if node < fixed or not waiting[node]]
-    count = _settle(ready, ranks, waiting, children, is_done, breathe)
+    count = _settle(_ready(waiting, is_done, fixed, breathe), ranks, waiting, children, is_done, breathe)
     if count < total:
         for parent, child in _closing_edges(children, is_done, breathe):
+            breathe()
             waiting[child] -= 1
             children[parent].remove(child)
-        ready = [node for node in range(total) if not is_done[node] and not waiting[node]]
-        _settle(ready, ranks, waiting, children, is_done, breathe)
+        _settle(_ready(waiting, is_done, 0, breathe), ranks, waiting, children, is_done, breathe)
     return ranks
+
+
+def _ready(waiting: list[int], is_done: bytearray, fixed: int, breathe: Breathe) -> list[int]:
+    """Nodes that wait for none, and the first ``fixed``."""
+    ready: list[int] = []
+    for base in range(0, len(waiting), CHUNK):
+        breathe()
+        some = range(base, min(base + CHUNK, len(waiting)))
+        ready += [node for node in some if not is_done[node] and (node < fixed or not waiting[node])]
+    return ready
 
 
 def _settle(
@@ -92,20 +127,23 @@ def _settle(
     breathe: Breathe,
 ) -> int:
     """Give ranks below the ``ready`` nodes, and return how many nodes have one."""
-    count = 0
+    count = work = 0
     while ready:
         node = ready.pop()
         is_done[node] = 1
         count += 1
-        if not count % CHUNK:
-            breathe()
         below = ranks[node] + 1
-        for child in children[node]:
-            if ranks[child] < below:
-                ranks[child] = below
-            waiting[child] -= 1
-            if not waiting[child]:
-                ready.append(child)
+        for own in pieces(children[node], breathe):
+            work += 1 + len(own)
+            if work > CHUNK:
+                work = 0
+                breathe()
+            for child in own:
+                if ranks[child] < below:
+                    ranks[child] = below
+                waiting[child] -= 1
+                if not waiting[child]:
+                    ready.append(child)
     return count
 
 
@@ -114,18 +152,23 @@ def _closing_edges(children: list[list[int]], is_done: bytearray, breathe: Breat
     new, open_, closed = 0, 1, 2
     state = bytearray(len(children))
     found = []
+    steps = 0
     for root in range(len(children)):
+        if not root % CHUNK:
+            breathe()
         if is_done[root] or state[root] != new:
             continue
         state[root] = open_
         path = [(root, iter(children[root]))]
-        steps = 0
         while path:
             steps += 1
             if not steps % CHUNK:
                 breathe()
             node, rest = path[-1]
             for child in rest:
+                steps += 1
+                if not steps % CHUNK:
+                    breathe()
                 if state[child] == open_:
                     found.append((node, child))
                 elif state[child] == new:
