@@ -97,6 +97,25 @@ test("the picture that came with the model is shown before the kernel answers, o
   source.close();
 });
 
+test("a picture that is written into the model later is read before there is a view", async () => {
+  const kernel = new FakeKernel([{ name: "n", group: "g", parents: [] }]);
+  kernel.isAnswering = false;
+  const source = make(kernel);
+  await kernel.bringFirst();
+  kernel.emit("change:first");
+  await until(() => source.store.total === 1);
+
+  assert.equal(kernel.get("first"), null);
+  assert.deepEqual(kernel.requests, []);
+  source.open();
+  assert.deepEqual(
+    kernel.requests.map((each) => each.kind),
+    ["open"],
+  );
+  source.close();
+  assert.equal(kernel.listenerCount, 0);
+});
+
 test("an acknowledgement on the control channel is enough", async () => {
   const { kernel, handle, source } = await withHandle();
   kernel.isAnswering = false;

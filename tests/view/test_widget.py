@@ -142,6 +142,43 @@ def test_the_first_picture_of_a_small_graph_comes_with_the_model_and_is_no_trait
     stage.widget.close()
 
 
+def test_the_first_picture_of_a_large_graph_goes_ahead_of_the_output_that_shows_it() -> None:
+    """Making the widget must not take long, and a page that has to ask for its picture draws later."""
+    source = layered(3_000)
+    stage = Stage(source)
+    assert [kind for kind, _, _ in stage.comm.sent] == ["comm_open"]
+    assert "first" not in stage.comm.sent[0][1]["state"]
+
+    stage.widget._repr_mimebundle_()
+    stage.widget._repr_mimebundle_()
+    (_, (_, data, buffers)) = stage.comm.sent
+    assert data["method"] == "update"
+    first = data["state"]["first"]["content"]
+    assert (first["type"], first["epoch"], first["total"]) == ("picture", 0, 3_000)
+    assert data["buffer_paths"] == [["first", "buffers", 0], ["first", "buffers", 1]]
+    assert len(zlib.decompress(buffers[1])) == 3_000
+    assert len(json.dumps(data)) + sum(map(len, buffers)) <= 50_000
+    assert "first" not in stage.widget.get_state()
+
+    stage.comm.ask(id="1", kind="open", view="v")
+    (picture,) = stage.wait_for("picture")
+    assert picture["epoch"] > first["epoch"]
+    assert picture["marks"] == first["marks"]
+    stage.wait_for("columns", 3)
+    stage.comm.page.assert_shows(source.machine)
+    stage.widget.close()
+
+
+def test_a_page_that_has_asked_for_its_picture_is_not_brought_another() -> None:
+    """It may show a model that no output was made for, such as one inside a box."""
+    stage = Stage(layered(3_000))
+    stage.comm.ask(id="1", kind="open", view="v")
+    stage.wait_for("picture")
+    stage.widget._repr_mimebundle_()
+    assert not [data for _, data, _ in stage.comm.sent if (data or {}).get("method") == "update"]
+    stage.widget.close()
+
+
 def test_a_page_opens_watches_and_acts() -> None:
     stage = Stage(graph(3))
     stage.comm.ask(id="1", kind="open", view="v")
