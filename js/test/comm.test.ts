@@ -106,7 +106,7 @@ test("a picture that is written into the model later is read before there is a v
   await until(() => source.store.total === 1);
 
   assert.equal(kernel.get("first"), null);
-  assert.deepEqual(kernel.requests, []);
+  assert.equal(kernel.requests.length, 0);
   source.open();
   assert.deepEqual(
     kernel.requests.map((each) => each.kind),
