@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
@@ -448,6 +449,47 @@ def test_a_registered_function_runs_by_its_name(server: Server) -> None:
     assert server.call("me/double", 1).value() == 2
     assert server.ask("DELETE", "/v1/udf/me/double").status == 204
     assert server.call("me/double", 1).status == 404
+
+
+@pytest.mark.parametrize("name", ["a/b", "a@b", " a", "a "])
+def test_a_name_that_no_call_could_write_is_refused_at_once(server: Server, name: str) -> None:
+    """Not only when it is called."""
+    body = {"name": name, "language": "python", "exec": codec.encode_function(lambda: 1)}
+    path = f"/v1/udf/me/{quote(name, safe='')}"
+
+    refused = server.ask("POST", path, body)
+    server.ask("POST", "/v1/udf/me/plain", {**body, "name": "plain"})
+    renamed = server.ask("PATCH", "/v1/udf/me/plain", {"name": name})
+
+    assert (refused.status, renamed.status) == (400, 400)
+    assert repr(name) in refused.json()["message"]
+    assert server.call("me/plain").value() == 1
+
+
+def test_a_task_begins_where_others_began(tmp_path: Path) -> None:
+    """Whatever folder the task before went to: it may be gone."""
+
+    def goes_away(path: str) -> int:
+        os.mkdir(path)
+        os.chdir(path)
+        os.rmdir(path)
+        return os.getpid()
+
+    def place() -> tuple[int, str]:
+        return os.getpid(), os.path.realpath(".")
+
+    with running_server(tmp_path / "data", "--workers", "1") as server:
+        _, start = server.call(place).value()
+        worker = server.call(goes_away, str(tmp_path / "elsewhere")).value()
+        seen: dict[int, str] = {}
+
+        def is_seen() -> bool:  # one worker is kept in reserve
+            seen.update([server.call(place).value()])
+            return worker in seen
+
+        wait_until(is_seen)
+
+    assert set(seen.values()) == {start}
 
 
 def test_a_registered_graph_comes_back_as_it_was_sent(server: Server) -> None:

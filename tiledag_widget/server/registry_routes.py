@@ -137,12 +137,15 @@ class RegistryRoutes:
 
     def post_udf(self, request: Request, namespace: str, name: str) -> Reply:
         """Registers a UDF."""
+        _check_udf_name(namespace, name)
         self._register("udf", namespace, name, to_json(body_as(models.UdfInfoUpdate, request)))
         return NO_CONTENT
 
     def patch_udf(self, request: Request, namespace: str, name: str) -> Reply:
-        """Changes a registered UDF."""
-        return self._update("udf", namespace, name, to_json(body_as(models.UdfInfoUpdate, request)))
+        """Changes a registered UDF; another name in the body renames it."""
+        changes = body_as(models.UdfInfoUpdate, request)
+        _check_udf_name(namespace, changes.name or name)
+        return self._update("udf", namespace, name, to_json(changes))
 
     def delete_udf(self, request: Request, namespace: str, name: str) -> Reply:
         """Forgets a registered UDF."""
@@ -163,6 +166,7 @@ class RegistryRoutes:
         to, as_name = wanted.get("namespace") or namespace, wanted.get("name") or name
         if not isinstance(to, str) or not isinstance(as_name, str):
             raise Refused(400, "namespace and name must be texts.")
+        _check_udf_name(to, as_name)
         self._register("udf", to, as_name, {**body, "name": as_name})
         return replace(self.get_udf(request, to, as_name), status=201)
 
@@ -193,6 +197,17 @@ class RegistryRoutes:
     def patch_registered_graph_share(self, request: Request, namespace: str, name: str) -> Reply:
         """Shares it with a namespace; without actions, no longer."""
         return self._share(request, "registered_graph", namespace, name)
+
+
+def _check_udf_name(namespace: str, name: str) -> None:
+    """Refuses what no call could name: it says `namespace/name`, and perhaps `@` and a time."""
+    for text in (namespace, name):
+        if not text or text != text.strip() or "/" in text or "@" in text:
+            raise Refused(
+                400,
+                f"{text!r} cannot be the name or the namespace of a UDF: calls write namespace/name@time. Leave "
+                "out / and @, and blanks around it.",
+            )
 
 
 def _with_array_id(node: Any) -> Any:

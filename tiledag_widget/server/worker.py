@@ -13,7 +13,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,7 @@ def run_job(text: str) -> None:
     job = json.loads(text)
     folder = Path(job["folder"])
     worker_memory.keep()
-    with _captured(folder / "output"):
+    with _captured(folder / "output"), _in_place():
         reply = _reply_of(job, folder)
     worker_memory.give_back()
     part = folder / "reply.part"
@@ -203,6 +203,19 @@ class _Arrays:
         if known is None:
             known = self._read[details] = read(self._uris, details)
         return known
+
+
+@contextmanager
+def _in_place() -> Iterator[None]:
+    """Goes back to where the worker began: the next task may be anybody's, and the folder gone by then."""
+    start = ""
+    with suppress(OSError):  # that one may be gone, too
+        start = os.getcwd()
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.chdir(start or "/")
 
 
 # --- what is printed ----------------------------------------------------------------------------------------
