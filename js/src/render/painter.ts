@@ -13,6 +13,8 @@ const MOST_AT_ONCE = 40;
 interface Drawn {
   look: string;
   mark: SceneMark;
+  /** When its status last changed. */
+  turned: number;
 }
 
 interface Fading {
@@ -71,19 +73,23 @@ export class Painter {
       begin(this.marks, this.ratio);
       drawMarks(this.markBrush, scene, counts);
       this.drawn = scene.level === "cell" ? null : new Map();
-      for (const mark of scene.marks) this.drawn?.set(mark.mark, { look: lookOf(mark, counts), mark });
+      for (const mark of scene.marks) this.drawn?.set(mark.mark, { look: lookOf(mark, counts), mark, turned: 0 });
       return false;
     }
     const changed: SceneMark[] = [];
+    const now = performance.now();
     for (const mark of scene.marks) {
       const look = lookOf(mark, counts);
       const known = before.get(mark.mark);
       if (known?.look === look && !this.fading.has(mark.mark)) continue;
       changed.push(mark);
-      if (canFade && known && !mark.isStack && known.mark.status !== mark.status) {
-        this.fading.set(mark.mark, { was: known.mark, began: performance.now() });
+      const isTurned = known !== undefined && known.mark.status !== mark.status;
+      if (isTurned && canFade && !mark.isStack) {
+        // What changes faster than it fades would be drawn twice in every frame, and be seen as neither.
+        if (known.turned > now - FADE_MS) this.fading.delete(mark.mark);
+        else this.fading.set(mark.mark, { was: known.mark, began: now });
       }
-      before.set(mark.mark, { look, mark });
+      before.set(mark.mark, { look, mark, turned: isTurned ? now : (known?.turned ?? 0) });
     }
     if (changed.length > MOST_AT_ONCE) this.fading.clear();
     for (const mark of changed) this.repaint(scene, mark, counts);
