@@ -87,6 +87,51 @@ def test_a_host_without_http_is_refused_with_what_it_needs(monkeypatch: pytest.M
         server_settings()
 
 
+@pytest.mark.parametrize("host", ["http://", "https:///", "http://:8080", "http://there:80b", "http://[::1"])
+def test_a_host_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    """As an empty variable inside another one makes it."""
+    monkeypatch.setenv("TILEDB_REST_HOST", host)
+    monkeypatch.setenv("TILEDB_REST_TOKEN", "t")
+
+    with pytest.raises(BadSettings, match="of the environment names no server"):
+        server_settings()
+    with pytest.raises(BadSettings, match="of login names no server"):
+        tiledag_widget.login(token="t", host=host)
+
+
+def test_a_host_in_the_file_that_is_no_text_is_named() -> None:
+    """It would be taken for none, and the run for one on the embedded server."""
+    write_file(host=5, api_key={})
+
+    with pytest.raises(BadSettings, match=r"host in .*cloud\.json must be a text, got 5"):
+        server_settings()
+
+
+def test_blanks_around_a_token_do_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that holds a token ends with a line end."""
+    monkeypatch.setenv("TILEDB_REST_HOST", "http://there")
+    monkeypatch.setenv("TILEDB_REST_TOKEN", " token\n")
+    of_environment = server_settings().token
+
+    tiledag_widget.login(token="token\r\n", host="example.com")
+
+    assert (of_environment, server_settings().token) == ("token", "token")
+
+
+@pytest.mark.parametrize("token", ["se\ncret", "se\x7fcret", "secr\u00e9t", "secret\u200b"])
+def test_a_token_that_no_header_carries_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    """What the HTTP library says of it quotes it, in an error that the view shows and the record keeps."""
+    monkeypatch.setenv("TILEDB_REST_HOST", "http://there")
+    monkeypatch.setenv("TILEDB_REST_TOKEN", token)
+
+    with pytest.raises(BadSettings, match="token of the environment") as of_environment:
+        server_settings()
+    with pytest.raises(BadSettings, match="token of login") as of_login:
+        tiledag_widget.login(token=token, host="example.com")
+
+    assert "sec" not in f"{of_environment.value!r} {of_login.value!r}"
+
+
 @pytest.mark.parametrize("text", ["{", "[1]"])
 def test_a_broken_file_is_named(text: str) -> None:
     """It would be taken for no file, and the run for a run on the account."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import settings
-from .settings import DEFAULT_HOST, Settings
+from .settings import DEFAULT_HOST, Settings, checked_host, checked_token
 from .wire.models import User
 
 
@@ -30,15 +30,17 @@ def login(
         ca_file: Certificates to trust, instead of the usual ones.
 
     Raises:
-        ValueError: Neither a token nor username and password are given.
+        ValueError: Neither a token nor username and password are given, or the host or the token is none.
         ServerError: The server does not know them.
     """
     del threads
     if token is None and (username is None or password is None):
         raise ValueError("login needs a token, or username and password")
-    address = (host or DEFAULT_HOST).rstrip("/")
+    address = host or DEFAULT_HOST
     if "://" not in address:
         address = f"https://{address}"
+    address = checked_host(address, "login")
+    token = checked_token(token, "login") if token else token
     if token is not None:
         found = Settings(address, token, None, None, verify_ssl, ca_file, "login")
     else:

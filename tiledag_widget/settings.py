@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from .errors import TiledagError
 
@@ -62,7 +63,7 @@ def server_settings() -> Settings:
     """What is configured now.
 
     Raises:
-        BadSettings: The settings file is no JSON object.
+        BadSettings: The settings file is no JSON object, or a host or a token is none.
     """
     forced = os.environ.get("TILEDAG_SERVER", "").strip().lower()
     if forced == "embedded":
@@ -76,7 +77,9 @@ def server_settings() -> Settings:
 
 def _combine(environment: Mapping[str, str], in_file: Mapping[str, Any]) -> Settings:
     """The environment goes before the file for host and token, after it for the rest, as the reference does."""
-    host = environment.get("TILEDB_REST_HOST") or _text(in_file.get("host"))
+    host = environment.get("TILEDB_REST_HOST") or in_file.get("host")
+    if host and not isinstance(host, str):
+        raise BadSettings(f"the host in {settings_file()} must be a text, got {host!r}")
     keys = in_file.get("api_key")
     token = environment.get("TILEDB_REST_TOKEN") or (_text(keys.get(KEY_HEADER)) if isinstance(keys, Mapping) else None)
     username = _text(in_file.get("username")) or environment.get("TILEDB_REST_USERNAME") or None
@@ -89,17 +92,49 @@ def _combine(environment: Mapping[str, str], in_file: Mapping[str, Any]) -> Sett
     if not host:
         return Settings()
     source = "the environment" if environment.get("TILEDB_REST_HOST") or not in_file else str(settings_file())
-    if not host.lower().startswith(("http://", "https://")):
-        raise BadSettings(f"the host {host!r} of {source} must begin with https:// or http://")
     return Settings(
-        host.rstrip("/"),
-        token,
+        checked_host(host, source),
+        checked_token(token, "the environment" if environment.get("TILEDB_REST_TOKEN") else str(settings_file())),
         username,
         password,
         verify,
         _text(in_file.get("ca_file")) or environment.get("TILEDB_SSL_CA_FILE") or None,
         source,
     )
+
+
+def checked_host(host: str, source: str) -> str:
+    """The address of a server, without a slash at its end.
+
+    Raises:
+        BadSettings: It is none.
+    """
+    if not host.lower().startswith(("http://", "https://")):
+        raise BadSettings(f"the host {host!r} of {source} must begin with https:// or http://")
+    try:
+        parts = urlsplit(host)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none, or half an IPv6 address
+        is_whole = False
+    if not is_whole:
+        raise BadSettings(
+            f"the host {host!r} of {source} names no server: https://NAME or https://NAME:PORT is expected"
+        )
+    return host.rstrip("/")
+
+
+def checked_token(token: str | None, source: str) -> str | None:
+    """The token without blanks and line ends around it, which come along when it is read from a file.
+
+    Raises:
+        BadSettings: No header can carry it. The token is not shown: it may be a good one with a bit too much.
+    """
+    token = token.strip() if token is not None else None
+    if token and not (token.isascii() and token.isprintable()):
+        raise BadSettings(
+            f"the token of {source} holds a line end or another character that no token has; copy it anew"
+        )
+    return token or None
 
 
 def settings_file() -> Path:
