@@ -23,6 +23,7 @@ from tiledag_widget import cli
 from tiledag_widget.errors import ServerNeeded, ServerUnreachable
 from tiledag_widget.server import kept_options, launch
 from tiledag_widget.server.api import Leases
+from tiledag_widget.settings import BadSettings
 
 pytestmark = pytest.mark.slow
 
@@ -349,6 +350,17 @@ def test_it_ends_by_itself_when_nobody_uses_it(folder: Path, monkeypatch: pytest
     launch.ensure(hold=False)
 
     assert launch._started[-1].wait(60) == 0
+    assert launch.find() is None
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])
+def test_a_time_to_stay_that_cannot_be_meant_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """A server that ends as it starts says nothing of why."""
+    monkeypatch.setenv("TILEDAG_IDLE_S", text)
+
+    with pytest.raises(BadSettings, match=f"TILEDAG_IDLE_S is '{text}'"):
+        launch.ensure()
+
     assert launch.find() is None
 
 

@@ -36,7 +36,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ServerNeeded, ServerUnreachable
-from ..settings import WAYS_OUT, data_folder
+from ..settings import WAYS_OUT, BadSettings, data_folder
 from ..wire.transport import Lost, Near, is_near
 from . import kept_options
 
@@ -363,7 +363,7 @@ def _holder_of(folder: Path) -> int | None:
 
 def _start(folder: Path) -> Connection:
     """Starts a server in a session of its own and waits until it says where it is."""
-    idle = os.environ.get("TILEDAG_IDLE_S", "").strip()
+    idle = _idle_seconds()
     ours, theirs = os.pipe()
     try:
         package_folder = str(Path(__file__).resolve().parent.parent.parent)
@@ -378,7 +378,7 @@ def _start(folder: Path) -> Connection:
                 "`tiledag stop` ends it and forgets them",
                 shlex.join(kept),
             )
-        options = ["--data-dir", str(folder), "--idle", idle or str(IDLE_S), "--ready-fd", str(theirs), *kept]
+        options = ["--data-dir", str(folder), "--idle", str(idle), "--ready-fd", str(theirs), *kept]
         with open(os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-c", code, *options],
@@ -403,6 +403,22 @@ def _start(folder: Path) -> Connection:
     if found is None:
         raise ServerUnreachable(_why_not(folder, process))
     return found
+
+
+def _idle_seconds() -> float:
+    """How long the server stays without anybody who uses it.
+
+    Raises:
+        BadSettings: What the environment says of it is no such number.
+    """
+    text = os.environ.get("TILEDAG_IDLE_S", "").strip()
+    try:
+        seconds = float(text) if text else IDLE_S
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < 1e9:
+        raise BadSettings(f"TILEDAG_IDLE_S is {text!r}; expected a number of seconds above 0, as 600 is")
+    return seconds
 
 
 _started: list[subprocess.Popen[bytes]] = []
