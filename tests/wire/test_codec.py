@@ -17,9 +17,7 @@ from tiledag_widget.errors import InvalidBody, NotPicklable
 from tiledag_widget.wire import codec, pickles
 from tiledag_widget.wire.models import ArrayDetails, ArrayRanges, Decoder, NodeOutput, PandasDecoder, StoredParam
 
-PANDAS_DECODER_OF_TILEDB = (
-    "gASVTAAAAAAAAACMHnRpbGVkYi5jbG91ZC5fcmVzdWx0cy5kZWNvZGVyc5SMDVBhbmRhc0RlY29kZXKUk5QpgZR9lIwGZm9ybWF0lIwFYXJyb3eUc2Iu"
-)
+PANDAS_DECODER_OF_TILEDB = "gASVTAAAAAAAAACMHnRpbGVkYi5jbG91ZC5fcmVzdWx0cy5kZWNvZGVyc5SMDVBhbmRhc0RlY29kZXKUk5QpgZR9lIwGZm9ybWF0lIwFYXJyb3eUc2Iu"
 TASK = uuid.UUID("12345678-1234-1234-1234-123456789abc")
 
 
@@ -73,6 +71,13 @@ def test_what_json_knows_is_not_copied() -> None:
 def test_not_a_number_is_read_and_written_as_a_bare_word() -> None:
     """Strict JSON would refuse what TileDB's client sends."""
     assert str(there_and_back([float("nan"), float("inf")])) == "[nan, inf]"
+
+
+def test_numbers_longer_than_python_writes_them_are_pickled() -> None:
+    """A factorial is soon as long."""
+    values = [10**4200, {"x": -(10**5000)}, True, 2**63]
+
+    assert there_and_back(values) == values
 
 
 def test_rings_and_deep_nests_are_pickled_whole() -> None:

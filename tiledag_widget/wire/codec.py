@@ -253,9 +253,14 @@ def _tagged_or_pickled(value: Any, pack: _Pack, where: str) -> Any:
         return _immediate("python_pickle", pack(where, value))
 
 
+_BITS_OF_NUMBERS: Final = 14_000
+
+
 def _tagged(value: Any, pack: _Pack, where: str) -> Any:
-    if value is None or isinstance(value, (str, int, float)):
+    if value is None or isinstance(value, (str, float)):
         return value
+    if isinstance(value, int):  # Python neither writes nor reads one of more than 4,300 digits
+        return value if value.bit_length() < _BITS_OF_NUMBERS else _immediate("python_pickle", pack(where, value))
     if isinstance(value, (list, tuple)):
         items = [_tagged(item, pack, f"{where}[{index}]") for index, item in enumerate(value)]
         return value if all(map(_same, items, value)) else items
