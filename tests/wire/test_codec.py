@@ -17,7 +17,10 @@ from tiledag_widget.errors import InvalidBody, NotPicklable
 from tiledag_widget.wire import codec, pickles
 from tiledag_widget.wire.models import ArrayDetails, ArrayRanges, Decoder, NodeOutput, PandasDecoder, StoredParam
 
-PANDAS_DECODER_OF_TILEDB = "gASVTAAAAAAAAACMHnRpbGVkYi5jbG91ZC5fcmVzdWx0cy5kZWNvZGVyc5SMDVBhbmRhc0RlY29kZXKUk5QpgZR9lIwGZm9ybWF0lIwFYXJyb3eUc2Iu"
+PANDAS_DECODER_OF_TILEDB = (
+    "gASVTAAAAAAAAACMHnRpbGVkYi5jbG91ZC5fcmVzdWx0cy5kZWNvZGVyc5SM"
+    "DVBhbmRhc0RlY29kZXKUk5QpgZR9lIwGZm9ybWF0lIwFYXJyb3eUc2Iu"
+)
 TASK = uuid.UUID("12345678-1234-1234-1234-123456789abc")
 
 
