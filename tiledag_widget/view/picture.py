@@ -59,7 +59,7 @@ _LEVELS: Final = (
 LARGE_NODES: Final = 2_000
 LARGE_MARKS: Final = 80
 """Of a graph with more nodes than that. Its cell waits for the stored picture before the live one is shown, and 200
-marks of bands and stacks, most of them in one row, are too small to be read in it."""
+bands and stacks are a picture that is scrolled past."""
 FAILED_ROWS: Final = 10
 HTML_ERROR_WIDTH: Final = 400
 
