@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clock, count, duration, middle, plain, say } from "../src/model/words.ts";
+import { clock, count, duration, middle, plain, say, upright } from "../src/model/words.ts";
 
 test("numbers are written as people write them", () => {
   assert.equal(count(1024), "1,024");
@@ -41,4 +41,6 @@ test("a long name keeps its start and its end", () => {
 test("what would break or turn a line is shown as a sign", () => {
   assert.equal(plain("a\nb\u202Ec\td\u0000"), "a⏎b·c⇥d·");
   assert.equal(plain("<b>bold</b>"), "<b>bold</b>");
+  assert.equal(plain("   "), "␣␣␣", "a link of spaces cannot be seen");
+  assert.equal(upright("read \u202egnp.exe\nat line 2\t\u2066x"), "read ·gnp.exe\nat line 2\t·x");
 });

@@ -45,12 +45,21 @@ def duration(seconds: float) -> str:
 
     >>> duration(0.84), duration(12.2), duration(102), duration(7390)
     ('0.8 s', '12 s', '1:42', '2:03:10')
+    >>> duration(0.0004), duration(0.034)
+    ('< 0.001 s', '0.03 s')
     """
-    if round(seconds, 1) < 10:
-        return f"{max(seconds, 0):.1f} s"
-    if round(seconds) < 60:
+    if seconds < 0.0995:
+        return _instant(seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    if seconds < 59.5:
         return f"{round(seconds)} s"
     return clock(seconds)
+
+
+def _instant(seconds: float) -> str:
+    rounded = float(f"{max(seconds, 0):.1g}")
+    return "< 0.001 s" if rounded < 0.001 else f"{rounded:g} s"
 
 
 def clock(seconds: float) -> str:

@@ -45,7 +45,7 @@ export function duration(seconds: number): string {
   if (seconds < 0.0995) return `${Number(seconds.toPrecision(1)) < 0.001 ? "< 0.001" : seconds.toPrecision(1)} s`;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 59.5) return `${Math.round(seconds)} s`;
-  return clock(seconds);
+  return clock(Math.round(seconds));
 }
 
 /** 0:42, 1:42, 2:03:10 */
@@ -82,8 +82,15 @@ export function middle(text: string, most: number): string {
 
 /** A name as one line of plain text: what would break a line or turn its direction is shown as a sign instead. */
 export function plain(name: string): string {
+  // A name of nothing but spaces would be a link and a row that nobody sees.
+  if (name.trim() === "") return "␣".repeat(name.length);
   return name
     .replace(/[\r\n\u2028\u2029]/g, "⏎")
     .replace(/\t/g, "⇥")
     .replace(/[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, "·");
+}
+
+/** A text of many lines, such as an error: what would turn the direction of all that follows is shown as a sign. */
+export function upright(text: string): string {
+  return text.replace(/[\u202a-\u202e\u2066-\u2069]/g, "·");
 }

@@ -14,6 +14,8 @@ import { fade, type StatusStyle } from "./theme.ts";
 const CELL_GAP = 1;
 /** Text is never smaller than this. */
 const LEAST_TEXT = 9.5;
+/** Room for four letters and what stands for the others. */
+const LEAST_NAME = 28;
 const DASHES: Record<StatusStyle["line"], readonly number[]> = { solid: [], dashed: [5, 4], dotted: [0.1, 3.4] };
 
 // --- marks ---------------------------------------------------------------------------------------------------
@@ -218,11 +220,15 @@ function writeCard(
   if (mark.badge && box.width >= 70) {
     const size = Math.max(9.5, 11 * k);
     const font = setFont(context, 500, size, theme.uiFont);
-    context.fillStyle = soft;
-    context.textAlign = "right";
-    context.textBaseline = "middle";
-    context.fillText(mark.badge, right, nameY + 0.5);
-    right -= widthOf(brush, font, mark.badge) + 5 * k;
+    const wide = widthOf(brush, font, mark.badge) + 5 * k;
+    // Without its name nobody knows whose badge it is.
+    if (right - textX - wide >= LEAST_NAME) {
+      context.fillStyle = soft;
+      context.textAlign = "right";
+      context.textBaseline = "middle";
+      context.fillText(mark.badge, right, nameY + 0.5);
+      right -= wide;
+    }
   }
   context.textAlign = "left";
   context.textBaseline = "middle";
@@ -250,15 +256,15 @@ function writeStack(brush: Brush, scene: Scene, mark: SceneMark, box: Box, count
   const hasBand = styleOf(theme, mark.status).band > 0;
   const left = box.x + pad + (hasBand ? 2 * k : 0);
   const right = box.x + box.width - pad;
-  const nameSize = isCard ? Math.max(11, 13 * k) : Math.min(12, Math.max(LEAST_TEXT, 12.5 * k));
+  const large = isCard ? Math.max(11, 13 * k) : Math.min(11.5, Math.max(LEAST_TEXT, box.height * 0.3));
   const hasBar = isCard || box.height >= 24;
   const nameY = isCard ? box.y + 16 * k : mark.isStrip ? box.y + 14 * k : box.y + box.height * (hasBar ? 0.4 : 0.5);
-  const smallSize = Math.max(LEAST_TEXT, nameSize - 1);
+  const smallSize = isCard ? Math.max(LEAST_TEXT, large - 1) : LEAST_TEXT;
   context.textBaseline = "middle";
   const times = `×${count(mark.size)}`;
   const timesFont = setFont(context, 500, smallSize, theme.uiFont);
   const timesWidth = widthOf(brush, timesFont, times) + (isCard ? 22 : 6) * k;
-  const glyph = isCard ? 0 : Math.min(11, nameSize);
+  const glyph = isCard ? 0 : Math.min(11, large);
   const failed = isCard ? 0 : (counts[mark.base + Status.FAILED] ?? 0);
   let textX = left + (glyph > 0 ? glyph + 4 : 0);
   if (failed > 0) {
@@ -270,8 +276,10 @@ function writeStack(brush: Brush, scene: Scene, mark: SceneMark, box: Box, count
     textX += widthOf(brush, font, text) + 2;
   }
   if (glyph > 0) drawGlyph(brush, mark.status, left, nameY - glyph / 2, glyph, styleOf(theme, mark.status).word);
-  let font = setFont(context, 600, nameSize, theme.uiFont);
-  // In a chip the name comes first: slips and bar say already that there are many.
+  let font = setFont(context, 600, large, theme.uiFont);
+  // Smaller before anything is left out; then the name comes first: slips and bar say already that there are many.
+  if (!isCard && widthOf(brush, font, mark.name) > right - timesWidth - textX)
+    font = setFont(context, 600, LEAST_TEXT, theme.uiFont);
   const hasTimes = isCard || widthOf(brush, font, mark.name) <= right - timesWidth - textX;
   context.textAlign = "left";
   context.fillStyle = theme.text;
@@ -357,9 +365,21 @@ export function drawBar({ context, theme }: Brush, box: Box, counts: ArrayLike<n
   for (const segment of segments(counts, box.width, 2, base, Math.min(4, box.width / 6))) {
     const style = styleOf(theme, segment.status);
     const isOpen = segment.status === Status.NOT_STARTED;
+    if (theme.isForced) {
+      drawForced(context, { ...box, x: box.x + segment.from, width: segment.width }, style.mark, segment.status);
+      continue;
+    }
     context.fillStyle = isOpen ? fade(style.mark, 0.28) : style.mark;
     context.fillRect(box.x + segment.from, box.y, segment.width, box.height);
   }
+}
+
+/** One colour for all: what has not started is a line, what failed as high as the bar, all else half of that. */
+function drawForced(context: Pen, box: Box, colour: string, status: number): void {
+  const share = status === Status.FAILED || status === Status.COMPLETED ? 1 : status === Status.NOT_STARTED ? 0 : 0.5;
+  const height = Math.max(1, box.height * share);
+  context.fillStyle = colour;
+  context.fillRect(box.x, box.y + (box.height - height) / 2, Math.max(1, box.width - 1), height);
 }
 
 function drawRing({ context, theme }: Brush, scene: Scene, mark: SceneMark): void {

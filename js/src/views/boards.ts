@@ -3,7 +3,7 @@ import { STATUS_COUNT, type Store } from "../model/store.ts";
 import { URGENCY } from "../model/derive.ts";
 import { count, middle, plain, say } from "../model/words.ts";
 import { STATUS_WORDS, Status } from "../protocol.ts";
-import { Board, LEAST_HEAD, MOST_CARDS, type Open, shapeOf } from "../render/board.ts";
+import { Board, HEAD, LEAST_HEAD, MOST_CARDS, type Open, shapeOf } from "../render/board.ts";
 import type { Size } from "../render/place.ts";
 import type { SceneMark } from "../render/scene.ts";
 import { button, element, fill, glyph, on, set } from "./dom.ts";
@@ -18,6 +18,8 @@ export interface BoardEvents {
 }
 
 const NAME_LENGTH = 60;
+/** Below this scale there is room for one row of buttons only. */
+const TWO_ROWS = 0.9;
 
 export class Boards {
   readonly root = element("div.td-boards");
@@ -134,7 +136,7 @@ export class Boards {
     return true;
   }
 
-  /** The buttons stand over their boards, in the same scale. */
+  /** The buttons stand over their boards, in the same scale but never smaller than they can be read and hit. */
   place(marks: readonly SceneMark[], k: number): void {
     const seen = new Set<number>();
     for (const mark of marks) {
@@ -142,8 +144,11 @@ export class Boards {
       seen.add(mark.mark);
       const head = this.headOf(mark.mark);
       this.fillHead(head, mark);
-      head.style.width = `${mark.board.shape.width}px`;
-      head.style.transform = `translate(${Math.round(mark.x)}px, ${Math.round(mark.y)}px) scale(${k})`;
+      const scale = Math.max(1, k);
+      set(head, { "data-low": k < TWO_ROWS });
+      head.style.width = `${(mark.board.shape.width * k) / scale}px`;
+      head.style.height = `${(HEAD * k) / scale}px`;
+      head.style.transform = `translate(${Math.round(mark.x)}px, ${Math.round(mark.y)}px) scale(${scale})`;
     }
     for (const [mark, head] of this.heads) {
       if (seen.has(mark)) continue;

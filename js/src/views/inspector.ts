@@ -3,7 +3,7 @@ import { ranFor, URGENCY } from "../model/derive.ts";
 import type { Focus } from "../model/focus.ts";
 import { spans } from "../model/loglines.ts";
 import { STATUS_COUNT, type Store } from "../model/store.ts";
-import { count, duration, plain, say } from "../model/words.ts";
+import { count, duration, plain, say, upright } from "../model/words.ts";
 import { type NodeDetail, STATUS_WORDS, Status } from "../protocol.ts";
 import { ticking, waitingWords } from "../render/scene.ts";
 import { STATUS_NAMES } from "../render/theme.ts";
@@ -365,7 +365,7 @@ export class Inspector {
         "div.td-error",
         {},
         element("div.td-errortype", {}, known.error_type),
-        element("div.td-errormessage", {}, known.error_message),
+        element("div.td-errormessage", {}, upright(known.error_message)),
       ),
       mine.length > 0
         ? element("div.td-frames", {}, element("div.td-caption", {}, say("inspector.your_code")), ...mine.map(frameRow))
@@ -410,7 +410,7 @@ export class Inspector {
             "div.td-error",
             {},
             element("div.td-errortype", {}, type),
-            element("div.td-errormessage", {}, message),
+            element("div.td-errormessage", {}, upright(message)),
           )
         : null,
       element("p.td-quiet", {}, say(type ? "inspector.first_line" : "inspector.error_gone", { n: number })),

@@ -361,7 +361,7 @@ class ListPane implements Pane {
       duration: time(ranFor(store, node)),
       waited: time(waitedFor(store, node)),
       attempts: attempt > 0 ? [count(attempt)] : [],
-      parents: [shown.join(", ")],
+      parents: [element("span.td-listname", {}, shown.join(", "))],
     };
   }
 
@@ -374,13 +374,13 @@ class ListPane implements Pane {
     const bar = element("span.td-listbar");
     for (const each of segments(store.markCounts, BAR_PX, 2, base, 4)) {
       const part = element(`span.td-part.is-${STATUS_NAMES[each.status] ?? ""}` as "span");
-      part.style.width = `${each.width}px`;
+      part.style.width = `${(100 * each.width) / BAR_PX}%`;
       bar.append(part);
     }
     const n = store.markCounts[base + status] ?? 0;
     const isOpen = this.isOpen(mark);
     return {
-      status: [glyph(status), `${count(n)} ${STATUS_WORDS[status] ?? ""}`],
+      status: [glyph(status), element("span.td-listname", {}, `${count(n)} ${STATUS_WORDS[status] ?? ""}`)],
       name: [
         element("span.td-twisty", { "data-open": isOpen }, icon(isOpen ? "down" : "right")),
         element("span.td-listname", { title: middle(name, LONGEST) }, middle(name, LONGEST)),

@@ -6,7 +6,7 @@
 import type { Focus } from "../model/focus.ts";
 import { pieces, strip } from "../model/ansi.ts";
 import { type LogLine, LogRows, levelWord } from "../model/loglines.ts";
-import { middle, plain, say, timeOfDay, utc } from "../model/words.ts";
+import { middle, plain, say, timeOfDay, upright, utc } from "../model/words.ts";
 import type { LogAsk, LogScope } from "../protocol.ts";
 import type { Source } from "../sources/source.ts";
 import { type Button, button, copyText, element, fill, on, set, setText } from "./dom.ts";
@@ -353,7 +353,12 @@ export class LogList {
       `div.td-logline.is-${levelWord(line.level)}` as "div",
       { "data-row": row },
       element("time.td-logtime", { title: utc(line.time) }, timeOfDay(line.time, line.time)),
-      element("span.td-lognode", { title: name + attempt, "data-node": line.node }, middle(name, 22) + attempt),
+      element(
+        "span.td-lognode",
+        { title: name + attempt, "data-node": line.node },
+        element("span.td-logname", {}, middle(name, 22)),
+        attempt,
+      ),
       element("span.td-loglevel", {}, levelWord(line.level)),
       text,
     );
@@ -364,7 +369,7 @@ export class LogList {
   private textOf(line: LogLine): (Node | string)[] {
     const made: (Node | string)[] = [];
     for (const piece of pieces(this.opened.get(line.row) ?? line.text)) {
-      const inner = this.marked(piece.text);
+      const inner = this.marked(upright(piece.text));
       const kind = piece.color ? `.is-${piece.color}` : "";
       if (piece.url)
         made.push(

@@ -15,7 +15,7 @@ import { Predict } from "./predict.ts";
 /** In milliseconds, as the kernel is asked. */
 const PACES = [0, 250, 1000, 3000] as const;
 const USUAL = 1000;
-/** Height of the row of a switch, in pixels. */
+/** Least height of the row of a switch, in pixels. */
 const BAR = 38;
 
 export interface TeachingEvents {
@@ -43,12 +43,14 @@ export class Teaching {
   private readonly lens: Lens;
   private readonly events: TeachingEvents;
   private readonly lanes: LaneStrip;
-  private readonly slow = element("div.td-slow", { role: "toolbar", "aria-label": say("teaching.slow"), hidden: true });
+  private readonly slow = element("div.td-pace", { role: "toolbar", "aria-label": say("teaching.slow"), hidden: true });
   private readonly slowNote = element("span.td-slownote", { role: "status" });
   private readonly choices: HTMLElement[];
   private isWhy = false;
   /** Asked for and not yet told by the kernel, in seconds; NaN for nothing. */
   private wished = Number.NaN;
+  private width = 0;
+  private readonly tallest = new Map<HTMLElement, number>();
 
   constructor(source: Source, focus: Focus, details: Details, events: TeachingEvents, signal: AbortSignal) {
     // Each view has a lens of its own before its source.
@@ -82,12 +84,30 @@ export class Teaching {
       if (this.predict.isOn && (changes.statuses || changes.structure)) this.predict.update();
     }, signal);
     source.subscribe(() => this.showPace(), signal);
+    let known = 0;
+    const sized = new ResizeObserver(() => {
+      const { below } = this;
+      if (below !== known) events.changed();
+      known = below;
+    });
+    for (const bar of [this.predict.bar, this.slow]) sized.observe(bar);
+    signal.addEventListener("abort", () => sized.disconnect(), { once: true });
     this.showPace();
   }
 
   /** What it adds to the height of the view. */
   get below(): number {
-    return this.lanes.height + (this.predict.isOn ? BAR : 0) + (this.slow.hidden ? 0 : BAR);
+    const { clientWidth } = this.root;
+    if (clientWidth !== this.width) this.tallest.clear();
+    this.width = clientWidth;
+    return this.lanes.height + this.heightOf(this.predict.bar) + this.heightOf(this.slow);
+  }
+
+  /** As high as it ever was at this width: a question that comes and goes does not move the page each time. */
+  private heightOf(bar: HTMLElement): number {
+    const height = bar.hidden ? 0 : Math.max(BAR, bar.offsetHeight, this.tallest.get(bar) ?? 0);
+    this.tallest.set(bar, height);
+    return height;
   }
 
   tick(): void {
