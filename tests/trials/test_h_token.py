@@ -119,4 +119,4 @@ def test_h6_the_token_is_nowhere_but_in_its_files(tmp_path: Path) -> None:
     assert [line for line in said.splitlines() if token in line] == []
     assert [word for word in public if token in word] == []
     assert [path for path in files if token.encode() in path.read_bytes()] == []
-    assert (tmp_path / "client.log").stat().st_size > 1000
+    assert "server nodes run on the embedded" in (tmp_path / "client.log").read_text()  # it was kept, and looked at
