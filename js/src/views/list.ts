@@ -361,7 +361,7 @@ class ListPane implements Pane {
       duration: time(ranFor(store, node)),
       waited: time(waitedFor(store, node)),
       attempts: attempt > 0 ? [count(attempt)] : [],
-      parents: [element("span.td-listname", {}, shown.join(", "))],
+      parents: [element("span.td-listtext", {}, shown.join(", "))],
     };
   }
 
@@ -380,7 +380,7 @@ class ListPane implements Pane {
     const n = store.markCounts[base + status] ?? 0;
     const isOpen = this.isOpen(mark);
     return {
-      status: [glyph(status), element("span.td-listname", {}, `${count(n)} ${STATUS_WORDS[status] ?? ""}`)],
+      status: [glyph(status), element("span.td-listtext", {}, `${count(n)} ${STATUS_WORDS[status] ?? ""}`)],
       name: [
         element("span.td-twisty", { "data-open": isOpen }, icon(isOpen ? "down" : "right")),
         element("span.td-listname", { title: middle(name, LONGEST) }, middle(name, LONGEST)),
