@@ -16,7 +16,7 @@ test("durations grow from seconds to a clock", () => {
     "10 s",
     "12 s",
     "59 s",
-    "0:59",
+    "1:00",
     "1:42",
     "2:03:10",
     "0.02 s",
