@@ -149,6 +149,12 @@ def at_noon(page: BrowserPage) -> BrowserPage:
     return page
 
 
+def stop_the_clock(page: BrowserPage, seconds: float) -> None:
+    """It is so long past noon from now on, and the page has seen that: for pictures in which a second can be seen."""
+    page.evaluate(f"Date.now = () => {NOON} + {seconds * 1000}")
+    page.wait_for_timeout(1_200)  # the view looks at the clock each second
+
+
 def assert_looks(page: BrowserPage, picture: bytes, name: str) -> None:
     """The picture is like the one that is kept, as close as the fonts of this machine allow."""
     assert_as_before(picture, name, page.evaluate(LETTERS))

@@ -20,7 +20,7 @@ from PIL import Image, ImageChops
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as BrowserPage
 
-from tests.browser.conftest import OpenPage, assert_looks
+from tests.browser.conftest import OpenPage, assert_looks, stop_the_clock
 from tests.looks import LENIENT, kept, reduced, share_of_change
 from tests.view.test_static_sizes import pipeline
 from tiledag_widget.view.picture import to_html, to_svg
@@ -257,6 +257,8 @@ def test_a_screen(show: OpenPage, name: str, mode: str) -> None:
     """Nobody is kept out of it, and it is drawn in the colours of its theme."""
     screen = SCREENS_OF_VIEW[name]
     page = show(screen.query, mode, screen.width)
+    if name.startswith("timeline"):
+        stop_the_clock(page, 2)
     screen.act(page)
     expect(page.locator(f"{screen.shows} >> visible=true").first).to_be_visible(timeout=SECONDS_10)
     settle(page)
