@@ -229,14 +229,16 @@ class RemoteRun:
     ) -> Reply:
         stored: dict[str, None] = {}
 
-        def value_of(parent: Any) -> Any:
+        def held(parent: Any) -> Any:
             foreign = getattr(node, "_foreign", None) or {}
-            value = foreign.get(id(parent), parent._value)
+            return foreign.get(id(parent), parent._value)
+
+        def value_of(parent: Any) -> Any:
+            value = held(parent)
             return value.value() if isinstance(value, RemoteResult) else value
 
         def stand_in(parent: Any) -> Any:
-            foreign = getattr(node, "_foreign", None) or {}
-            value = foreign.get(id(parent), parent._value)
+            value = held(parent)
             reference = value.reference_for(begun.client) if isinstance(value, RemoteResult) else None
             if reference is None:
                 return value_of(parent)

@@ -20,12 +20,10 @@ from ..core.states import Status
 from .fold import Folding, fold
 from .layout import Layout, arrange
 from .palette import looks, say, urgency
-from .ranks import breathe_now
+from .ranks import CHUNK, breathe_now
 
 NAME_WIDTH: Final = 28
 ERROR_WIDTH: Final = 60
-_PIECE: Final = 4096
-"""Nodes that are counted in one go."""
 
 
 # --- numbers and names --------------------------------------------------------------------------------------
@@ -137,9 +135,9 @@ class Still:
         table: list[Counter[Status]] = [Counter() for _ in self.folding.kind]
         pairs: Counter[tuple[int, int]] = Counter()
         nodes, status = self.folding.node_mark, self.columns.status
-        for base in range(0, len(nodes), _PIECE):
+        for base in range(0, len(nodes), CHUNK):
             breathe_now()
-            pairs.update(zip(nodes[base : base + _PIECE], status[base : base + _PIECE], strict=False))
+            pairs.update(zip(nodes[base : base + CHUNK], status[base : base + CHUNK], strict=False))
         for (mark, code), count in pairs.items():
             table[mark][_STATUS[code]] += count
         return table
