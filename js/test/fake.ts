@@ -151,6 +151,8 @@ export class FakeKernel implements CommModel {
   foldFrom = 8;
   traits: Record<string, unknown> = { graph_id: "graph-1", auto_update: true };
   isAnswering = true;
+  /** Nothing comes after its comm has closed, not even what was on its way. */
+  private isClosed = false;
   /** Text of the second part of the bundle. With `hold` in the address it is sent when `release` is called. */
   more = (globalThis as { more?: string }).more ?? "";
   release: () => void = () => undefined;
@@ -222,10 +224,13 @@ export class FakeKernel implements CommModel {
   }
 
   emit(name: string, ...values: unknown[]): void {
+    if (name === "comm:close") this.isClosed = true;
+    else if (name === "comm_live_update") this.isClosed = false;
     for (const handler of [...(this.handlers.get(name) ?? [])]) (handler as (...all: unknown[]) => void)(...values);
   }
 
   message(content: unknown, buffers: readonly Uint8Array[] = []): void {
+    if (this.isClosed) return;
     this.emit(
       "msg:custom",
       content,

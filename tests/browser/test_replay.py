@@ -125,6 +125,19 @@ def test_what_is_pressed_before_the_tape_came_is_done_when_it_has(show: OpenPage
     expect(page.locator(".td-inspector .td-title")).to_have_text("clean_mar")
 
 
+def test_where_the_slider_was_put_before_the_tape_came_is_shown_when_it_has(show: OpenPage) -> None:
+    """The tape sets the slider to its start: where somebody had put it must be known before."""
+    page = show("n=12&state=failed")
+    page.evaluate("kernel.isAnswering = false")
+    bar = opened(page)
+    slider = bar.get_by_role("slider")
+    slider.fill("6000")
+    page.evaluate("() => kernel.answer(kernel.requests.find(each => each.kind === 'tape'))")
+
+    expect(slider).to_have_attribute("aria-valuetext", "25 s of 41 s", timeout=SECONDS_10)
+    expect(slider).to_have_value("6000")
+
+
 @pytest.mark.slow
 def test_a_tape_that_does_not_come_leaves_what_the_attempts_tell(show: OpenPage) -> None:
     """While the kernel is away a run can still be played; that less is known is said."""

@@ -83,11 +83,13 @@ export class ReplayBar {
       this.failure.root,
       leave.root,
     );
-    const seek = this.onTape(() => {
-      this.setPlaying(false);
-      this.seek((Number(this.slider.value) / STEPS) * (this.replay?.end ?? 0));
+    on(this.slider, "input", signal, () => {
+      const share = Number(this.slider.value) / STEPS; // read now: the tape, when it comes, sets the slider to its start
+      this.onTape(() => {
+        this.setPlaying(false);
+        this.seek(share * (this.replay?.end ?? 0));
+      })();
     });
-    on(this.slider, "input", signal, seek);
     signal.addEventListener("abort", () => cancelAnimationFrame(this.frame), { once: true });
     this.lens?.subscribe(() => this.structureChanged(), signal);
     this.showPace();
