@@ -97,6 +97,17 @@ BAD: dict[str, tuple[Make, type[Exception], str]] = {
         ServerError,
         "cannot be parsed at line 2, column 6",
     ),
+    "a parameter that no request carries": (
+        sql("select ?, ?", parameters=[1, b"two"]),
+        TypeError,
+        r"Node 'bad': parameters\[1\]: .*, got bytes",
+    ),
+    "parameters that are one text": (sql("select ?", parameters="one"), TypeError, "parameters must be a list"),
+    "commands that are one text": (
+        sql("select @x", init_commands="set @x = 1"),
+        TypeError,
+        "init_commands must be a list",
+    ),
     "two queries": (sql("select 1; select 2"), ServerError, "must be one statement, got 2"),
     "an unknown column": (sql("select nothing from (select 1 as x) t"), ServerError, '"nothing" not found'),
     "too few parameters": (sql("select ? + ?", parameters=[1]), ServerError, r"the query has 2 \? and 1 parameters"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,29 @@ def test_a_function_gets_the_data_of_several_arrays_as_a_list(mode: Mode) -> Non
 
     assert both.result() == [[20, 30, 60, 70], [10, 30, 20], [40, 160]]
     assert one_alone.result() == [1, ["a"]]
+
+
+@pytest.mark.parametrize("mode", [Mode.REALTIME, Mode.BATCH])
+def test_a_date_is_a_parameter_of_a_query_by_hand_and_from_a_node(mode: Mode) -> None:
+    """TileDB's client sends dates and times as texts."""
+    with DAG(name="dates", mode=mode) as dag:
+        day = dag.submit(lambda: __import__("datetime").date(2021, 5, 2), name="day")
+        query = "select year(?) as y, month(?) as m"
+        asked = dag.submit_sql(query, parameters=[datetime.datetime(2020, 3, 4, 7, tzinfo=datetime.timezone.utc), day])
+
+    assert asked.result().to_dict("records") == [{"y": 2020, "m": 5}]
+
+
+def test_a_relative_path_of_a_query_is_one_of_the_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the address of an array is; the server's own folder is no place for a user's arrays."""
+    monkeypatch.chdir(tmp_path)
+    with DAG(name="relative") as dag:
+        made = dag.submit_sql("select 7 as a", output_uri="made/here", name="made")
+        read = dag.submit_array_udf("made/here", cells, attrs=["a"], name="read")
+        read.depends_on(made)
+
+    assert read.result() == {"a": [7]}
+    assert (tmp_path / "made" / "here").is_dir()
 
 
 def test_which_cells_are_read_may_come_from_nodes() -> None:

@@ -182,6 +182,8 @@ QUERIES: list[tuple[str, dict[str, Any], Any]] = [
         {},
         [{"a": n} for n in (1, 2, 3, 4, 13)],
     ),
+    ("with q as (select 1 a) select count(*), max(a)+1 from q", {}, [{"count(*)": 1, "max(a)+1": 2}]),
+    ("select max(a)+1 from (select 1 a) q union select 5 order by 1", {}, [{"max(a)+1": 2}, {"max(a)+1": 5}]),
     (f"select count(*) as n from `{DENSE}` x join `{SPARSE}` y on x.a = y.a", {}, [{"n": 3}]),
     (f"select `{SPARSE}`.a from `{SPARSE}` order by 1 limit 1", {}, [{"a": 1}]),
     ("select 2 * ? as doubleit, ? as t", {"parameters": [4, "x' --"]}, [{"doubleit": 8, "t": "x' --"}]),

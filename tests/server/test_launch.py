@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -270,6 +271,28 @@ def test_stop_ends_it_and_leaves_no_process_and_no_token(folder: Path) -> None:
     assert not launch.stop()
     assert launch.find() is None
     assert sorted(path.name for path in folder.iterdir() if path.suffix in (".json", "") and path.is_file()) == []
+
+
+def test_whom_stop_leaves_without_a_result_it_tells_so(folder: Path) -> None:
+    """A call that runs longer than a stop may wait had a bare word without a body, which no client can show."""
+    found = launch.ensure(hold=False)
+    answers: list[tuple[int, Any]] = []
+    query = {"query": "select sleep(20)", "result_format": "json"}
+    waiting = threading.Thread(
+        target=lambda: answers.append(launch.ask(found, "POST", "/v1/sql/me", query, patience=25))
+    )
+    waiting.start()
+    deadline = time.monotonic() + 10
+    while launch.ask(found, "GET", "/v1/user")[0] != 200 or (
+        len(family_of(found.pid)) < 2 and time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+
+    assert launch.stop()
+    waiting.join(10)
+
+    ((status, told),) = answers
+    assert (status, told["message"]) == (503, "The server is ending.")
 
 
 def test_one_that_hangs_is_named_and_can_be_ended_by_force(

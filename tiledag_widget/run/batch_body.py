@@ -31,6 +31,7 @@ from .remote_calls import (
     array_arguments,
     layout_of,
     parse_ranges,
+    place_of_output,
     several_arrays,
     source_of,
     sql_call,
@@ -239,7 +240,7 @@ class _Writer:
             if parameters is None
             else [codec.to_tagged(one, node.name, f"parameters[{place}]") for place, one in enumerate(parameters)],
             "result_format": str(call["result_format"]),
-            "output_uri": call["output_uri"],
+            "output_uri": place_of_output(call["output_uri"], self._client),
             "namespace": self._namespace,
         }
         return {key: value for key, value in data.items() if value is not None}

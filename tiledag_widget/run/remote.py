@@ -40,7 +40,9 @@ from .remote_calls import (
     RemoteGraph,
     RemoteNode,
     array_call,
+    check_parameters,
     decoder_of,
+    place_of_output,
     sql_call,
     too_large,
     udf_call,
@@ -264,6 +266,8 @@ class RemoteRun:
         name = options.get("task_name") or node._name
         if node.work.kind == "sql":
             sql = sql_call(args, kwargs, options)
+            sql["output_uri"] = place_of_output(sql["output_uri"], begun.client)
+            check_parameters(node.name, sql["parameters"])
             return begun.client.submit_sql(namespace, SqlCall(**sql, name=name, **common))
         common["task_name"] = name
         make = array_call if node.work.kind == "array" else udf_call

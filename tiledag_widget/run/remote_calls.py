@@ -236,6 +236,9 @@ def sql_call(args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[st
     if not isinstance(query, str):
         raise TypeError(f"the query must be a text, got {type(query).__name__}")
     commands, parameters = given.get("init_commands"), given.get("parameters")
+    for each, one in (("init_commands", commands), ("parameters", parameters)):
+        if isinstance(one, (str, bytes, Mapping)):
+            raise TypeError(f"{each} must be a list, one item for each, got {type(one).__name__}")
     unknown = set(given) - {"query", "output_uri", "init_commands", "parameters", "raw_results"}
     if unknown or len(args) > len(names):
         raise TypeError(f"submit_sql does not know {', '.join(sorted(unknown)) or 'so many positional arguments'}")
@@ -249,9 +252,29 @@ def sql_call(args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[st
 
 
 def _plain(value: Any) -> Any:
-    """A parameter of a query as JSON has it: numpy's scalars are none."""
+    """A parameter of a query as JSON has it: numpy's scalars are none, and dates and times are texts."""
     item = getattr(value, "item", None)
-    return item() if callable(item) and getattr(value, "shape", None) == () else value
+    value = item() if callable(item) and getattr(value, "shape", None) == () else value
+    return value.isoformat() if isinstance(value, (datetime.date, datetime.time)) else value
+
+
+def check_parameters(name: str, parameters: Sequence[Any] | None) -> None:
+    """Refuses what a request cannot carry.
+
+    Raises:
+        TypeError: A parameter of that node's query is no text, number, truth value, date, time or None.
+    """
+    for place, value in enumerate(parameters or ()):
+        if value is not None and not isinstance(value, (str, int, float)):
+            raise TypeError(
+                f"Node {name!r}: parameters[{place}]: a query takes texts, numbers, truth values, dates, times and "
+                f"None, got {type(value).__name__}; give it as one of those"
+            )
+
+
+def place_of_output(uri: str | None, client: Client) -> str | None:
+    """Where a query's rows go: a relative path is one of this process, not of the server's."""
+    return absolute(uri, client) if isinstance(uri, str) and uri else uri
 
 
 def absolute(uri: str, client: Client) -> str:

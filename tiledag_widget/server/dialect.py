@@ -126,12 +126,25 @@ def _variables_from(tokens: Sequence[Token], index: int) -> tuple[tuple[str, ...
     return tuple(names), last
 
 
+def _main_select(tokens: Sequence[Any]) -> int:
+    """Where the SELECT behind the common table expressions stands, which are in brackets."""
+    depth = 0
+    for place, token in enumerate(tokens):
+        word = token.text.upper() if token.token_type is not TokenType.STRING else ""
+        depth += (word == "(") - (word == ")")
+        if depth == 0 and word == "SELECT":
+            return place
+    return len(tokens)
+
+
 _ENDS_OF_ITEMS = frozenset({",", "FROM", ";", "WHERE", "LIMIT", "UNION", "GROUP", "ORDER", "HAVING"})
 
 
 def _labels(text: str) -> list[str] | None:
-    """The text of each item between the first SELECT and its FROM; MariaDB names columns by it."""
+    """The text of each item between the outermost first SELECT and its FROM; MariaDB names columns by it."""
     tokens = sqlglot.tokenize(text, read="mysql")
+    if tokens and tokens[0].text.upper() == "WITH":
+        tokens = tokens[_main_select(tokens) :]
     if not tokens or tokens[0].text.upper() != "SELECT":
         return None
     start = tokens[1].start if len(tokens) > 1 and tokens[1].text.upper() != "DISTINCT" else None

@@ -103,7 +103,7 @@ class App:
                     reply = await loop.run_in_executor(self._threads, self._api.finish, reply, done)
                 else:
                     reply = self._api.finish(reply, done)
-        except RuntimeError:  # the threads have ended
+        except (RuntimeError, asyncio.CancelledError):  # the threads have ended, or the call did not in time
             return error_reply(503, "The server is ending.")
         return reply
 

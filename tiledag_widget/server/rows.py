@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import decimal
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,7 @@ def write(table: Any, place: str, uri: str) -> None:
         if tiledb.object_type(place) is not None:
             raise ValueError(f"output_uri: there is an array {uri!r} already; give the name of a new one")
         if "://" not in place:
+            place = os.path.expanduser(place)  # as TileDB does
             Path(place).parent.mkdir(parents=True, exist_ok=True)
         tiledb.Array.create(place, schema)
         try:

@@ -394,6 +394,8 @@ def _make_temporary(tree: Any) -> None:
 
 
 def _name_columns(tree: Any, labels: Sequence[str] | None) -> None:
+    while isinstance(tree, exp.SetOperation):  # a union has the names of its first select
+        tree = tree.this
     if not isinstance(tree, exp.Select) or labels is None or len(labels) != len(tree.expressions):
         return
     for item, label in zip(list(tree.expressions), labels, strict=True):

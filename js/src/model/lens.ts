@@ -56,6 +56,10 @@ export class Lens extends Store {
     return this.hasSecrets && (this.status[node] !== base.status[node] || this.attempt[node] !== base.attempt[node]);
   }
 
+  override get present(): Store {
+    return this.base;
+  }
+
   override now(): number {
     const { moment } = this;
     return moment?.run.started != null ? moment.run.started + moment.time : this.base.now();

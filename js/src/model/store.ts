@@ -155,6 +155,11 @@ export class Store {
     return false;
   }
 
+  /** Where the present is, whatever is shown. */
+  get present(): Store {
+    return this;
+  }
+
   /** Unix time of the kernel. */
   now(): number {
     return Date.now() / 1000 + this.clockOffset;

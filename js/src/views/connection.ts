@@ -14,7 +14,7 @@ export class ConnectionWords {
 
   constructor(source: Source, signal: AbortSignal) {
     this.source = source;
-    this.store = source.store;
+    this.store = source.store.present; // how the kernel is now, also while a moment of the past is shown
     this.signal = signal;
   }
 

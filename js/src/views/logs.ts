@@ -114,7 +114,8 @@ class LogsPane implements Pane {
   }
 
   private nothing(): string {
-    const { store } = this.context.source;
+    const { store, connection } = this.context.source;
+    if (connection.state === "detached" && connection.why !== "saved") return say("connection.cannot");
     const chosen = this.isSelectedOnly ? this.context.focus.chosen() : [];
     const only = chosen.length === 1 ? chosen[0] : undefined;
     if (only !== undefined && this.level === 0) {
