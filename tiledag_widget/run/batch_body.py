@@ -31,7 +31,6 @@ from .remote_calls import (
     array_arguments,
     layout_of,
     parse_ranges,
-    place_of_output,
     several_arrays,
     source_of,
     sql_call,
@@ -226,7 +225,7 @@ class _Writer:
     def _sql(self, node: BatchNode, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         from ..wire import codec
 
-        call = sql_call(args, kwargs, node.work.options)
+        call = sql_call(args, kwargs, node.work.options, self._client)
         if call["output_uri"] is not None and not self._client.is_ours():
             raise ValueError(
                 f"Node {node.name!r}: {self._client.url} knows no output_uri in an SQL node of a BATCH graph. "
@@ -240,7 +239,7 @@ class _Writer:
             if parameters is None
             else [codec.to_tagged(one, node.name, f"parameters[{place}]") for place, one in enumerate(parameters)],
             "result_format": str(call["result_format"]),
-            "output_uri": place_of_output(call["output_uri"], self._client),
+            "output_uri": call["output_uri"],
             "namespace": self._namespace,
         }
         return {key: value for key, value in data.items() if value is not None}

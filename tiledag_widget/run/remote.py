@@ -42,7 +42,6 @@ from .remote_calls import (
     array_call,
     check_parameters,
     decoder_of,
-    place_of_output,
     sql_call,
     too_large,
     udf_call,
@@ -265,8 +264,7 @@ class RemoteRun:
         namespace = options.get("namespace") or begun.namespace
         name = options.get("task_name") or node._name
         if node.work.kind == "sql":
-            sql = sql_call(args, kwargs, options)
-            sql["output_uri"] = place_of_output(sql["output_uri"], begun.client)
+            sql = sql_call(args, kwargs, options, begun.client)
             check_parameters(node.name, sql["parameters"])
             return begun.client.submit_sql(namespace, SqlCall(**sql, name=name, **common))
         common["task_name"] = name

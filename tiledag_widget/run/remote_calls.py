@@ -229,7 +229,9 @@ def array_arguments(
     return uri, func if func is not None else name, ranges, attrs, layout, kwargs
 
 
-def sql_call(args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def sql_call(
+    args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any], client: Client
+) -> dict[str, Any]:
     names = ("query", "output_uri")
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     query = given.pop("sql", None) or given.get("query")
@@ -242,9 +244,10 @@ def sql_call(args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[st
     unknown = set(given) - {"query", "output_uri", "init_commands", "parameters", "raw_results"}
     if unknown or len(args) > len(names):
         raise TypeError(f"submit_sql does not know {', '.join(sorted(unknown)) or 'so many positional arguments'}")
+    place = given.get("output_uri")
     return {
         "query": query,
-        "output_uri": given.get("output_uri"),
+        "output_uri": absolute(place, client) if isinstance(place, str) and place else place,
         "init_commands": None if commands is None else tuple(commands),
         "parameters": None if parameters is None else tuple([_plain(value) for value in parameters]),
         "result_format": ResultFormat(str(options.get("result_format") or "arrow")),
@@ -272,12 +275,8 @@ def check_parameters(name: str, parameters: Sequence[Any] | None) -> None:
             )
 
 
-def place_of_output(uri: str | None, client: Client) -> str | None:
-    """Where a query's rows go: a relative path is one of this process, not of the server's."""
-    return absolute(uri, client) if isinstance(uri, str) and uri else uri
-
-
 def absolute(uri: str, client: Client) -> str:
+    """On this machine, a relative path is one of this process, not of the server's."""
     from ..wire.transport import is_loopback
 
     if "://" in uri or not is_loopback(client.url):

@@ -126,11 +126,16 @@ def _variables_from(tokens: Sequence[Token], index: int) -> tuple[tuple[str, ...
     return tuple(names), last
 
 
-def _main_select(tokens: Sequence[Any]) -> int:
+def _word(token: Token) -> str:
+    """In capitals; of a text in quotes nothing."""
+    return token.text.upper() if token.token_type is not TokenType.STRING else ""
+
+
+def _main_select(tokens: Sequence[Token]) -> int:
     """Where the SELECT behind the common table expressions stands, which are in brackets."""
     depth = 0
     for place, token in enumerate(tokens):
-        word = token.text.upper() if token.token_type is not TokenType.STRING else ""
+        word = _word(token)
         depth += (word == "(") - (word == ")")
         if depth == 0 and word == "SELECT":
             return place
@@ -150,7 +155,7 @@ def _labels(text: str) -> list[str] | None:
     start = tokens[1].start if len(tokens) > 1 and tokens[1].text.upper() != "DISTINCT" else None
     depth, found = 0, []
     for token in tokens[1:]:
-        word = token.text.upper() if token.token_type is not TokenType.STRING else ""
+        word = _word(token)
         if word in ("(", "["):
             depth += 1
         elif word in (")", "]"):
