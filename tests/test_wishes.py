@@ -59,6 +59,19 @@ def test_local_nodes_queries_and_arrays_refuse_it_too() -> None:
     assert dag.nodes == {}
 
 
+@pytest.mark.parametrize("mode", [Mode.REALTIME, Mode.BATCH])
+def test_a_format_that_holds_no_rows_is_refused_when_the_query_is_made(mode: Mode) -> None:
+    """The query would run to its end, and its result fail with the words of another library."""
+    dag = DAG(mode=mode)
+
+    with pytest.raises(ValueError, match="Node 'rows': result_format 'bytes' holds the bytes that .*'tiledb_json'"):
+        dag.submit_sql("select 1", result_format="bytes", name="rows")
+    with pytest.raises(ValueError, match="Node 'rows': result_format 'r_serialization' is for R only"):
+        dag.submit_sql("select 1", result_format="r_serialization", raw_results=True, name="rows")
+
+    assert dag.nodes == {}
+
+
 @MODES
 def test_what_a_function_may_take_is_left_to_it(mode: Mode) -> None:
     """A function that takes any keyword, or does not say which, would be refused by a guess."""

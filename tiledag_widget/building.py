@@ -158,10 +158,12 @@ class Building:
         Args:
             *args: The query, in the dialect of MariaDB; arrays are named in backticks.
             **kwargs: ``parameters`` for its ``?``, ``init_commands``, ``output_uri``, ``raw_results=True`` for an
-                Arrow table (or with ``result_format="json"`` a list), and options for the server.
+                Arrow table (with ``result_format="json"`` a list, with other formats a DataFrame all the same), and
+                options for the server.
 
         Raises:
             TypeError: No query is given.
+            ValueError: No rows can be read from that ``result_format``.
             ServerNeeded: The graph is LOCAL.
         """
         if not args and "sql" not in kwargs:

@@ -34,6 +34,9 @@ class ServerNode(Node[T]):
         self.work = work
         if self.kwargs:
             self._refuse_unknown()
+        if work.kind == "sql" and "result_format" in work.options:
+            is_raw = bool(self.kwargs.get("raw_results"))
+            wishes.check_format_of_query(self.name, work.options["result_format"], is_raw)
         if work.options or self._resources or self._resource_class not in (None, *wishes.CLASSES):
             self._wishes = wishes.beyond_ours(work.options, self._resources, self._resource_class)
             if self._wishes and not wishes.were_told(self._wishes) and _runs_on_ours():

@@ -17,6 +17,7 @@ from .run.arguments import SERVER_OPTIONS
 __all__ = [
     "OF_ARRAYS",
     "beyond_ours",
+    "check_format_of_query",
     "check_resources",
     "forget",
     "refuse_unknown",
@@ -70,6 +71,21 @@ def refuse_unknown_of_query(name: str, given: Mapping[str, Any]) -> None:
     """
     unknown = [key for key in given if key not in _OF_QUERIES and key not in _OF_NODES]
     _refuse(name, "submit_sql", sorted(_OF_QUERIES), unknown)
+
+
+def check_format_of_query(name: str, wanted: Any, is_raw: bool) -> None:
+    """Refuse a result format that no rows can be read from.
+
+    Raises:
+        ValueError: It is such a format.
+    """
+    wanted = str(wanted)
+    if wanted == "r_serialization" or (wanted == "bytes" and not is_raw):
+        what = "is for R only" if wanted != "bytes" else "holds the bytes that a function returns, and no rows"
+        raise ValueError(
+            f"Node {name!r}: result_format {wanted!r} {what}. Leave it out for a query, which is 'arrow', or choose "
+            "'json', 'tiledb_json' or 'native'."
+        )
 
 
 def _refuse(name: str, who: str, taken: Sequence[str], unknown: Sequence[str]) -> None:

@@ -75,6 +75,11 @@ def arrays_and_sql() -> None:
     seen["sql init"] = int(sql.exec("select @A a", init_commands=["SET @A=1"])["a"].iloc[0])
     seen["sql json"] = sql.exec(f"select max(a) * 100 as m, ? as p from `{DENSE}`", parameters=["x"], raw_results=True,
                                 result_format="json")  # fmt: skip
+    seen["sql forms"] = [
+        [type(one).__name__, int(one["s"].iloc[0])]
+        for form in ("json", "native", "python_pickle", "tiledb_json")
+        for one in [sql.exec("select 7 as s", result_format=form)]
+    ]
     seen["sql bad"] = outcome(lambda: sql.exec("select from"))
 
 

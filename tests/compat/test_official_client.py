@@ -73,6 +73,7 @@ EXPECTED: dict[str, Any] = {
     "sql": 5,
     "sql init": 1,
     "sql json": [{"m": 1600, "p": "x"}],
+    "sql forms": [["DataFrame", 7]] * 4,
     "graph": [[[0, 1, 2, 3, 4], 136], 272],
     "log": ["succeeded", [[name, "COMPLETED"] for name in ("cells", "here", "last", "one", "rows")]],
     "listed": "mixed",

@@ -177,6 +177,7 @@ def test_queries_and_arrays_run_as_what_they_are(tmp_path: Path) -> None:
     rows = dag.submit_sql("select ? * 2 as doubled", parameters=(total,), name="rows")
     found = dag.submit(lambda frame: int(frame["doubled"].iloc[0]), rows, name="found")
     table = dag.submit_sql("select 1 as one", raw_results=True, name="table")
+    forms = [dag.submit_sql("select 1 as one", result_format=one, name=one) for one in ("native", "tiledb_json")]
 
     dag.compute()
     dag.wait(SECONDS)
@@ -184,7 +185,8 @@ def test_queries_and_arrays_run_as_what_they_are(tmp_path: Path) -> None:
     assert (total.result(), found.result()) == (60, 120)
     assert rows.result()["doubled"].tolist() == [120]
     assert table.result().column_names == ["one"]
-    assert [node.name for node in dag.nodes.values()] == ["total", "rows", "found", "table"]
+    assert [node.name for node in dag.nodes.values()][:4] == ["total", "rows", "found", "table"]
+    assert [one.result()["one"].tolist() for one in forms] == [[1], [1]]
 
 
 @pytest.mark.leaks("libtiledb keeps an eventfd for the life of the process")

@@ -123,6 +123,27 @@ def test_arrays_and_queries_run_and_feed_functions(embedded: Path) -> None:
     assert broken.status is Status.FAILED
 
 
+def test_rows_are_the_same_frame_in_every_format() -> None:
+    """A format that a server can write and nobody read would lose the result of a query that has run."""
+    from pandas.testing import assert_frame_equal
+
+    query = "select 1 as a, 'x' as b, cast('2020-03-04 05:06:07' as datetime) as c, 0.5 as d, null as e"
+    dag = DAG(name="formats")
+    plain = dag.submit_sql(query)
+    others = [dag.submit_sql(query, result_format=one) for one in ("tiledb_json", "python_pickle", "native")]
+    raw = dag.submit_sql(query, result_format="native", raw_results=True)
+    none = dag.submit_sql("select 1 as a from (select 1) t where 1 = 0", result_format="native")
+    by_reference = [dag.submit(lambda frame: list(frame.columns), one) for one in others]
+
+    dag.compute()
+    dag.wait(SECONDS)
+
+    for one in (*others, raw):
+        assert_frame_equal(one.result(), plain.result())
+    assert list(none.result().columns) == ["a"]
+    assert [one.result() for one in by_reference] == [list("abcde")] * 3
+
+
 def test_a_running_function_can_be_stopped() -> None:
     """A wrong query would run to its time limit."""
     dag = DAG()

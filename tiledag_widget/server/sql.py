@@ -50,7 +50,14 @@ def run(job: Mapping[str, Any]) -> Any:
         session.close()
     if job["output_uri"]:
         write(table, place_of(job["array_uris"], job["output_uri"]), job["output_uri"])
-    return as_rows(table) if job["result_format"] == "json" else table
+    return _in_form(table, job["result_format"])
+
+
+def _in_form(table: Any, result_format: str) -> Any:
+    """What both clients make a frame of: rows, the table, or in the formats that hold any value a frame already."""
+    if result_format == "json":
+        return as_rows(table)
+    return table.to_pandas() if result_format in ("native", "python_pickle", "tiledb_json") else table
 
 
 _MACROS = {one.partition("(")[0]: one for one in MACROS}

@@ -153,7 +153,8 @@ def decode_stored(data: bytes, content_type: str | None, decoder: Any = None) ->
             return _table_of(data).to_pandas()
         import pandas
 
-        return pandas.DataFrame(decode(data, decoder.format))
+        value = decode(data, decoder.format)
+        return value.to_pandas() if _is_table(value) else pandas.DataFrame(value)
     if isinstance(decoder, Decoder):
         return decode(data, decoder.format)
     return decoder.decode(data)
