@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 from playwright.sync_api import Page as BrowserPage
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenPage
+from tests.browser.test_drawing import exported
 from tests.browser.test_screens import violations
 from tests.browser.test_teaching import finish, switch
 
@@ -173,3 +176,23 @@ def test_forced_colours_tell_what_is_done_from_what_has_not_begun(show: OpenPage
         dark[state] = page.locator(".td-graph canvas.td-layer >> nth=1").evaluate(DARK)
 
     assert dark["done"] > dark["ready"] + 600
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "counted"), [(IN_320_PX, False), (1332, True)])
+def test_the_timeline_names_its_rows_and_leaves_the_bars_most_of_the_room(
+    show: OpenPage, width: int, counted: bool
+) -> None:
+    """Names had 180 of 320 pixels; with fewer, the count of a group left none for its name."""
+    page = show("n=60&state=failed", width=width)
+    pane(page, "timeline")
+    page.locator(".td-timeline canvas >> visible=true").first.wait_for()
+
+    picture = ElementTree.fromstring(exported(page, whole=True))
+
+    texts = [each.text or "" for each in picture.iter("{http://www.w3.org/2000/svg}text")]
+    assert sum(text.startswith("clean") for text in texts) == 1, texts
+    assert sum(text.startswith("mont") for text in texts) == 1, texts
+    assert ("×12" in texts) is counted
+    (times,) = (float(each.get("x", "nan")) for each in picture.iter() if each.text == "0 s")
+    assert times <= 0.42 * (width - 32)

@@ -55,11 +55,14 @@ export class Axis {
   readonly from: number;
   readonly width: number;
   readonly breaks: readonly Break[];
+  /** Where it begins in the picture; `x` counts from there. */
+  readonly left: number;
   private readonly before: number;
 
   /** The window is given in seconds without folded ones. */
-  constructor(from: number, to: number, width: number, breaks: readonly Break[]) {
+  constructor(from: number, to: number, width: number, breaks: readonly Break[], left = 0) {
     this.from = from;
+    this.left = left;
     this.width = width;
     this.breaks = breaks;
     const starts = breaks.map((each) => squeeze(breaks, each.from));

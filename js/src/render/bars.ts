@@ -9,10 +9,19 @@ import { fade, type Theme } from "./theme.ts";
 
 export const ROW = 24;
 export const BAR = 14;
-export const LABEL = 180;
 export const HEAD = 26;
 const LEAST = 3;
 const PAD = 8;
+const WIDEST_LABEL = 180;
+const NARROWEST_LABEL = 72;
+const LABEL_SHARE = 0.4;
+/** A name with less room stands alone; the tip has the count. */
+const NAME_BESIDE = 56;
+
+/** The label column of a picture so wide: the bars keep most of a narrow one. */
+export function labelWidth(width: number): number {
+  return Math.round(Math.max(NARROWEST_LABEL, Math.min(WIDEST_LABEL, width * LABEL_SHARE)));
+}
 
 /** A time on the axis: 0 s, 0.5 s, 42 s, 1:30, 2:00:00. */
 export function axisWords(seconds: number, step: number): string {
@@ -30,13 +39,13 @@ export function drawGrid(brush: Brush, axis: Axis, height: number): void {
   context.textBaseline = "middle";
   context.textAlign = "left";
   context.globalAlpha = 1;
-  let free = LABEL;
+  let free = axis.left;
   for (const at of ticks) {
-    const x = Math.round(LABEL + axis.x(at));
+    const x = Math.round(axis.left + axis.x(at));
     context.fillStyle = fade(theme.edge, 0.22);
     context.fillRect(x, HEAD, 1, height - HEAD);
     const text = axisWords(at, step);
-    if (x + 4 < free || x + widthOf(brush, font, text) + 8 > LABEL + axis.width) continue;
+    if (x + 4 < free || x + widthOf(brush, font, text) + 8 > axis.left + axis.width) continue;
     context.fillStyle = theme.secondary;
     context.fillText(text, x + 4, HEAD / 2);
     free = x + widthOf(brush, font, text) + 16;
@@ -46,8 +55,8 @@ export function drawGrid(brush: Brush, axis: Axis, height: number): void {
 export function drawBreaks(brush: Brush, axis: Axis, height: number): void {
   const { context, theme } = brush;
   for (const idle of axis.breaks) {
-    const x = Math.round(LABEL + axis.x(idle.from));
-    if (x < LABEL - BREAK || x > LABEL + axis.width) continue;
+    const x = Math.round(axis.left + axis.x(idle.from));
+    if (x < axis.left - BREAK || x > axis.left + axis.width) continue;
     context.fillStyle = theme.canvas;
     context.fillRect(x, HEAD, BREAK, height - HEAD);
     context.strokeStyle = fade(theme.edge, 0.5);
@@ -63,7 +72,7 @@ export function drawBreaks(brush: Brush, axis: Axis, height: number): void {
     const text = `⋯ ${say("timeline.idle", { time: duration(idle.to - idle.from) })} ⋯`;
     const font = setFont(context, 400, 11, theme.uiFont);
     const wide = widthOf(brush, font, text) + 8;
-    const left = Math.max(LABEL, x + BREAK / 2 - wide / 2);
+    const left = Math.max(axis.left, x + BREAK / 2 - wide / 2);
     context.fillStyle = theme.canvas;
     context.fillRect(left, 2, wide, HEAD - 4);
     context.fillStyle = theme.secondary;
@@ -90,6 +99,8 @@ export interface RowLook {
   isSelected: boolean;
   isFocused: boolean;
   isInner: boolean;
+  /** Width of the label column. */
+  label: number;
 }
 
 export function drawRowGround({ context, theme }: Brush, width: number, { y, isSelected, isFocused }: RowLook): void {
@@ -111,15 +122,6 @@ export function drawLabel(brush: Brush, look: RowLook, status: number, name: str
   const left = PAD + (look.isInner ? 14 : 0);
   const y = look.y + ROW / 2 + 0.5;
   context.textBaseline = "middle";
-  let right = LABEL - PAD;
-  if (more) {
-    const font = setFont(context, 400, 11, theme.uiFont);
-    right -= widthOf(brush, font, more);
-    context.fillStyle = theme.secondary;
-    context.textAlign = "left";
-    context.fillText(more, right, y);
-    right -= 6;
-  }
   let from = left;
   if (status > 0) {
     drawGlyph(brush, status, from, look.y + (ROW - 12) / 2, 12, styleOf(theme, status).word);
@@ -142,8 +144,16 @@ export function drawLabel(brush: Brush, look: RowLook, status: number, name: str
     context.stroke();
     from += 13;
   }
-  const font = setFont(context, sign ? 600 : 400, 12, theme.uiFont);
   context.textAlign = "left";
+  let right = look.label - PAD;
+  const small = setFont(context, 400, 11, theme.uiFont);
+  const besides = right - widthOf(brush, small, more);
+  if (more && besides - 6 - from >= NAME_BESIDE) {
+    context.fillStyle = theme.secondary;
+    context.fillText(more, besides, y);
+    right = besides - 6;
+  }
+  const font = setFont(context, sign ? 600 : 400, 12, theme.uiFont);
   context.fillStyle = theme.text;
   context.fillText(fitText(brush, font, middle(plain(name), 200), right - from), from, y);
 }
@@ -160,7 +170,7 @@ export function drawNode(brush: Brush, store: Store, node: number, y: number, ax
   const isWaiting = Number.isNaN(first) && status === Status.NOT_STARTED && store.run?.is_ended === false;
   if (attempt <= 1 && (isWaiting || !Number.isNaN(first))) {
     const ready = readyAt(store, node);
-    drawWait(brush, axis.x(ready), axis.x(isWaiting ? now : first), y, axis.width);
+    drawWait(brush, axis.x(ready), axis.x(isWaiting ? now : first), y, axis);
   }
   let free = -1;
   for (const each of shown) {
@@ -179,19 +189,19 @@ export function drawNode(brush: Brush, store: Store, node: number, y: number, ax
   context.textBaseline = "middle";
   context.fillText(
     duration(isRunning && seconds >= 1 ? Math.floor(seconds) : seconds),
-    LABEL + free + 6,
+    axis.left + free + 6,
     y + ROW / 2 + 0.5,
   );
 }
 
-function drawWait({ context, theme }: Brush, from: number, to: number, y: number, width: number): void {
+function drawWait({ context, theme }: Brush, from: number, to: number, y: number, axis: Axis): void {
   const left = Math.max(0, from);
-  const right = Math.min(width, to);
+  const right = Math.min(axis.width, to);
   if (!(right - left >= 1)) return;
   const top = y + ROW / 2 - 3;
   context.save();
   context.beginPath();
-  context.rect(LABEL + left, top, right - left, 6);
+  context.rect(axis.left + left, top, right - left, 6);
   context.clip();
   context.strokeStyle = fade(theme.edge, 0.75);
   context.lineWidth = 1;
@@ -199,8 +209,8 @@ function drawWait({ context, theme }: Brush, from: number, to: number, y: number
   // The hatch stands still while the window moves over it.
   const start = left - ((((left - from) % 5) + 5) % 5);
   for (let x = Math.max(start, left - 5) - 6; x < right; x += 5) {
-    context.moveTo(LABEL + x, top + 6);
-    context.lineTo(LABEL + x + 6, top);
+    context.moveTo(axis.left + x, top + 6);
+    context.lineTo(axis.left + x + 6, top);
   }
   context.stroke();
   context.restore();
@@ -218,20 +228,20 @@ function drawBar(brush: Brush, each: NodeRecord, y: number, axis: Axis, now: num
   const top = y + (ROW - BAR) / 2;
   context.fillStyle = style.mark;
   context.beginPath();
-  context.roundRect(LABEL + left, top, right - left, BAR, Math.min(3, (right - left) / 2));
+  context.roundRect(axis.left + left, top, right - left, BAR, Math.min(3, (right - left) / 2));
   context.fill();
   if (theme.isForced) {
     context.strokeStyle = theme.text;
     context.lineWidth = 1;
     context.stroke();
   }
-  let at = LABEL + Math.max(left, 0) + 4;
+  let at = axis.left + Math.max(left, 0) + 4;
   const room = right - Math.max(left, 0);
   if (each.status !== Status.COMPLETED && each.status !== Status.RUNNING && room > 18) {
     drawGlyph(brush, each.status, at - 1, top + 2, 10, style.ink);
     at += 12;
   }
-  if (!isNumbered || LABEL + right - at < 9) return to;
+  if (!isNumbered || axis.left + right - at < 9) return to;
   setFont(context, 600, 10, theme.uiFont);
   context.fillStyle = style.ink;
   context.textAlign = "left";
@@ -241,7 +251,14 @@ function drawBar(brush: Brush, each: NodeRecord, y: number, axis: Axis, now: num
 }
 
 /** How many ran, as an area; where one failed, a foot in its colour. */
-export function drawDensity(brush: Brush, found: Density, y: number, height: number, status: number): void {
+export function drawDensity(
+  brush: Brush,
+  found: Density,
+  y: number,
+  height: number,
+  status: number,
+  { left }: Axis,
+): void {
   const { context, theme } = brush;
   if (found.most === 0) return;
   const bottom = y + height;
@@ -253,18 +270,18 @@ export function drawDensity(brush: Brush, found: Density, y: number, height: num
     const value = running[x] ?? 0;
     const tall = value > 0 ? Math.max(2, (value / found.most) * height) : 0;
     if (tall > 0) {
-      if (!isOpen) context.moveTo(LABEL + x, bottom);
+      if (!isOpen) context.moveTo(left + x, bottom);
       isOpen = true;
-      context.lineTo(LABEL + x, bottom - tall);
-      context.lineTo(LABEL + x + 1, bottom - tall);
+      context.lineTo(left + x, bottom - tall);
+      context.lineTo(left + x + 1, bottom - tall);
     } else if (isOpen) {
-      context.lineTo(LABEL + x, bottom);
+      context.lineTo(left + x, bottom);
       context.closePath();
       isOpen = false;
     }
   }
   if (isOpen) {
-    context.lineTo(LABEL + running.length, bottom);
+    context.lineTo(left + running.length, bottom);
     context.closePath();
   }
   context.fill();
@@ -273,7 +290,7 @@ export function drawDensity(brush: Brush, found: Density, y: number, height: num
     if (failed[x] !== 1) continue;
     let end = x;
     while (failed[end + 1] === 1) end += 1;
-    context.fillRect(LABEL + x, bottom - 5, Math.max(LEAST, end - x + 1), 5);
+    context.fillRect(left + x, bottom - 5, Math.max(LEAST, end - x + 1), 5);
     x = end;
   }
 }
@@ -302,7 +319,7 @@ export function drawSlot(
     const end = Math.min(width, Math.max(Math.floor(to), Math.floor(from) + (status === Status.FAILED ? LEAST : 1)));
     for (let x = Math.max(0, Math.floor(from)); x < end; x++) if (rank(status) > rank(worst[x] ?? 0)) worst[x] = status;
   }
-  if (worst) drawRuns(brush, worst, y);
+  if (worst) drawRuns(brush, worst, y, axis);
 }
 
 /** One attempt in its slot, with the node's name where there is room. */
@@ -329,17 +346,17 @@ function drawAttempt(
   context.textAlign = "left";
   context.textBaseline = "middle";
   const text = fitText(brush, font, name, Math.min(axis.width, to) - left - 4);
-  context.fillText(text, LABEL + left, y + ROW / 2 + 0.5);
+  context.fillText(text, axis.left + left, y + ROW / 2 + 0.5);
 }
 
 /** By pixel, neighbours of one status together. */
-function drawRuns({ context, theme }: Brush, worst: Uint8Array, y: number): void {
+function drawRuns({ context, theme }: Brush, worst: Uint8Array, y: number, axis: Axis): void {
   for (let x = 0; x < worst.length; ) {
     let end = x + 1;
     while (end < worst.length && worst[end] === worst[x]) end += 1;
     if (worst[x]) {
       context.fillStyle = styleOf(theme, worst[x] ?? 0).mark;
-      context.fillRect(LABEL + x, y + (ROW - BAR) / 2, end - x, BAR);
+      context.fillRect(axis.left + x, y + (ROW - BAR) / 2, end - x, BAR);
     }
     x = end;
   }
@@ -369,20 +386,20 @@ export function drawTook(brush: Brush, store: Store, node: number, y: number, ax
   context.fillStyle = theme.secondary;
   context.textAlign = "left";
   context.textBaseline = "middle";
-  context.fillText(duration(at), LABEL + right + 6, y + ROW / 2 + 0.5);
+  context.fillText(duration(at), axis.left + right + 6, y + ROW / 2 + 0.5);
 }
 
 /** The whole run below the rows, and which part of it is shown. */
 export function drawBrush(brush: Brush, found: Density, axis: Axis, height: number, from: number, to: number): void {
   const { context, theme } = brush as { context: Brush["context"]; theme: Theme };
   context.globalAlpha = 0.55;
-  drawDensity(brush, found, 4, height - 8, Status.COMPLETED);
+  drawDensity(brush, found, 4, height - 8, Status.COMPLETED, axis);
   context.globalAlpha = 1;
-  const left = LABEL + Math.max(0, from);
-  const right = LABEL + Math.min(axis.width, to);
+  const left = axis.left + Math.max(0, from);
+  const right = axis.left + Math.min(axis.width, to);
   context.fillStyle = fade(theme.canvas, 0.7);
-  context.fillRect(LABEL, 0, Math.max(0, left - LABEL), height);
-  context.fillRect(right, 0, Math.max(0, LABEL + axis.width - right), height);
+  context.fillRect(axis.left, 0, Math.max(0, left - axis.left), height);
+  context.fillRect(right, 0, Math.max(0, axis.left + axis.width - right), height);
   context.strokeStyle = theme.secondary;
   context.lineWidth = 1;
   context.beginPath();

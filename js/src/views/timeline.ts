@@ -16,7 +16,7 @@ import {
 } from "../model/timeline.ts";
 import { say } from "../model/words.ts";
 import type { Action } from "../protocol.ts";
-import { HEAD, LABEL, ROW } from "../render/bars.ts";
+import { HEAD, labelWidth, ROW } from "../render/bars.ts";
 import { begin, fitBitmap } from "../render/painter.ts";
 import { type Brush, makeBrush } from "../render/pen.ts";
 import { svgOf } from "../render/svg.ts";
@@ -348,7 +348,8 @@ class TimelinePane implements Pane {
 
   /** The window: all of it, or what somebody chose; while the run goes on it makes room for what comes. */
   private setWindow(): void {
-    const width = Math.max(1, this.width - LABEL);
+    const left = labelWidth(this.width);
+    const width = Math.max(1, this.width - left);
     const whole = this.whole();
     const breaks = this.order === "duration" ? [] : this.idle;
     const edge = 1 + EDGE / width;
@@ -366,7 +367,7 @@ class TimelinePane implements Pane {
         this.to += by;
       }
     }
-    this.axis = new Axis(this.from, this.to, width, breaks);
+    this.axis = new Axis(this.from, this.to, width, breaks, left);
   }
 
   private fit(): void {

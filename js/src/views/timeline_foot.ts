@@ -1,7 +1,7 @@
 // The whole run in one strip below the rows, with a window on it that can be moved, widened and drawn anew.
 import type { Store } from "../model/store.ts";
 import { Axis, type Break, density } from "../model/timeline.ts";
-import { drawBrush, LABEL } from "../render/bars.ts";
+import { drawBrush, labelWidth } from "../render/bars.ts";
 import { begin, fitBitmap } from "../render/painter.ts";
 import { type Brush, makeBrush, type Pen } from "../render/pen.ts";
 import type { Theme } from "../render/theme.ts";
@@ -47,6 +47,7 @@ export class Foot {
   private strip: { width: number; found: ReturnType<typeof density> } | null = null;
   private stripAt = 0;
   private isStale = true;
+  private left = 0;
   private width = 0;
   private drag: Drag | null = null;
 
@@ -73,12 +74,13 @@ export class Foot {
 
   draw(isOn: boolean, width: number, ratio: number): void {
     this.root.hidden = !isOn;
-    this.width = Math.max(1, width - LABEL);
+    this.left = labelWidth(width);
+    this.width = Math.max(1, width - this.left);
     if (!isOn) return;
     fitBitmap(this.root, width, FOOT, ratio);
     this.root.style.width = `${width}px`;
     begin(this.brush.context as CanvasRenderingContext2D, ratio);
-    const axis = new Axis(0, this.whole(), this.width, this.of.idle);
+    const axis = new Axis(0, this.whole(), this.width, this.of.idle, this.left);
     const now = performance.now();
     const isOld = this.strip?.width !== axis.width || (this.of.isRunning && now - this.stripAt > STRIP_MS);
     if (isOld || this.isStale) {
@@ -104,7 +106,7 @@ export class Foot {
   private down(event: PointerEvent): void {
     this.root.setPointerCapture(event.pointerId);
     const { from, to, isWhole } = this.of.window;
-    const x = event.offsetX - LABEL;
+    const x = event.offsetX - this.left;
     const scale = this.width / this.whole();
     const [left, right] = [from * scale, to * scale];
     const part = Math.abs(x - left) < NEAR_PX ? "left" : Math.abs(x - right) < NEAR_PX ? "right" : "move";
@@ -119,7 +121,7 @@ export class Foot {
     const { drag } = this;
     if (!drag) return;
     const whole = this.whole();
-    const by = ((event.offsetX - LABEL - drag.x) / this.width) * whole;
+    const by = ((event.offsetX - this.left - drag.x) / this.width) * whole;
     const least = whole / 1000;
     if (drag.part === "right") {
       this.of.moved(drag.from, Math.min(whole, Math.max(drag.from + least, drag.to + by)));

@@ -2,7 +2,7 @@
 import type { Focus } from "../model/focus.ts";
 import type { Store } from "../model/store.ts";
 import { type Axis, attemptsIn, type Break, type BySlot, type Order, type Rows } from "../model/timeline.ts";
-import { HEAD, LABEL, ROW } from "../render/bars.ts";
+import { HEAD, ROW } from "../render/bars.ts";
 import { on, set } from "./dom.ts";
 import type { RowTip } from "./timeline_words.ts";
 
@@ -47,7 +47,7 @@ export class TimelinePointer {
     });
     on(body, "pointerleave", signal, () => this.leave());
     on(body, "dblclick", signal, (event) => {
-      if (this.at(event).x >= LABEL) of.fit();
+      if (this.at(event).x >= of.axis.left) of.fit();
     });
     on(body, "wheel", signal, (event) => this.wheel(event), { passive: false });
   }
@@ -68,12 +68,12 @@ export class TimelinePointer {
     const id = rows.ids[row];
     if (id === undefined || row < 0) return -1;
     if (order !== "slots") return id;
-    if (!slots || x < LABEL) return -1;
+    if (!slots || x < axis.left) return -1;
     const now = store.runTime();
     for (const { index, started, ended } of attemptsIn(store, slots, row)) {
       const from = axis.x(started);
       const to = Math.max(from + 3, axis.x(Number.isNaN(ended) ? now : ended));
-      if (x - LABEL >= from && x - LABEL <= to) return index;
+      if (x - axis.left >= from && x - axis.left <= to) return index;
     }
     return -1;
   }
@@ -100,8 +100,8 @@ export class TimelinePointer {
     }
     const row = this.rowAt(point.y);
     const node = this.nodeAt(row, point.x);
-    const isOver = point.x >= LABEL && of.order !== "duration" && of.store.run?.started != null;
-    const hoveredTime = isOver ? of.axis.time(point.x - LABEL) : Number.NaN;
+    const isOver = point.x >= of.axis.left && of.order !== "duration" && of.store.run?.started != null;
+    const hoveredTime = isOver ? of.axis.time(point.x - of.axis.left) : Number.NaN;
     of.focused.set({ hoveredTime, hovered: node >= 0 ? node : -1 });
     set(of.body, { "data-over": row >= 0 });
     of.tip.soon(
@@ -123,7 +123,7 @@ export class TimelinePointer {
     }
     const row = this.rowAt(y);
     if (row < 0) return;
-    of.chosen(row, this.nodeAt(row, x), event.shiftKey || event.ctrlKey || event.metaKey, x < LABEL);
+    of.chosen(row, this.nodeAt(row, x), event.shiftKey || event.ctrlKey || event.metaKey, x < of.axis.left);
   }
 
   private leave(): void {
@@ -137,7 +137,7 @@ export class TimelinePointer {
     const { x } = this.at(event);
     if (event.ctrlKey || event.metaKey) {
       event.preventDefault();
-      of.zoom(Math.exp(-Math.max(-120, Math.min(120, event.deltaY)) * 0.006), Math.max(0, x - LABEL));
+      of.zoom(Math.exp(-Math.max(-120, Math.min(120, event.deltaY)) * 0.006), Math.max(0, x - of.axis.left));
     } else if (Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
       event.preventDefault();
       of.pan(event.deltaX / of.axis.k);
@@ -147,6 +147,6 @@ export class TimelinePointer {
   private breakAt(x: number): Break | null {
     const { order, idle, axis } = this.of;
     if (order === "duration") return null;
-    return idle.find((each) => x >= LABEL + axis.x(each.from) && x <= LABEL + axis.x(each.to)) ?? null;
+    return idle.find((each) => x >= axis.left + axis.x(each.from) && x <= axis.left + axis.x(each.to)) ?? null;
   }
 }

@@ -16,7 +16,6 @@ import {
   drawSlot,
   drawTook,
   HEAD,
-  LABEL,
   type RowLook,
   ROW,
 } from "../render/bars.ts";
@@ -69,12 +68,12 @@ function drawRow(brush: Brush, seen: Seen, at: number, y: number, height: number
   const id = rows.ids[at] ?? 0;
   const isGroup = nodes.length === 0 && marks.includes(~id);
   const isSelected = order !== "slots" && (id >= 0 ? nodes.includes(id) : isGroup);
-  const look = { y, isSelected, isFocused: at === seen.focused, isInner: rows.isInner[at] === 1 };
+  const look = { y, isSelected, isFocused: at === seen.focused, isInner: rows.isInner[at] === 1, label: axis.left };
   drawRowGround(brush, seen.width, look);
   context.globalAlpha = isTouched(seen, at) ? 1 : STANDING_BACK;
   context.save();
   context.beginPath();
-  context.rect(LABEL, HEAD, axis.width, height - HEAD);
+  context.rect(axis.left, HEAD, axis.width, height - HEAD);
   context.clip();
   if (order === "slots") {
     if (seen.slots) drawSlot(brush, store, attemptsIn(store, seen.slots, at), y, axis, isDense);
@@ -82,7 +81,7 @@ function drawRow(brush: Brush, seen: Seen, at: number, y: number, height: number
   else if (id >= 0) drawNode(brush, store, id, y, axis, attempt);
   else {
     const found = density(store, store.membersOf(~id), axis, attempt, store.runTime());
-    drawDensity(brush, found, y + 3, ROW - 6, groundOf(store, ~id));
+    drawDensity(brush, found, y + 3, ROW - 6, groundOf(store, ~id), axis);
   }
   context.restore();
   drawRowLabel(brush, seen, id, look);
@@ -104,14 +103,14 @@ function drawTimes(brush: Brush, seen: Seen, height: number): void {
   const { store, axis, width, focus } = seen;
   const { context, theme } = brush;
   const isTimed = seen.order !== "duration";
-  const now = LABEL + axis.x(store.runTime());
+  const now = axis.left + axis.x(store.runTime());
   const hasNow = store.run?.started != null && (seen.isRunning || !focus.isLive);
-  if (isTimed && hasNow && now >= LABEL && now <= width) drawLine(brush, now, height, theme.focus, false);
-  const hovered = LABEL + axis.x(focus.state.hoveredTime);
-  if (isTimed && hovered >= LABEL && hovered <= width) drawLine(brush, hovered, height, theme.secondary, true);
+  if (isTimed && hasNow && now >= axis.left && now <= width) drawLine(brush, now, height, theme.focus, false);
+  const hovered = axis.left + axis.x(focus.state.hoveredTime);
+  if (isTimed && hovered >= axis.left && hovered <= width) drawLine(brush, hovered, height, theme.secondary, true);
   context.fillStyle = theme.cardBorder;
   context.globalAlpha = 0.6;
-  context.fillRect(LABEL - 0.5, 0, 1, height);
+  context.fillRect(axis.left - 0.5, 0, 1, height);
   context.fillRect(0, HEAD - 0.5, width, 1);
   context.globalAlpha = 1;
 }
