@@ -25,7 +25,7 @@ SCRIPT = Path(__file__).with_name("official_script.py")
 
 @functools.cache
 def official_python() -> str | None:
-    """An interpreter that has the client and speaks the server's bytecode."""
+    """An interpreter that has the client and speaks the server's bytecode; one that is named must."""
     named = os.environ.get("TILEDAG_OFFICIAL_PYTHON")
     places = [named] if named else [str(ROOT / ".venvs" / "bench" / "bin" / "python"), sys.executable]
     check = f"import sys, tiledb.cloud; sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
@@ -34,6 +34,8 @@ def official_python() -> str | None:
             found = subprocess.run([place, "-W", "ignore", "-c", check], capture_output=True, check=False)
             if found.returncode == 0:
                 return place
+    if named:
+        pytest.fail(f"TILEDAG_OFFICIAL_PYTHON: {named} has no TileDB client, or is another Python", pytrace=False)
     return None
 
 
