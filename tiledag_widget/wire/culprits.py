@@ -5,8 +5,10 @@ It is found by pickling parts, with whatever pickler the caller brings.
 
 from __future__ import annotations
 
+import collections
 import functools
 import re
+import sys
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -129,11 +131,71 @@ def _parts(where: str, value: Any) -> Parts:
     """What `value` is made of as pickling sees it, each with its path."""
     if type(value) in (list, tuple):
         return Parts(value, lambda index: f"{where}[{index}]")
+    if _is_of(value, "numpy", "ndarray"):
+        return _parts_of_array(where, value)
+    if _is_of(value, "pandas", "DataFrame"):
+        return Parts.of(_parts_of_frame(where, value))
+    if _is_of(value, "pandas", "Series", "Index"):
+        return _parts_of_column(where, value)
     return Parts.of(_named_parts(where, value))
 
 
+def _is_of(value: Any, package: str, *names: str) -> bool:
+    """Without importing the package: who has such a value has imported it."""
+    module = sys.modules.get(package)
+    kinds = [getattr(module, name, None) for name in names]
+    return any(isinstance(kind, type) and isinstance(value, kind) for kind in kinds)
+
+
+def _parts_of_array(where: str, array: Any) -> Parts:
+    """The objects in an array of such, or its fields; an array of numbers has none."""
+    array = sys.modules["numpy"].asarray(array)  # of a masked array, its data
+    if array.dtype.names:
+        return Parts.of([(f"{where}[{_key(name)}]", array[name]) for name in array.dtype.names])
+    if array.dtype.kind != "O":
+        return Parts.of([])
+    shape = array.shape
+
+    def name_of(index: int) -> str:
+        place: list[int] = []
+        for length in reversed(shape):
+            index, last = divmod(index, length)
+            place.insert(0, last)
+        return f"{where}[{', '.join(map(str, place)) or '()'}]"
+
+    return Parts(array.reshape(-1).tolist(), name_of)
+
+
+def _parts_of_frame(where: str, frame: Any) -> Iterator[_Named]:
+    for index, name in enumerate(frame.columns):
+        is_known = isinstance(name, str | int) and isinstance(frame.columns.get_loc(name), int)
+        yield f"{where}[{_key(name)}]" if is_known else f"{where}.iloc[:, {index}]", frame.iloc[:, index]
+    yield from ((f"{where}.{name}", getattr(frame, name)) for name in ("index", "columns", "attrs"))
+
+
+def _parts_of_column(where: str, column: Any) -> Parts:
+    """The values of a column or an index, by their labels where these tell them apart, and what is beside them."""
+    values = column.to_numpy(dtype=object).tolist()
+    labels = getattr(column, "index", None)
+    beside = ("name",) if labels is None else ("name", "index", "attrs")
+    rest = [(f"{where}.{name}", getattr(column, name)) for name in beside]
+
+    def name_of(index: int) -> str:
+        if index >= len(values):
+            return rest[index - len(values)][0]
+        if labels is None:
+            return f"{where}[{index}]"
+        label = labels[index]
+        is_integer = hasattr(label, "__index__")
+        if labels.is_unique and (is_integer or isinstance(label, str)):
+            return f"{where}[{_key(int(label) if is_integer else label)}]"
+        return f"{where}.iloc[{index}]"
+
+    return Parts([*values, *(value for _, value in rest)], name_of)
+
+
 def _named_parts(where: str, value: Any) -> Iterator[_Named]:
-    if isinstance(value, list | tuple | Mapping):
+    if isinstance(value, list | tuple | Mapping | collections.deque):
         yield from items(where, value)
     elif isinstance(value, set | frozenset):
         yield from ((f"{where}{{{_key(item)}}}", item) for item in list(value))
@@ -165,6 +227,11 @@ def items(where: str, value: Any) -> Iterator[_Named]:
 
 
 def _attributes(where: str, value: Any) -> Iterator[_Named]:
+    if getattr(type(value), "__getstate__", None) is not getattr(object, "__getstate__", None):
+        state = _state_of(value)  # an attribute that it leaves out is nobody's fault
+        if isinstance(state, dict):
+            yield from ((f"{where}.{name}", item) for name, item in state.items())
+            return
     try:
         own = dict(vars(value))
     except TypeError:
@@ -176,6 +243,16 @@ def _attributes(where: str, value: Any) -> Iterator[_Named]:
                 own[name] = getattr(value, name)
     for name, item in own.items():
         yield f"{where}.{name}", item
+
+
+def _state_of(value: Any) -> Any:
+    """What a class of its own mind has pickled instead of the attributes; None if that fails."""
+    try:
+        return value.__getstate__()
+    except BaseException as error:
+        if may_be_a_real_interrupt(error):
+            raise
+        return None
 
 
 def _parts_of_function(where: str, function: types.FunctionType) -> Iterator[_Named]:
