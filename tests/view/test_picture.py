@@ -317,6 +317,15 @@ def test_hostile_names_are_shown_as_text(name: str) -> None:
         form.encode("utf-8")
 
 
+def test_a_name_of_spaces_is_seen_in_every_form() -> None:
+    """In the view it is ␣; here it was nothing."""
+    now = moment([("   ", "   ", ()), ("b", "b", (0,))], [4, 6], errors={0: "ValueError: no"}, blocker={1: 0})
+
+    assert all("␣␣␣" in form for form in (to_text(now), to_html(now), to_svg(now), to_dot(now)))
+    assert f"#{ord('␣')};" * 3 in to_mermaid(now)
+    assert "___" in to_text(now, TextStyle(ascii=True))
+
+
 # --- SVG ----------------------------------------------------------------------------------------------------
 
 

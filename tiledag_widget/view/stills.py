@@ -86,6 +86,15 @@ def shown(text: str) -> str:
     return "".join(kept)
 
 
+def shown_name(name: str) -> str:
+    """As `shown`; a name of nothing but spaces, that nobody would see, has a sign for each.
+
+    >>> shown_name("  "), shown_name("load\\tall")
+    ('␣␣', 'load all')
+    """
+    return shown(name) if name.strip() else "␣" * len(name)
+
+
 def middle_cut(text: str, width: int) -> str:
     """At most ``width`` characters, start and end kept.
 
@@ -172,10 +181,10 @@ class Still:
         return run_word(self.run, self.counts)
 
     def name(self, mark: int) -> str:
-        return shown(self.folding.name[mark])
+        return shown_name(self.folding.name[mark])
 
     def node_name(self, node: int) -> str:
-        return shown(self.structure.names[node])
+        return shown_name(self.structure.names[node])
 
     def status(self, mark: int) -> Status:
         """The worst of a mark's statuses."""
