@@ -83,6 +83,48 @@ def test_a_relative_path_of_a_query_is_one_of_the_client(tmp_path: Path, monkeyp
     assert (tmp_path / "made" / "here").is_dir()
 
 
+@pytest.mark.parametrize("mode", [Mode.REALTIME, Mode.BATCH])
+def test_a_relative_path_within_a_query_is_one_of_the_client_too(
+    mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same array would be found by `submit_array_udf` and not by a query."""
+    import numpy
+    import tiledb
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    tiledb.from_numpy(str(tmp_path / "data" / "arr"), numpy.arange(4)).close()
+    with DAG(name="relative within", mode=mode) as dag:
+        asked = [
+            dag.submit_sql("select sum(`data/arr`.`__attr`) as s, '`data/arr`' as t from `data/arr`", name="sum"),
+            dag.submit_sql("select sum(`__attr`) as s, '`data/arr`' as t from `./data/arr` d", name="dot"),
+            dag.submit_sql(
+                "select s, '`data/arr`' as t from t",
+                init_commands=["create table t as select sum(`__attr`) as s from `../" + tmp_path.name + "/data/arr`"],
+                name="commands",
+            ),
+        ]
+
+    assert [one.result().to_dict("records") for one in asked] == [[{"s": 6, "t": "`data/arr`"}]] * 3
+
+
+def test_a_query_writes_below_the_home_of_its_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder whose name is ~ is hard to get rid of."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    with DAG(name="home") as dag:
+        made = dag.submit_sql("select 7 as a", output_uri="~/made/here", name="made")
+        read = dag.submit_sql("select a from `~/made/here`", name="read")
+        read.depends_on(made)
+
+    assert read.result()["a"].tolist() == [7]
+    assert (home / "made" / "here").is_dir()
+    assert not list(here.iterdir())
+
+
 def test_which_cells_are_read_may_come_from_nodes() -> None:
     """Their values stand in the call itself, also where a node ran on the server and its result stayed there."""
     with DAG(name="from nodes") as dag:

@@ -421,6 +421,31 @@ def test_a_query_gets_values_and_gives_a_frame(server: LoopbackServer) -> None:
     assert "task_name" not in body
 
 
+def test_relative_paths_of_arrays_in_a_query_are_sent_as_whole_ones(
+    server: LoopbackServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has another folder; and a text, a comment or a column is none of its paths."""
+    (tmp_path / "km" / "h").mkdir(parents=True)
+    (tmp_path / "data" / "it's" / "__schema").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    end = "where a = '`data/it''s`\\'`./b`'"
+    cases = {
+        f"select * from `data/it's` {end}": f"select * from `{tmp_path}/data/it's` {end}",
+        "select `km/h` /* `./a` */ from `./a` -- `./a`\n": f"select `km/h` /* `./a` */ from `{tmp_path}/a` -- `./a`\n",
+        'select "`./a`", 5--`./a` # `./a`': f'select "`./a`", 5--`{tmp_path}/a` # `./a`',
+        "select * from `s3://b/./a`, `/data`, `tiledb://n/a`": "select * from `s3://b/./a`, `/data`, `tiledb://n/a`",
+    }
+    dag = DAG()
+    for query in cases:
+        dag.submit_sql(query, init_commands=[query], result_format="json")
+
+    dag.compute()
+    dag.wait(20)
+
+    sent = {(one.body["query"], *one.body["init_commands"]) for one in server.named("POST /v1/sql/mine")}
+    assert sent == {(query, query) for query in cases.values()}
+
+
 def test_nodes_of_an_earlier_graph_go_by_reference_too(server: LoopbackServer) -> None:
     """Their results are on the server already."""
     with DAG() as before:

@@ -356,6 +356,26 @@ def test_columns_of_every_kind_are_written_and_read_again(
     assert [{name: row[name] for name in rows[0]} for row in read.to_pylist()] == rows
 
 
+def test_an_array_is_written_below_the_home_of_the_server_for_clients_that_send_the_path_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As TileDB does; a folder whose name is ~ is hard to get rid of."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    with running_server(tmp_path / "data") as server:
+        made = server.sql("select 7 as a", output_uri="~/deep/made")
+        read = server.sql("select a from `~/deep/made`")
+
+    assert (made.status, read.status) == (200, 200), (made.body, read.body)
+    assert read.json() == [{"a": 7}]
+    assert (home / "deep" / "made").is_dir()
+    assert not list(here.iterdir())
+    assert not list(tmp_path.rglob("~"))
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

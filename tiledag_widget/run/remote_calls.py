@@ -8,6 +8,7 @@ import functools
 import inspect
 import os
 import platform
+import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -245,10 +246,11 @@ def sql_call(
     if unknown or len(args) > len(names):
         raise TypeError(f"submit_sql does not know {', '.join(sorted(unknown)) or 'so many positional arguments'}")
     place = given.get("output_uri")
+    commands = None if commands is None else tuple(commands)
     return {
-        "query": query,
+        "query": _with_paths(query, client),
         "output_uri": absolute(place, client) if isinstance(place, str) and place else place,
-        "init_commands": None if commands is None else tuple(commands),
+        "init_commands": commands and tuple([_with_paths(one, client) for one in commands]),
         "parameters": None if parameters is None else tuple([_plain(value) for value in parameters]),
         "result_format": ResultFormat(str(options.get("result_format") or "arrow")),
     }
@@ -273,6 +275,31 @@ def check_parameters(name: str, parameters: Sequence[Any] | None) -> None:
                 f"Node {name!r}: parameters[{place}]: a query takes texts, numbers, truth values, dates, times and "
                 f"None, got {type(value).__name__}; give it as one of those"
             )
+
+
+_QUOTED: Final = re.compile(
+    r"""'(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | /\*.*?\*/ | \#[^\n]* | --(?=\s)[^\n]* | `(?P<name>[^`]+)`""",
+    re.DOTALL | re.VERBOSE,
+)
+"""Names in backticks, and what may hold a backtick that begins no name: texts and comments."""
+
+
+def _with_paths(query: Any, client: Client) -> Any:
+    """A query with the relative paths of arrays made absolute: the server has another folder.
+
+    ``./a``, ``../a`` and ``~/a`` are paths. Another name with a slash is one if there is such an array: columns may be
+    named ``km/h``.
+    """
+
+    def with_path(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name is None or "/" not in name or (place := absolute(name, client)) == name:
+            return found[0]
+        is_array = os.path.isdir(f"{place}/__schema") or os.path.isfile(f"{place}/__array_schema.tdb")
+        is_path = name.startswith(("./", "../", "~/")) or is_array
+        return f"`{place.replace('`', '``')}`" if is_path else found[0]
+
+    return _QUOTED.sub(with_path, query) if isinstance(query, str) and "`" in query else query
 
 
 def absolute(uri: str, client: Client) -> str:

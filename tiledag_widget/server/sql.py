@@ -345,7 +345,8 @@ def _words_of(error: Exception, read: Sequence[_Read], has_pipes: bool) -> str:
 
 
 def _words_for_table(name: str) -> str:
-    return f"there is no table {name!r}; `show tables` names those there are, and an array can be named by its path"
+    how = "an array is named by its path, which begins with / or ./"
+    return f"there is no table {name!r}; `show tables` names those there are, and {how}"
 
 
 def _similar(words: str) -> str:
@@ -416,4 +417,4 @@ def _name_columns(tree: Any, labels: Sequence[str] | None) -> None:
 
 
 def _is_address(name: str) -> bool:
-    return "://" in name or name.startswith(("/", "./"))
+    return "://" in name or name.startswith(("/", "./", "../", "~/"))
