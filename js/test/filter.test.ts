@@ -88,6 +88,11 @@ test("a filter gives back its terms one by one, and the Python for it", () => {
   assert.ok(first && second);
   assert.equal(without(filter, first), '"a \\"b\\"" +merge');
   assert.equal(without(filter, second), "status:failed +merge");
+  const spaced = parse('"two  spaces"  merge\t"a\ttab  "');
+  assert.deepEqual(
+    spaced.terms.map((term) => without(spaced, term)),
+    ['merge "a\ttab  "', '"two  spaces" "a\ttab  "', '"two  spaces" merge'],
+  );
   assert.equal(pythonFor(' "x" y ', "dag"), 'dag.find("\\"x\\" y")');
 });
 

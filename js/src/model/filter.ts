@@ -318,9 +318,10 @@ export const PRESETS: readonly (readonly [
   ["not_done", "-status:completed"],
 ];
 
-/** The filter without one of its terms. */
-export function without({ text }: Filter, term: Term): string {
-  return `${text.slice(0, term.from)}${text.slice(term.to)}`.replace(/\s+/g, " ").trim();
+/** The filter without one of its terms; the others as they were typed. */
+export function without({ text, terms }: Filter, term: Term): string {
+  const others = terms.filter(({ from }) => from !== term.from);
+  return others.map(({ from, to }) => text.slice(from, to)).join(" ");
 }
 
 /** Python for it: `dag.find("status:failed")`. */
