@@ -53,6 +53,28 @@ def test_the_words_of_a_log_line_have_most_of_320_px(show: OpenPage) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("nodes", [1_000, 100_000])
+@pytest.mark.parametrize("width", [320, IN_320_PX])
+def test_no_number_of_the_summary_is_cut(show: OpenPage, width: int, nodes: int) -> None:
+    """How far it is, is what one looks for first."""
+    page = show(f"n={nodes}&state=mixed", width=width)
+    numbers = page.locator(".td-summary :is(.td-done, .td-failed, .td-elapsed)")
+    expect(numbers.first).to_contain_text(f"/{nodes:,}")
+
+    assert numbers.evaluate_all(CUT) == []
+    boxes = numbers.evaluate_all(
+        """all => all.map(each => {
+            const own = each.getBoundingClientRect(), room = each.closest('.td-summary').getBoundingClientRect();
+            const words = document.createRange();
+            words.selectNodeContents(each);
+            const text = words.getBoundingClientRect();
+            return [own.left - room.left, room.right - own.right, text.left - own.left, own.right - text.right];
+        })"""
+    )
+    assert all(over > -1 for box in boxes for over in box), boxes
+
+
+@pytest.mark.slow
 def test_the_error_of_a_node_is_read_in_its_logs(show: OpenPage) -> None:
     """The inspector's column is as narrow as a telephone, on every screen."""
     page = show("n=12&state=failed")
@@ -81,9 +103,9 @@ def test_a_line_that_was_found_is_read_by_all(show: OpenPage, mode: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [IN_320_PX, 732])
+@pytest.mark.parametrize("width", [IN_320_PX, 560, 650, 732])
 def test_names_of_stacks_are_whole_in_the_list(show: OpenPage, width: int) -> None:
-    """The bar stood on its 90 pixels, and the name beside it was one letter."""
+    """The bar stood on its 90 pixels, and the name beside it was one letter; at 650 px the parents were out of sight."""
     page = show("n=60&state=mixed", width=width)
     pane(page, "list")
     names = page.locator(".td-listrow[aria-expanded] .is-name .td-listname")
@@ -94,6 +116,13 @@ def test_names_of_stacks_are_whole_in_the_list(show: OpenPage, width: int) -> No
         "all => all.map(bar => bar.lastElementChild.getBoundingClientRect().right - bar.getBoundingClientRect().right)"
     )
     assert all(over < 1 for over in bars), "the last segment, where failures are, is cut off"
+    grid = page.locator(".td-grid >> visible=true")
+    assert grid.evaluate("grid => grid.scrollWidth - grid.clientWidth") == 0
+    grid.focus()
+    page.keyboard.press("End")
+    page.keyboard.press("Enter")
+    expect(page.locator(".td-inspector .td-title")).to_be_visible(timeout=SECONDS_10)
+    assert grid.evaluate("grid => grid.scrollWidth - grid.clientWidth") == 0, "beside the inspector"
 
 
 @pytest.mark.slow
