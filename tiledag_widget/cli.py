@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode
 from .errors import TiledagError
 from .server import __main__ as server
 from .server import kept_options, launch
-from .settings import data_folder
+from .settings import data_folder, why_unusable
 
 __all__ = ["main"]
 
@@ -27,14 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = _parser().parse_args(arguments)
     if found.data_dir is not None:
         os.environ["TILEDAG_DATA_DIR"] = str(found.data_dir.expanduser().absolute())
+    folder = data_folder().expanduser().absolute()
+    if (why := why_unusable(folder)) is not None:
+        sys.stderr.write(f"tiledag: {server.cannot_keep(folder, why)}\n")
+        return 2
     try:
         code: int = found.run(found)
         sys.stdout.flush()
     except BrokenPipeError:  # nobody reads on, as with `tiledag logs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (TiledagError, OSError) as error:
+    except TiledagError as error:  # some are an OSError too, with words of their own
         sys.stderr.write(f"tiledag: {error}\n")
+        return 1
+    except OSError as error:
+        named = error.filename is not None and error.strerror is not None
+        sys.stderr.write(f"tiledag: {f'{error.filename}: {error.strerror}' if named else error}\n")
         return 1
     return code
 

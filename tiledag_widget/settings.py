@@ -196,5 +196,16 @@ def data_folder() -> Path:
     return (Path(base) if base else Path.home() / ".local" / "share") / "tiledag"
 
 
+def why_unusable(folder: Path) -> str | None:
+    """What keeps records from being kept in a folder, which need not be there yet; None: nothing that can be seen."""
+    there = next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
+    whose = "it" if there == folder else str(there)
+    if not there.is_dir():
+        return f"{whose} is {'a file' if there.is_file() else 'something else'}, not a folder"
+    if not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+        return f"{whose} may not be read and written by this user"
+    return None
+
+
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None

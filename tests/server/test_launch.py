@@ -413,6 +413,16 @@ def test_what_the_server_needs_is_named_if_it_is_missing(folder: Path, monkeypat
         launch.ensure()
 
 
+def test_a_data_folder_that_is_a_file_is_named_in_a_notebook(folder: Path) -> None:
+    """`File exists` sounds as if there were too much of it."""
+    folder.touch()
+
+    with pytest.raises(ServerUnreachable, match=f"{folder}: it is a file, not a folder.*TILEDAG_DATA_DIR"):
+        launch.ensure()
+
+    folder.unlink()
+
+
 def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
     """Its log is not where a user looks first."""
     folder.mkdir()
@@ -420,6 +430,63 @@ def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
 
     with pytest.raises(ServerUnreachable, match="Move it away"):
         launch.ensure()
+
+
+ALL_COMMANDS = (
+    "serve",
+    "stop",
+    "status",
+    "logs",
+    "arrays list",
+    "arrays remove us/flights",
+    "arrays add --samples",
+    "arrays add us/flights /",
+)
+
+
+@pytest.mark.parametrize("command", ALL_COMMANDS)
+@pytest.mark.parametrize("below", ["", "/sub/folder"])
+def test_a_data_folder_that_is_a_file_is_named_by_all_commands(
+    command: str, below: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One said a bare Errno, another that no server runs, and none which setting is wrong."""
+    file = tmp_path / "file"
+    file.touch()
+    words = command.split()
+
+    monkeypatch.setenv("TILEDAG_DATA_DIR", f"{file}{below}")
+    by_variable = cli.main(words), capsys.readouterr().err
+    monkeypatch.setenv("TILEDAG_DATA_DIR", str(tmp_path / "other"))
+    by_option = cli.main([*words, "--data-dir", f"{file}{below}"]), capsys.readouterr().err
+
+    what = f"{file} is a file" if below else "it is a file"
+    told = f"Records cannot be kept in {file}{below}: {what}, not a folder. Give another folder by --data-dir or "
+    assert by_option == by_variable == (2, f"tiledag: {told}TILEDAG_DATA_DIR.\n")
+    assert sorted(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize("command", ["serve", "stop", "status", "logs"])
+def test_a_data_folder_of_somebody_else_is_named(command: str, tmp_path: Path) -> None:
+    """`no server runs` of a folder that this user may not look into is a guess."""
+    folder = tmp_path / "data"
+    folder.mkdir(mode=0o500)
+    code = (  # the administrator may write everywhere, and who is not may not be able to import here
+        "import os, sys; from tiledag_widget import cli; cli.main(['status', '--data-dir', sys.argv[1]]);"
+        "os.geteuid() or os.setuid(65534); sys.exit(cli.main(sys.argv[2:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "none"), command, "--data-dir", str(folder)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 2
+    assert f"tiledag: Records cannot be kept in {folder}: " in done.stderr
+    assert "may not be read and written by this user. Give another folder by --data-dir" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_command_serves_says_and_stops(folder: Path) -> None:

@@ -24,14 +24,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import TiledagError
-from ..settings import data_folder
+from ..settings import data_folder, why_unusable
 from . import kept_options
 from .security import Gate, new_token
 from .store import Store
 
 _log = logging.getLogger(__name__)
 
-__all__ = ["Options", "arguments_of", "main", "run"]
+__all__ = ["Options", "arguments_of", "cannot_keep", "main", "run"]
 
 OTHER_STARTS_S = 20.0
 SWEEP_S = 1.0
@@ -337,16 +337,18 @@ def _tls_of(options: Options) -> tuple[Path, Path] | None:
     return (options.tls_cert, options.tls_key) if options.tls_cert and options.tls_key else None
 
 
+def cannot_keep(folder: Path, why: str) -> str:
+    """That a folder is none for a server, why, and what to do."""
+    return f"Records cannot be kept in {folder}: {why}. Give another folder by --data-dir or TILEDAG_DATA_DIR."
+
+
 def _lock_of(folder: Path) -> int | None:
     """A descriptor that holds the folder's lock as long as it is open; None if another process has it."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = os.open(folder / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise CannotServe(
-            f"Records cannot be kept in {folder}: {error.strerror}. Give another folder by --data-dir or "
-            "TILEDAG_DATA_DIR."
-        ) from error
+        raise CannotServe(cannot_keep(folder, why_unusable(folder) or str(error.strerror))) from error
     try:
         import fcntl
 

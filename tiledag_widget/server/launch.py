@@ -36,7 +36,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ..errors import ServerNeeded, ServerUnreachable
-from ..settings import WAYS_OUT, BadSettings, data_folder
+from ..settings import WAYS_OUT, BadSettings, data_folder, why_unusable
 from ..wire.transport import Lost, Near, is_near
 from . import kept_options
 
@@ -309,8 +309,9 @@ def _start_or_find(folder: Path) -> Connection:
         raise
     except OSError as error:
         raise ServerUnreachable(
-            f"The embedded server cannot be started: {error.filename or folder}: {error.strerror}. It keeps its "
-            "records in a folder that it can write; TILEDAG_DATA_DIR names one."
+            f"The embedded server cannot be started: {error.filename or folder}: "
+            f"{why_unusable(folder) or error.strerror}. It keeps its records in a folder that it can write; "
+            "TILEDAG_DATA_DIR names one."
         ) from error
 
 
