@@ -18,7 +18,7 @@ export class ConnectionWords {
     this.signal = signal;
   }
 
-  /** The connection is another one. */
+  /** The connection is another one, or a replay began or ended. */
   changed(): void {
     const isDetached = this.source.connection.state === "detached";
     const text = isDetached ? this.detachedWords() : this.isNewer() ? say("connection.newer") : "";
@@ -28,6 +28,7 @@ export class ConnectionWords {
 
   /** Times in it go on. */
   show(): void {
+    this.changed();
     const { connection, pending } = this.source;
     const { run } = this.store;
     const busy = pending.filter((each) => each.state === "busy").length;
@@ -70,6 +71,9 @@ export class ConnectionWords {
   private detachedWords(): string {
     const { connection } = this.source;
     if (connection.why !== "saved" && (!this.store.picture || connection.why === "none")) return say("connection.none");
-    return say(`connection.${connection.why}`, { time: timeOfDay((connection.heard || connection.since) / 1000) });
+    const shown = Number.isNaN(this.source.store.shownAt)
+      ? say("connection.state_at", { time: timeOfDay((connection.heard || connection.since) / 1000) })
+      : say("connection.past");
+    return `${say(`connection.${connection.why}`)} ${shown}`;
   }
 }

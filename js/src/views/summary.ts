@@ -125,7 +125,7 @@ export class Summary {
       return;
     }
     const isOver = run.is_ended && run.ended !== null;
-    const isDetached = connection.state === "detached";
+    const isDetached = connection.state === "detached" && Number.isNaN(this.store.shownAt); // a replay has its own time
     const frozen = isDetached ? connection.since / 1000 + clockOffset : 0;
     const now = isOver ? (run.ended ?? 0) : frozen || this.store.now();
     const spent = Math.max(0, now - run.started);
