@@ -10,7 +10,7 @@ import re
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import OpenNotebook
+from tests.browser.conftest import OpenNotebook, OpenPage
 from tools.lab import Page
 
 SECONDS_10 = 10_000
@@ -167,3 +167,16 @@ def test_a_million_lines_have_a_beginning_and_an_end_one_key_away(open_notebook:
     expect(view.locator(".td-logcount")).to_have_text(re.compile(r"\d+/10$"), timeout=SECONDS_10)
     nb.screenshot("logs-million", view)
     nb.assert_no_errors()
+
+
+@pytest.mark.slow
+def test_a_closed_view_says_why_it_has_no_lines(show: OpenPage) -> None:
+    """ "No output yet." was said of a run that had printed a thousand lines."""
+    page = show("n=60&state=failed", width=700)
+    page.evaluate("kernel.emit('comm:close')")
+
+    page.locator("[role=tab][data-pane=logs]").click()
+
+    words = page.locator(".td-logempty")
+    expect(words).to_have_text("The kernel is not connected.", timeout=SECONDS_10)
+    expect(words.get_by_role("button")).to_have_count(0)

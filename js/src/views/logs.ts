@@ -94,16 +94,29 @@ class LogsPane implements Pane {
     }, signal);
   }
 
-  private scope(): LogScope {
+  /** Nodes that filter and selection leave; null for all. */
+  private wanted(): readonly number[] | null {
     const { focus, source } = this.context;
     const { lines, nodes: ofNodes } = halves(focus.state.filter);
     // What the filter says about lines leaves no node out: its lines may hold what neither its name nor its error does.
     const mask = lines ? match(ofNodes, source.store) : focus.state.mask;
+    const nodes = this.isSelectedOnly ? focus.chosen() : mask && [...mask.keys()];
+    return mask && nodes ? nodes.filter((node) => mask[node] === 1) : nodes;
+  }
+
+  /** How many of the wanted nodes have lines that would tell what is hidden. */
+  private secrets(): number {
+    const { store } = this.context.source;
+    if (!store.hasSecrets) return 0;
+    return (this.wanted() ?? [...store.status.keys()]).filter((node) => store.isSecret(node)).length;
+  }
+
+  private scope(): LogScope {
+    const { focus, source } = this.context;
     const { store } = source;
-    const has = (node: number): boolean => (!mask || mask[node] === 1) && !store.isSecret(node);
-    let nodes: number[] | null = null;
-    if (mask || store.hasSecrets) nodes = [...store.status.keys()].filter(has);
-    if (this.isSelectedOnly) nodes = focus.chosen().filter(has);
+    const { lines } = halves(focus.state.filter);
+    let nodes = this.wanted();
+    if (store.hasSecrets) nodes = (nodes ?? [...store.status.keys()]).filter((node) => !store.isSecret(node));
     return {
       ...(nodes && { nodes: spans(nodes) }),
       attempt: focus.state.attempt,
@@ -117,6 +130,8 @@ class LogsPane implements Pane {
     const { store, connection } = this.context.source;
     if (connection.state === "detached" && connection.why !== "saved") return say("connection.cannot");
     const chosen = this.isSelectedOnly ? this.context.focus.chosen() : [];
+    const n = this.secrets();
+    if (n > 0) return say("logs.empty_secret", { n });
     const only = chosen.length === 1 ? chosen[0] : undefined;
     if (only !== undefined && this.level === 0) {
       const isRunning = store.status[only] === Status.RUNNING;
