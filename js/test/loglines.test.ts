@@ -114,3 +114,38 @@ test("a filter's terms about lines go to the kernel, those about nodes stay", ()
 test("a filter that cannot be understood narrows nothing", () => {
   assert.deepEqual(halves('level>=warning "open'), { lines: "", nodes: { text: "", terms: [], problem: null } });
 });
+
+test("the last line of a moment is found in a log of a million, also one that is mostly not here", async () => {
+  const kernel = new Kernel(1_000_000, 70_000);
+  kernel.rows.take(kernel.lines(1_000_000, 1_000_000));
+  kernel.rows.first = 70_000;
+  const found = async (time: number): Promise<number> => {
+    for (let turn = 0; turn < 30; turn++) {
+      const row = kernel.rows.rowAt(time);
+      if (row !== null) return row;
+      await kernel.answer();
+    }
+    return Number.NaN;
+  };
+
+  // Line n is of the time 1000 + n.
+  for (const row of [777_777, 70_000, 999_999, 500_000, 70_001]) assert.equal(await found(1000.5 + row), row);
+
+  assert.equal(await found(3), 69_999);
+  assert.equal(await found(Number.POSITIVE_INFINITY), 999_999);
+  assert.ok(kernel.rows.held <= 10_000);
+});
+
+test("every moment of a long log is found while others were looked at", async () => {
+  const kernel = new Kernel(200_000);
+  kernel.rows.take(kernel.lines(200_000, 200_000));
+  for (let row = 0; row < 200_000; row += 7919) {
+    let found: number | null = null;
+    for (let turn = 0; turn < 30 && found === null; turn++) {
+      found = kernel.rows.rowAt(1000 + row);
+      kernel.rows.want(row, row + 40);
+      await kernel.answer();
+    }
+    assert.equal(found, row);
+  }
+});

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Locator, expect
 from playwright.sync_api import Page as BrowserPage
 
 from tests.browser.conftest import OpenPage
+from tests.browser.test_screens import violations
 
 SECONDS_10 = 10_000
+IN_SIGHT = """line => {
+    const own = line.getBoundingClientRect(), room = line.closest('.td-logbody').getBoundingClientRect();
+    return own.top >= room.top - 1 && own.bottom <= room.bottom + 1;
+}"""
+LATER = """() => [...document.querySelectorAll('.td-logline')].map(each =>
+    [Number(each.dataset.row), each.hasAttribute('data-later')])"""
 
 
 def opened(page: BrowserPage) -> Locator:
@@ -84,6 +93,70 @@ def test_all_panes_show_the_same_moment_and_another_view_stays_live(show: OpenPa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["light", "dark"])
+@pytest.mark.parametrize(("width", "is_wrapped"), [(1300, False), (352, True)])
+def test_the_log_goes_along_with_the_moment(show: OpenPage, mode: str, width: int, is_wrapped: bool) -> None:
+    """Who replays reads what was printed until then, and sees where that ends."""
+    page = show("n=60&state=done", mode, width)
+    page.locator("[role=tab][data-pane=logs]").click()
+    lines = page.locator(".td-logline")
+    expect(lines.last).to_contain_text("done", timeout=SECONDS_10)
+    if is_wrapped:
+        page.locator(".td-logbody").press("w")
+    last = lines.last.get_attribute("data-row")
+    slider = opened(page).get_by_role("slider")
+    current = page.locator(".td-logline[aria-current=time]")
+
+    for place in ("3600", "8000", "1500"):
+        slider.fill(place)
+        # 60 nodes of three lines, begun one after the other from second 1 to 39.
+        row = sum(
+            1 + node / 60 * 38 + after <= int(place) / 10_000 * 41 for node in range(60) for after in (0, 0.1, 0.3)
+        )
+        expect(current).to_have_attribute("data-row", str(row - 1))
+        expect(page.locator(".td-logline[data-later]").first).to_be_visible()
+        page.wait_for_function(f"() => ({IN_SIGHT})(document.querySelector('.td-logline[aria-current]'))")
+        assert [is_later for _, is_later in page.evaluate(LATER)] == [at >= row for at, _ in page.evaluate(LATER)]
+    assert violations(page) == []
+    page.locator(".td-logbody").press("Control+f")
+    page.keyboard.type("rows")
+    expect(page.locator(".td-logline[data-later] mark").first).to_be_visible(timeout=SECONDS_10)
+    for _ in range(6):
+        page.keyboard.press("Enter")
+    expect(page.locator(".td-logline[data-later][data-found] mark")).to_be_visible(timeout=SECONDS_10)
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+
+    slider.press("End")
+    expect(current).to_have_attribute("data-row", last or "")
+    page.wait_for_function(f"() => ({IN_SIGHT})(document.querySelector('.td-logline[aria-current]'))")
+    slider.press("Home")
+    expect(lines.first).to_have_attribute("data-row", "0")
+    expect(page.locator(".td-logline:not([data-later])")).to_have_count(0)
+    page.get_by_role("button", name="Leave the replay").click()
+    expect(lines.last).to_have_attribute("data-row", last or "")
+    expect(page.locator(".td-logline:is([data-later], [aria-current])")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_a_log_that_is_opened_or_narrowed_in_a_replay_is_at_its_moment(show: OpenPage) -> None:
+    """Lines that were not there when the slider was moved, too."""
+    page = show("n=60&state=done")
+    opened(page).get_by_role("slider").fill("3600")
+    page.locator("[role=tab][data-pane=logs]").click()
+    current = page.locator(".td-logline[aria-current=time]")
+
+    expect(current).to_be_visible(timeout=SECONDS_10)
+    name = current.locator(".td-logname").inner_text()
+    page.locator(".td-search").fill("stats")
+    expect(page.locator(".td-logname", has_text="clean")).to_have_count(0)
+    expect(current.locator(".td-logname")).to_have_text(name)
+    page.locator(".td-search").fill("clean")
+    expect(page.locator(".td-logname", has_text="stats")).to_have_count(0)
+    expect(current.locator(".td-logname")).to_have_text("clean-12")
+
+
+@pytest.mark.slow
 def test_it_plays_by_itself_as_fast_as_one_wants_and_stops_at_the_end(show: OpenPage) -> None:
     """41 seconds at 16 times their speed, paused on the way."""
     page = show("n=12&state=done")
@@ -147,5 +220,65 @@ def test_a_tape_that_does_not_come_leaves_what_the_attempts_tell(show: OpenPage)
     bar = opened(page)
 
     expect(bar.locator(".td-replaycount")).to_contain_text("attempts")
+    expect(page.locator(".td-elapsed")).to_have_text("0:00")
+    expect(page.locator(".td-stripe")).to_have_text("This view is closed. A past moment of the run is shown.")
     bar.get_by_role("button", name="First failure").press("Enter")
     expect(page.locator(".td-failed")).to_contain_text("1 failed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["running", "failed"])
+def test_without_a_kernel_the_time_is_that_of_the_moment(show: OpenPage, state: str) -> None:
+    """It stood still at the time when the kernel went, and the stripe spoke of that time."""
+    page = show(f"n=12&state={state}")
+    page.evaluate("kernel.emit('comm:close')")
+    stripe = page.locator(".td-stripe")
+    expect(stripe).to_contain_text("This is the state at")
+    words, elapsed = stripe.inner_text(), page.locator(".td-elapsed").inner_text()
+    slider = opened(page).get_by_role("slider")
+
+    for place in ("5000", "2500"):
+        slider.fill(place)
+        moment = re.match(r"(\d+)(\.\d+)? s of", slider.get_attribute("aria-valuetext") or "")
+        assert moment
+        # One is rounded, the other counts whole seconds.
+        expect(page.locator(".td-elapsed")).to_have_text(re.compile(f"0:({int(moment[1]) - 1:02}|{int(moment[1]):02})"))
+        expect(stripe).not_to_contain_text("state at")
+    page.get_by_role("button", name="Leave the replay").click()
+    expect(page.locator(".td-elapsed")).to_have_text(elapsed)
+    expect(stripe).to_have_text(words)
+
+
+@pytest.mark.slow
+def test_the_line_of_the_connection_is_of_now(show: OpenPage) -> None:
+    """The run that is played again has ended."""
+    page = show("n=12&state=done")
+    line = page.locator(".td-connection")
+    expect(line).to_have_text("Live · run ended 11:59:59")
+
+    opened(page).get_by_role("slider").fill("5000")
+    expect(page.locator(".td-status")).to_contain_text("Running")
+    page.wait_for_timeout(1_200)  # the line is written anew each second
+
+    expect(line).to_have_text("Live · run ended 11:59:59")
+
+
+@pytest.mark.slow
+def test_predict_says_whose_lines_it_keeps_back(show: OpenPage) -> None:
+    """No filter was set, and it was said that no line fits it."""
+    page = show("n=12&state=failed")
+    page.locator("[aria-haspopup=menu]").first.click()
+    page.get_by_role("menuitemcheckbox", name="Predict").click()
+    bar = opened(page)
+    page.locator("[role=tab][data-pane=logs]").click()
+    words = page.locator(".td-logempty")
+    expect(words).to_have_text(
+        "Predict keeps back the lines of 12 nodes: they would tell what became of them.", timeout=SECONDS_10
+    )
+    expect(words.get_by_role("button")).to_have_count(0)
+
+    bar.get_by_role("slider").press("End")
+    page.locator(".td-predict").get_by_role("button", name="Show all").click()
+
+    expect(page.locator(".td-logline").last).to_contain_text("done", timeout=SECONDS_10)
+    expect(words).to_be_hidden()

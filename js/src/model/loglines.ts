@@ -79,6 +79,24 @@ export class LogRows {
     }
   }
 
+  /**
+   * The last row that was there at a time, `first - 1` if none was. Null while too little is here to tell: then it is
+   * asked for, in halves, and what came last is the nearer to the answer.
+   */
+  rowAt(time: number): number | null {
+    if (time === Number.POSITIVE_INFINITY) return this.end - 1;
+    let low = this.first - 1;
+    for (const own of this.pages.values())
+      for (const line of own) if (line && line.row > low && line.time <= time) low = line.row;
+    let high = this.end;
+    for (const own of this.pages.values())
+      for (const line of own) if (line && line.row > low && line.row < high) high = line.row;
+    if (high - low <= 1) return low;
+    const middle = (low + high) >> 1;
+    this.want(middle, middle + 1);
+    return null;
+  }
+
   private missing(page: number, from: number, until: number): number {
     const own = this.pages.get(page);
     for (let row = from; row < until; row++) if (own?.[row % PAGE] === undefined) return row;

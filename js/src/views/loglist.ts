@@ -58,6 +58,10 @@ export class LogList {
   private top = 0;
   /** Rows that were there when following ended. */
   private left = 0;
+  /** Of a replay: the moment that is shown, and the last row that was there then. */
+  private moment: number | null = Number.NaN;
+  private momentRow = -1;
+  private isSettling = false;
   private frame = 0;
   private life: AbortController | null = null;
   private scopeKey = "";
@@ -118,6 +122,7 @@ export class LogList {
     });
     this.focus.subscribe((changed) => {
       if (changed.has("hovered") || changed.has("hoveredTime")) this.mark();
+      if (changed.has("time")) this.draw();
     }, signal);
   }
 
@@ -146,6 +151,7 @@ export class LogList {
       this.scopeKey = key;
       this.rows.reset(scope);
       this.isKnown = false;
+      if (!this.focus.isLive) this.moment = null;
       this.early = [];
       this.forgetRows();
       this.opened.clear();
@@ -194,7 +200,9 @@ export class LogList {
   }
 
   private get last(): number {
-    return Math.max(this.rows.first, this.rows.end - this.fits);
+    // Of wrapped lines nobody knows how many fit: in a replay each may stand on top.
+    const fits = this.isWrapped && !this.focus.isLive ? 1 : this.fits;
+    return Math.max(this.rows.first, this.rows.end - fits);
   }
 
   private scrolled(): void {
@@ -231,6 +239,42 @@ export class LogList {
     this.goTo(Number.POSITIVE_INFINITY);
   }
 
+  /** Unix time that a replay shows; at its end all lines are there, NaN without one. */
+  private get until(): number {
+    const { store } = this.source;
+    const { time } = this.focus.state;
+    return time >= store.horizon() ? Number.POSITIVE_INFINITY : time + (store.run?.started ?? Number.NaN);
+  }
+
+  /** The last line of the moment that is replayed comes into sight; after a replay the end of the log does. */
+  private toMoment(): void {
+    const { time } = this.focus.state;
+    const isLive = this.focus.isLive;
+    const row = isLive ? -1 : this.isKnown ? this.rows.rowAt(this.until) : null;
+    if (row === null || (Object.is(time, this.moment) && row === this.momentRow)) return;
+    this.moment = time;
+    this.momentRow = row;
+    this.setFollowing(isLive);
+    if (isLive) return;
+    if (!this.isSeen(row)) this.top = row - Math.floor(this.fits / 3);
+    this.isSettling = this.isWrapped;
+  }
+
+  private isSeen(row: number): boolean {
+    if (!this.isWrapped) return row >= this.top && row <= this.top + this.fits - 2;
+    const shown = this.drawn.get(row);
+    return row > this.top && shown !== undefined && shown.offsetTop + shown.offsetHeight <= this.body.clientHeight;
+  }
+
+  /** How high wrapped lines are is known when they are drawn. */
+  private settle(): void {
+    if (!this.isSettling) return;
+    this.isSettling = this.top + 1 < this.momentRow && !this.isSeen(this.momentRow);
+    if (!this.isSettling) return;
+    this.top += 1;
+    this.draw();
+  }
+
   private setFollowing(isFollowing: boolean): void {
     if (this.isFollowing === isFollowing) return;
     this.isFollowing = isFollowing;
@@ -264,6 +308,7 @@ export class LogList {
 
   private drawNow(): void {
     if (!this.life || this.body.clientHeight === 0) return;
+    this.toMoment();
     if (this.isFollowing) this.top = this.last;
     this.top = Math.min(this.last, Math.max(this.rows.first, this.top));
     this.syncScrollbar();
@@ -294,6 +339,7 @@ export class LogList {
     this.layer.style.setProperty("--td-shift", isEnd ? "0px" : `${-(this.top - start) * ROW}px`);
     this.mark();
     this.showNews();
+    this.settle();
     const isEmpty = this.total === 0;
     if (isEmpty) this.showEmpty();
     this.empty.hidden = !isEmpty;
@@ -309,7 +355,7 @@ export class LogList {
   }
 
   private showNews(): void {
-    const isNew = !this.isFollowing && this.total > 0;
+    const isNew = !this.isFollowing && this.total > 0 && this.focus.isLive;
     const many = Math.max(0, this.rows.end - this.left);
     this.news.root.hidden = !isNew;
     if (isNew) this.news.setLabel(many > 0 ? say("logs.new", { n: many }) : say("logs.follow"));
@@ -403,9 +449,10 @@ export class LogList {
     return made;
   }
 
-  /** What is hovered in another pane, and the match that the find is at. */
+  /** What is hovered in another pane, the match that the find is at, and where a replay is. */
   private mark(): void {
     const { hovered, hoveredTime } = this.focus.state;
+    const { until } = this;
     const at = hoveredTime + (this.source.store.run?.started ?? Number.NaN);
     let near: HTMLElement | null = null;
     for (const [row, shown] of this.drawn) {
@@ -415,6 +462,8 @@ export class LogList {
         "data-hot": line.node === hovered,
         "data-found": row === this.find.row,
         "data-now": false,
+        "data-later": line.time > until,
+        "aria-current": row === this.momentRow ? "time" : null,
       });
       if (line.time <= at) near = shown;
     }
