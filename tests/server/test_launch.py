@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.server.running import ROOT, environment, running_server
+from tests.server.running import ROOT, environment, running_server, wait_until
 from tiledag_widget import cli
 from tiledag_widget.errors import ServerNeeded, ServerUnreachable
 from tiledag_widget.server import kept_options, launch
@@ -49,6 +50,11 @@ def family_of(pid: int) -> list[psutil.Process]:
 
 def are_gone(family: list[psutil.Process]) -> bool:
     return not any(member.is_running() and member.status() != psutil.STATUS_ZOMBIE for member in family)
+
+
+def is_at_work(folder: Path) -> bool:
+    """Whether a worker has a task: then the task's output is kept."""
+    return any(folder.rglob("output"))
 
 
 def test_it_is_started_once_and_then_found(folder: Path) -> None:
@@ -282,11 +288,7 @@ def test_whom_stop_leaves_without_a_result_it_tells_so(folder: Path) -> None:
         target=lambda: answers.append(launch.ask(found, "POST", "/v1/sql/me", query, patience=25))
     )
     waiting.start()
-    deadline = time.monotonic() + 10
-    while launch.ask(found, "GET", "/v1/user")[0] != 200 or (
-        len(family_of(found.pid)) < 2 and time.monotonic() < deadline
-    ):
-        time.sleep(0.05)
+    wait_until(lambda: is_at_work(folder))
 
     assert launch.stop()
     waiting.join(10)
@@ -374,6 +376,43 @@ def test_it_ends_by_itself_when_nobody_uses_it(folder: Path, monkeypatch: pytest
 
     assert launch._started[-1].wait(60) == 0
     assert launch.find() is None
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved", "made anew"])
+def test_it_ends_when_its_folder_is_gone_and_leaves_that_of_the_next_one(tmp_path: Path, how: str) -> None:
+    """Nobody would find it to end it, and its workers would compute on beside those of the next server."""
+    folder = tmp_path / "data"
+    call = {"query": "select sleep(60)", "result_format": "json"}
+    answers: list[tuple[int, Any]] = []
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(running_server(folder, "--workers", "2"))
+        found = launch.Connection(server.url, server.token, server.pid)
+        waiting = threading.Thread(
+            target=lambda: answers.append(launch.ask(found, "POST", "/v1/sql/me", call, patience=60))
+        )
+        waiting.start()
+        wait_until(lambda: is_at_work(folder))
+        family = family_of(server.pid)
+
+        if how == "moved":
+            folder.rename(tmp_path / "other")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        following = stack.enter_context(running_server(folder, "--workers", "3")) if how == "made anew" else None
+        assert server.process is not None
+        code = server.process.wait(30)
+        waiting.join(30)
+
+        assert code == 0
+        assert are_gone(family)
+        assert answers[0][0] == 503
+        if following is None:
+            assert f"{folder} was deleted or moved away: this server ends" in (tmp_path / "data.err").read_text()
+            assert not folder.exists()
+        else:
+            assert following.ask("GET", "/v1/user").status == 200
+            assert json.loads((folder / "connection.json").read_text())["pid"] == following.pid
+            assert kept_options.kept(folder) == ("--workers", "3")
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "inf"])

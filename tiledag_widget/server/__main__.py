@@ -2,8 +2,8 @@
 
     python -m tiledag_widget.server --data-dir DIR
 
-**Threads** of its own: `tiledag-life`, which ends a server that nobody uses and sees which clients have gone;
-`tiledag-warm-up`, until the first worker is ready. Both end with the server.
+**Threads** of its own: `tiledag-life`, which ends a server that nobody uses, or whose folder is gone, and sees which
+clients have gone; `tiledag-warm-up`, until the first worker is ready. Both end with the server.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -185,8 +186,22 @@ def run(options: Options) -> None:
                 )
             return
         stack.callback(os.close, lock)
+
+        def is_ours() -> bool:
+            return _is_at(lock, options.folder / "server.lock")
+
+        def is_needed() -> bool:
+            if is_ours():
+                return True
+            _log.error("%s was deleted or moved away: this server ends, and what runs on it", options.folder)
+            return False
+
+        def at_the_end(function: Callable[[Path], None], path: Path) -> None:
+            """What stands at its path after it was deleted is of the next server."""
+            stack.callback(lambda: function(path) if is_ours() else None)
+
         if options.idle is None:  # somebody has started it by hand, and wants it as it is
-            stack.callback(kept_options.forget, options.folder)
+            at_the_end(kept_options.forget, options.folder)
             kept_options.keep(options.folder, _kept_of(options))
         # Before the imports: they take longer than anybody wants to wait to hear this.
         _refuse_taken_port(options.host, options.port)
@@ -256,11 +271,12 @@ def run(options: Options) -> None:
             }
             _write_private(options.folder / "token", token)
             _write_private(options.folder / "connection.json", json.dumps({**connection, "token": token}))
-            stack.callback(_unlink, options.folder / "token")
-            stack.callback(_unlink, options.folder / "connection.json")
+            at_the_end(_unlink, options.folder / "token")
+            at_the_end(_unlink, options.folder / "connection.json")
             _announce(options, connection)
             _in_background("tiledag-warm-up", scheduler.prepare)
-            _in_background("tiledag-life", lambda: _live(options.idle, api, leases, nothing_runs, ended, stop))
+            life = partial(_live, options.idle, api, leases, nothing_runs, ended, stop, is_needed)
+            _in_background("tiledag-life", life)
 
         try:
             http.serve(api, gate, listener, ready=ready, tls=tls)
@@ -382,6 +398,16 @@ def _lock_or_running_one(folder: Path) -> int | dict[str, Any]:
     return lock
 
 
+def _is_at(file: int, path: Path) -> bool:
+    """Whether an open file is the one that has this path. One that cannot be looked at is."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
 def _announce(options: Options, connection: dict[str, Any]) -> None:
     line = json.dumps(connection)
     if options.ready_fd is None:
@@ -418,8 +444,12 @@ def _live(
     nothing_runs: Callable[[], bool],
     ended: threading.Event,
     stop: Callable[[], None],
+    is_needed: Callable[[], bool],
 ) -> None:
     while True:
+        if not is_needed():
+            stop()
+            return
         try:
             api.records.sweep()
             api.sweep()
