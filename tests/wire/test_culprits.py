@@ -35,6 +35,13 @@ class Hostile(Choosy):
         raise SystemExit("no")
 
 
+class Closed(dict[str, object]):
+    """Lets nobody look into it."""
+
+    def items(self) -> Any:
+        raise SystemExit("no")
+
+
 def objects(*values: object, shape: tuple[int, ...] = (-1,)) -> Any:
     array = np.empty(len(values), dtype=object)
     array[:] = values
@@ -57,6 +64,7 @@ def where_in(value: object) -> str:
         (collections.deque([1, LOCK]), "args[0][1]"),
         (Choosy({"a": LOCK}), "args[0].held['a']"),
         (Hostile(1), "args[0].lock"),
+        ([Closed(a=LOCK)], "args[0][0]"),
         (objects(1, 2, 3, LOCK), "args[0][3]"),
         ({"x": objects(1, [0, LOCK], 2, 3, 4, 5, shape=(2, 3))}, "args[0]['x'][0, 1][1]"),
         (objects(LOCK, shape=()), "args[0][()]"),
@@ -71,6 +79,8 @@ def where_in(value: object) -> str:
         (pd.Series([1, LOCK], index=["a", "b"]), "args[0]['b']"),
         (pd.Series([1, LOCK], index=["a", "a"]), "args[0].iloc[1]"),
         (pd.Series([1, LOCK], index=[0.5, 1.5]), "args[0].iloc[1]"),
+        (pd.Series([1, LOCK], index=objects([1], "b")), "args[0].iloc[1]"),
+        (pd.DataFrame({"a": [LOCK]}).set_axis(pd.Index(objects([1])), axis=1), "args[0].iloc[:, 0][0]"),
         (pd.Series([1, 2], index=[0, LOCK]), "args[0].index[1]"),
         (pd.Series([1, 2], name=(1, LOCK)), "args[0].name[1]"),
     ],

@@ -89,7 +89,7 @@ def explain(parts: Parts, error: BaseException, dumps: Callable[[object], object
                 return where, "it is nested too deeply to be pickled", "Make it flatter"
             if problem is not None and _refuses_by_itself(culprit):
                 break
-            found = trial.first_failing(_parts(where, culprit))
+            found = trial.first_failing(_parts_or_none(where, culprit))
         error = trial.error_of(culprit) or error
     except _OutOfTime:
         return where, f"something in it has no pickled form ({short(error)})", "Make it inside the function"
@@ -125,6 +125,16 @@ def _way_out(culprit: object) -> str:
     if hasattr(culprit, "close"):
         return "Open it inside the function"
     return "Make it inside the function"
+
+
+def _parts_or_none(where: str, value: Any) -> Parts:
+    """The parts of a value; none of one that does not let itself be looked into."""
+    try:
+        return _parts(where, value)
+    except BaseException as error:
+        if may_be_a_real_interrupt(error):
+            raise
+        return Parts.of([])
 
 
 def _parts(where: str, value: Any) -> Parts:
@@ -167,10 +177,18 @@ def _parts_of_array(where: str, array: Any) -> Parts:
 
 
 def _parts_of_frame(where: str, frame: Any) -> Iterator[_Named]:
+    are_names = _tell_apart(frame.columns)
     for index, name in enumerate(frame.columns):
-        is_known = isinstance(name, str | int) and isinstance(frame.columns.get_loc(name), int)
-        yield f"{where}[{_key(name)}]" if is_known else f"{where}.iloc[:, {index}]", frame.iloc[:, index]
+        is_name = are_names and isinstance(name, str | int)
+        yield f"{where}[{_key(name)}]" if is_name else f"{where}.iloc[:, {index}]", frame.iloc[:, index]
     yield from ((f"{where}.{name}", getattr(frame, name)) for name in ("index", "columns", "attrs"))
+
+
+def _tell_apart(labels: Any) -> bool:
+    try:
+        return bool(labels.is_unique)
+    except TypeError:  # one cannot be hashed
+        return False
 
 
 def _parts_of_column(where: str, column: Any) -> Parts:
@@ -187,7 +205,7 @@ def _parts_of_column(where: str, column: Any) -> Parts:
             return f"{where}[{index}]"
         label = labels[index]
         is_integer = hasattr(label, "__index__")
-        if labels.is_unique and (is_integer or isinstance(label, str)):
+        if (is_integer or isinstance(label, str)) and _tell_apart(labels):
             return f"{where}[{_key(int(label) if is_integer else label)}]"
         return f"{where}.iloc[{index}]"
 
