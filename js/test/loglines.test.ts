@@ -149,3 +149,17 @@ test("every moment of a long log is found while others were looked at", async ()
     assert.equal(found, row);
   }
 });
+
+test("of lines that a server gave node by node the latest is found", () => {
+  const rows = new LogRows(
+    () => new Promise(() => undefined),
+    () => undefined,
+  );
+  const times = [10, 20, 30, 12, 22, 32, 11, 22, 41];
+  rows.take({ first: 0, end: 9, start: 0, lines: times.map((time, row) => [row, time, row % 3, 1, 1, "line"]) });
+
+  assert.deepEqual(
+    [9, 10, 11, 21, 22, 31, 40, 50, Number.POSITIVE_INFINITY].map((time) => rows.rowAt(time)),
+    [-1, 0, 6, 1, 7, 2, 5, 8, 8],
+  );
+});

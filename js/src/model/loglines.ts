@@ -80,18 +80,24 @@ export class LogRows {
   }
 
   /**
-   * The last row that was there at a time, `first - 1` if none was. Null while too little is here to tell: then it is
-   * asked for, in halves, and what came last is the nearer to the answer.
+   * The row of the latest line until a time, `first - 1` if there was none. Null while too little is here to tell: then
+   * it is asked for, in halves. Rows are in the order in which lines came to the kernel; from servers they come node by
+   * node, so of the lines that are here the latest counts.
    */
   rowAt(time: number): number | null {
     if (time === Number.POSITIVE_INFINITY) return this.end - 1;
     let low = this.first - 1;
+    let latest: LogLine | undefined;
     for (const own of this.pages.values())
-      for (const line of own) if (line && line.row > low && line.time <= time) low = line.row;
+      for (const line of own) {
+        if (!line || line.row < this.first || !(line.time <= time)) continue;
+        low = Math.max(low, line.row);
+        if (!latest || line.time > latest.time || (line.time === latest.time && line.row > latest.row)) latest = line;
+      }
     let high = this.end;
     for (const own of this.pages.values())
       for (const line of own) if (line && line.row > low && line.row < high) high = line.row;
-    if (high - low <= 1) return low;
+    if (high - low <= 1) return latest?.row ?? low;
     const middle = (low + high) >> 1;
     this.want(middle, middle + 1);
     return null;
