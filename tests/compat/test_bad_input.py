@@ -280,7 +280,7 @@ def test_a_data_folder_that_cannot_be_written_is_named(tmp_path: Path, monkeypat
     with pytest.raises(ServerUnreachable, match=f"{place}.*TILEDAG_DATA_DIR"):
         bad.result(SECONDS)
     assert here.result() == 2
-    assert (said.returncode, said.stdout) == (1, "")
+    assert (said.returncode, said.stdout) == (2, "")
     assert str(place) in said.stderr
     assert "Traceback" not in said.stderr
 
