@@ -157,6 +157,32 @@ def test_a_log_that_is_opened_or_narrowed_in_a_replay_is_at_its_moment(show: Ope
 
 
 @pytest.mark.slow
+def test_lines_that_were_fetched_late_are_there_when_their_node_ended(show: OpenPage) -> None:
+    """A server's lines have the time at which somebody looked: all of them would come after the run."""
+    page = show("n=60&state=done")
+    page.evaluate(
+        """() => {
+            const own = kernel.lines.bind(kernel);
+            kernel.lines = () => own().map(([time, ...line]) => [time + 500, ...line]);
+        }"""
+    )
+    page.locator("[role=tab][data-pane=logs]").click()
+    expect(page.locator(".td-logline").last).to_contain_text("done", timeout=SECONDS_10)
+    slider = opened(page).get_by_role("slider")
+
+    slider.fill("5000")
+
+    current = page.locator(".td-logline[aria-current=time]")
+    expect(current).to_be_visible()
+    row = int(current.get_attribute("data-row") or "0")
+    ended = page.evaluate("() => kernel.states.map(each => each.ended)")
+    latest = max((end, node) for node, end in enumerate(ended) if end <= 20.5)
+    assert row // 3 == latest[1]
+    for at, is_later in page.evaluate(LATER):
+        assert is_later == (ended[at // 3] > 20.5), at
+
+
+@pytest.mark.slow
 def test_it_plays_by_itself_as_fast_as_one_wants_and_stops_at_the_end(show: OpenPage) -> None:
     """41 seconds at 16 times their speed, paused on the way."""
     page = show("n=12&state=done")

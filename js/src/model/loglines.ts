@@ -84,20 +84,23 @@ export class LogRows {
    * it is asked for, in halves. Rows are in the order in which lines came to the kernel; from servers they come node by
    * node, so of the lines that are here the latest counts.
    */
-  rowAt(time: number): number | null {
+  rowAt(time: number, timeOf = (line: LogLine): number => line.time): number | null {
     if (time === Number.POSITIVE_INFINITY) return this.end - 1;
     let low = this.first - 1;
-    let latest: LogLine | undefined;
+    let latest = low;
+    let since = Number.NEGATIVE_INFINITY;
     for (const own of this.pages.values())
       for (const line of own) {
-        if (!line || line.row < this.first || !(line.time <= time)) continue;
+        if (!line || line.row < this.first) continue;
+        const at = timeOf(line);
+        if (!(at <= time)) continue;
         low = Math.max(low, line.row);
-        if (!latest || line.time > latest.time || (line.time === latest.time && line.row > latest.row)) latest = line;
+        if (at > since || (at === since && line.row > latest)) [since, latest] = [at, line.row];
       }
     let high = this.end;
     for (const own of this.pages.values())
       for (const line of own) if (line && line.row > low && line.row < high) high = line.row;
-    if (high - low <= 1) return latest?.row ?? low;
+    if (high - low <= 1) return latest;
     const middle = (low + high) >> 1;
     this.want(middle, middle + 1);
     return null;

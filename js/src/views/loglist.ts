@@ -246,11 +246,20 @@ export class LogList {
     return time >= store.horizon() ? Number.POSITIVE_INFINITY : time + (store.run?.started ?? Number.NaN);
   }
 
+  /** When it was there, at the latest when its attempt ended: lines of servers have the time at which they were fetched. */
+  private timeOf({ node, attempt, time }: LogLine): number {
+    const { present } = this.source.store;
+    const isNow = present.attempt[node] === attempt;
+    const past = isNow ? undefined : present.past.get(node)?.find((each) => each.attempt === attempt);
+    const end = (isNow ? present.ended[node] : past?.ended) ?? Number.NaN;
+    return Math.min(time, end >= 0 ? end + (present.run?.started ?? Number.NaN) : time);
+  }
+
   /** The last line of the moment that is replayed comes into sight; after a replay the end of the log does. */
   private toMoment(): void {
     const { time } = this.focus.state;
     const isLive = this.focus.isLive;
-    const row = isLive ? -1 : this.isKnown ? this.rows.rowAt(this.until) : null;
+    const row = isLive ? -1 : this.isKnown ? this.rows.rowAt(this.until, (line) => this.timeOf(line)) : null;
     if (row === null || (Object.is(time, this.moment) && row === this.momentRow)) return;
     this.moment = time;
     this.momentRow = row;
@@ -462,7 +471,7 @@ export class LogList {
         "data-hot": line.node === hovered,
         "data-found": row === this.find.row,
         "data-now": false,
-        "data-later": line.time > until,
+        "data-later": this.timeOf(line) > until,
         "aria-current": row === this.momentRow ? "time" : null,
       });
       if (line.time <= at) near = shown;
