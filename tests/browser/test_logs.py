@@ -180,3 +180,46 @@ def test_a_closed_view_says_why_it_has_no_lines(show: OpenPage) -> None:
     words = page.locator(".td-logempty")
     expect(words).to_have_text("The kernel is not connected.", timeout=SECONDS_10)
     expect(words.get_by_role("button")).to_have_count(0)
+
+
+SPACED = """
+import time
+from tiledag_widget import DAG
+
+def talk(number, before=None):
+    print("begin", number)
+    time.sleep(0.3)
+    print("end", number)
+    return number
+
+dag = DAG(name="spaced")
+node = None
+for number in range(3):
+    node = dag.submit_local(talk, number, node, name=f"talk-{number}")
+dag.compute()
+dag.wait(30)
+dag.visualize()
+"""
+
+
+@pytest.mark.slow
+def test_the_log_of_a_run_is_replayed_with_it(open_notebook: OpenNotebook) -> None:
+    """What was printed until a moment, by the clocks of a kernel."""
+    nb = open_notebook([SPACED], width=1300)
+    nb.run_and_wait(0)
+    view = logs_of(nb)
+    expect(lines(view)).to_have_count(6, timeout=SECONDS_10)
+    view.locator("[aria-haspopup=menu]").click()
+    view.get_by_role("menuitemcheckbox", name="Replay").click()
+    expect(view.locator(".td-replaytime")).to_contain_text("0 s of", timeout=SECONDS_10)
+    done = view.locator(".td-done")
+    current = view.locator(".td-logline[aria-current=time]")
+
+    for number in range(3):
+        while done.inner_text() != f"{number + 1}/3":
+            view.get_by_role("button", name="Next event").press("Enter")
+            nb.page.wait_for_timeout(100)
+        expect(current).to_contain_text(f"end {number}")
+        expect(view.locator(".td-logline[data-later]")).to_have_count(4 - 2 * number)
+        nb.screenshot(f"logs-replay-{number}", view)
+    nb.assert_no_errors()
