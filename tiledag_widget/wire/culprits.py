@@ -60,18 +60,21 @@ class _Trial:
             return error
         return None
 
-    def first_failing(self, parts: Parts) -> _Named | None:
-        """By halving: one bad item in a million costs twice the pickling of all, not a million picklings."""
+    def first_failing(self, parts: Parts) -> tuple[str, Any, BaseException] | None:
+        """Its path, itself and its error; None if none fails by itself. By halving: one bad item in a million costs the
+        pickling of all once more, not a million picklings."""
         values, start = parts.values, 0
-        if not len(values) or self.error_of(values) is None:
-            return None
+        error = None
         while len(values) > 1:
             half = len(values) // 2
-            if self.error_of(values[:half]) is not None:
+            error = self.error_of(values[:half])
+            if error is not None:
                 values = values[:half]
             else:
                 values, start = values[half:], start + half
-        return parts.name_of(start), values[0]
+        if error is None and len(values):  # by now it is this one, or none of them
+            error = self.error_of(values[0])
+        return None if error is None else (parts.name_of(start), values[0], error)
 
 
 def explain(parts: Parts, error: BaseException, dumps: Callable[[object], object]) -> tuple[str, str, str]:
@@ -79,18 +82,16 @@ def explain(parts: Parts, error: BaseException, dumps: Callable[[object], object
     trial = _Trial(dumps)
     where, culprit = (parts.name_of(0), parts.values[0]) if len(parts.values) == 1 else ("the call", None)
     try:
-        found = trial.first_failing(parts)
+        found = (where, culprit, error) if len(parts.values) == 1 else trial.first_failing(parts)
         for _ in range(50):
             if found is None:
                 break
-            where, culprit = found
-            problem = trial.error_of(culprit)
-            if problem is not None and _is_too_deep(problem):
+            where, culprit, error = found
+            if _is_too_deep(error):
                 return where, "it is nested too deeply to be pickled", "Make it flatter"
-            if problem is not None and _refuses_by_itself(culprit):
+            if _refuses_by_itself(culprit):
                 break
             found = trial.first_failing(_parts_or_none(where, culprit))
-        error = trial.error_of(culprit) or error
     except _OutOfTime:
         return where, f"something in it has no pickled form ({short(error)})", "Make it inside the function"
     return where, _reason(culprit, error), _way_out(culprit)
