@@ -476,7 +476,7 @@ export class LogList {
       });
       if (line.time <= at) near = shown;
     }
-    if (near) set(near, { "data-now": true });
+    if (near && this.focus.isLive) set(near, { "data-now": true });
   }
 
   private lineOf(target: EventTarget | null): LogLine | undefined {
