@@ -105,7 +105,7 @@ def test_a_line_that_was_found_is_read_by_all(show: OpenPage, mode: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [IN_320_PX, 560, 650, 732])
 def test_names_of_stacks_are_whole_in_the_list(show: OpenPage, width: int) -> None:
-    """The bar stood on its 90 pixels, and the name beside it was one letter; at 650 px the parents were out of sight."""
+    """The bar stood on its 90 pixels, and the name beside it was one letter; at 650 px parents were out of sight."""
     page = show("n=60&state=mixed", width=width)
     pane(page, "list")
     names = page.locator(".td-listrow[aria-expanded] .is-name .td-listname")
