@@ -265,6 +265,43 @@ def test_a_server_that_says_come_back_later_gets_the_whole_record_later(
     assert sum("cannot be recorded now" in one.message for one in caplog.records) <= 1
 
 
+def test_a_flush_sends_what_can_be_sent_though_another_run_fails(server: LoopbackServer) -> None:
+    """Who looks right after the end of a graph did not find it, because of a record of before.
+
+    1. The recorder sends an old record; 2. a graph ends, and somebody asks for all to be sent; 3. the old one fails.
+    """
+    answer = threading.Event()
+    old: list[str] = []
+
+    def refuse_the_first(one: Request) -> Answer | None:
+        if one.method != "PUT":
+            return None
+        old[:] = old or [one.path]
+        if one.path != old[0]:
+            return None
+        answer.wait(20)
+        return error(503, "later")
+
+    server.rules.append(refuse_the_first)
+    with DAG(mode=Mode.LOCAL, record=True) as before:
+        before.submit(int, name="old")
+    wait_until(lambda: bool(old))
+    with DAG(mode=Mode.LOCAL, record=True) as dag:
+        dag.submit(int, name="new")
+    dag.wait(20)
+    answers: list[bool] = []
+    asking = threading.Thread(target=lambda: answers.append(recorder.flush(20)))
+    asking.start()
+    wait_until(lambda: recorder._bell.qsize() >= 2)  # of the end, and of who asks
+    answer.set()
+    asking.join(20)
+
+    assert answers == [False]
+    assert "new" in nodes_of(server)
+    server.rules.clear()
+    assert recorder.flush(20)
+
+
 def test_what_waits_to_be_recorded_holds_no_result_and_is_bounded(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,8 +128,14 @@ class Recorder:
         self._runs: dict[_Run, None] = {}
         self._is_working = False
         self._is_closing = False
-        self._hurry = False
-        self._is_failing = False
+        self._asked = 0
+        """How often somebody asked for all to be sent now."""
+        self._served = 0
+        """For so many of them a round of sending has been made; what it could not send is left for later."""
+        self._failed = 0
+        """The last of these rounds that could not send something."""
+        self._has_failed = False
+        """That the present round could not."""
         self._told: set[str] = set()
         self._can_serve: bool | None = None
 
@@ -202,15 +208,20 @@ class Recorder:
 
     def _work(self) -> None:
         while True:
+            asked = self._asked  # before the news: what ends later was not meant
             try:
                 self._take_news(self._pause())
                 if not self._is_closing:
                     self._look_for_server()
-                    self._look_after_runs()
+                    self._look_after_runs(hurry=asked > self._served)
             except Exception:
                 _log.exception("the records of runs could not be looked after")
+                self._has_failed = True
                 time.sleep(RETRY_S[0])
             with self._guard:
+                self._served = asked
+                if self._has_failed:
+                    self._failed = asked
                 self._guard.notify_all()
                 if self._runs and not self._is_closing:
                     continue
@@ -239,16 +250,19 @@ class Recorder:
         """Seconds until something is due."""
         with self._guard:
             dues = [run.due for run in list(self._runs)]
-            if self._hurry:
+            if self._is_hurried():
                 return 0.0
         return max(0.0, min(dues, default=0.0) - _now())
+
+    def _is_hurried(self) -> bool:
+        return self._asked > self._served
 
     def _take_news(self, patience: float) -> None:
         try:
             self._bell.get(timeout=patience) if patience > 0 else self._bell.get_nowait()
         except queue.Empty:
             return
-        if self._news and self._news[0][0].client is None and not self._hurry and not self._is_closing:
+        if self._news and self._news[0][0].client is None and not self._is_hurried() and not self._is_closing:
             time.sleep(min(TOGETHER_S, GRACE_S))
         with contextlib.suppress(queue.Empty):
             while True:
@@ -265,9 +279,11 @@ class Recorder:
             run.latest = _now() + LATEST_S
             self._make_way()
 
-    def _look_after_runs(self) -> None:
+    def _look_after_runs(self, hurry: bool) -> None:
+        self._has_failed = False
         with self._guard:
-            runs, hurry = list(self._runs), self._hurry
+            # First what nothing was in the way of: a server that hangs would keep the others waiting.
+            runs = sorted(self._runs, key=lambda run: run.tries)
         for run in runs:
             if run.has_ended:
                 self._take_final(run)
@@ -285,8 +301,6 @@ class Recorder:
             self._send(run)
             if running_drivers() and not hurry:
                 self._rest((time.thread_time() - began) * REST)
-        with self._guard:
-            self._hurry = self._hurry and not hurry
 
     def _make_way(self) -> None:
         """While graphs run, those that have ended wait a little longer: they are in no hurry, and in the way."""
@@ -355,7 +369,6 @@ class Recorder:
             self._tell("refused", "the server does not take the record of a run: %s", safe_text(error))
             self._forget(run)
         else:
-            self._is_failing = False
             run.tries = 0
             if run.has_ended and run.looked_at == run.ends:
                 self._forget(run)
@@ -368,9 +381,7 @@ class Recorder:
             run.client = None  # that server has ended; the next one has the same records
         run.tries += 1
         run.due = _now() + min(RETRY_S[0] * 2.0 ** min(run.tries - 1, 16), RETRY_S[1])
-        self._is_failing = True
-        with self._guard:
-            self._hurry = False
+        self._has_failed = True
 
     def _deliver(self, run: _Run) -> None:
         from ..wire import client as wire_client
@@ -398,15 +409,13 @@ class Recorder:
         with self._guard:
             if not self._runs and not self._news:
                 return True
-            self._hurry, self._is_failing = True, False
+            self._asked += 1
+            asked = self._asked
             self._bell.put(None)
         self._start()
         with self._guard:
-            self._guard.wait_for(self._is_flushed, timeout)
+            self._guard.wait_for(lambda: self._failed >= asked or not self._owes(), timeout)
             return not self._owes()
-
-    def _is_flushed(self) -> bool:
-        return self._is_failing or not self._owes()
 
     def _owes(self) -> bool:
         runs = list(self._runs)
