@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import OpenNotebook, OpenPage
+from tests.browser.test_screens import settle
 from tools.lab import Page
 
 SECONDS_10 = 10_000
@@ -212,13 +213,15 @@ def test_the_log_of_a_run_is_replayed_with_it(open_notebook: OpenNotebook) -> No
     view.locator("[aria-haspopup=menu]").click()
     view.get_by_role("menuitemcheckbox", name="Replay").click()
     expect(view.locator(".td-replaytime")).to_contain_text("0 s of", timeout=SECONDS_10)
-    done = view.locator(".td-done")
+    done, place = view.locator(".td-done"), view.locator(".td-replaycount")
     current = view.locator(".td-logline[aria-current=time]")
 
     for number in range(3):
         while done.inner_text() != f"{number + 1}/3":
+            before = place.inner_text()
             view.get_by_role("button", name="Next event").press("Enter")
-            nb.page.wait_for_timeout(100)
+            expect(place).not_to_have_text(before)
+            settle(nb.page)
         expect(current).to_contain_text(f"end {number}")
         expect(view.locator(".td-logline[data-later]")).to_have_count(4 - 2 * number)
         nb.screenshot(f"logs-replay-{number}", view)

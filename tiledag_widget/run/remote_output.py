@@ -95,25 +95,31 @@ class HeldOutput:
             self._is_running = False
 
     def _follow(self) -> None:
-        said = False
-        since = time.monotonic()
         try:
-            while self._output.is_watched:
+            said = False
+            since = time.monotonic()
+            while True:
                 was_active = self._is_active()
                 try:
-                    if self._fetch():
-                        since = time.monotonic()
+                    found = self._fetch()
+                    is_over = found is not None and not was_active
+                    since = time.monotonic() if found else since
                 except (ServerError, ServerUnreachable) as error:
                     _log.log(logging.DEBUG if said else logging.INFO, "output could not be fetched: %s", error)
                     said = True
-                if not was_active:
-                    return
+                    is_over = not was_active and time.monotonic() - since > PATIENCE_S
+                with self._lock:
+                    # 1. nobody looks; 2. somebody begins to, and sees that we run; 3. we end. So both look under lock.
+                    if is_over or not self._output.is_watched:
+                        self._is_running = False
+                        return
                 time.sleep(LOOK_S if time.monotonic() - since < PATIENCE_S else 4 * LOOK_S)
-        finally:
+        except BaseException:
             self._is_running = False
+            raise
 
-    def _fetch(self) -> bool:
-        """True if something came."""
+    def _fetch(self) -> bool | None:
+        """True if something came; None if it is not all, since nobody looked any more."""
         client = self._client()
         if client is None or not client.is_ours():
             return False
@@ -123,18 +129,19 @@ class HeldOutput:
             if task in self._done or (one.is_silent and not one.is_over):
                 continue
             sink, position = self._sinks.get(task) or (self._sink_of(one), 0)
-            while self._output.is_watched and not one.is_silent:
+            while not one.is_silent:
+                if not self._output.is_watched:
+                    return None
                 text, after = client.output(task, position)
                 if after <= position:
                     break
                 sink.write(STDOUT, text)
                 position, is_new = after, True
+                self._sinks[task] = sink, position
             if one.is_over:
                 sink.close()
                 self._done.add(task)
                 self._sinks.pop(task, None)
-            else:
-                self._sinks[task] = sink, position
         return is_new
 
     def _sink_of(self, one: Task) -> Sink:
