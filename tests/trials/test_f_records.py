@@ -78,6 +78,10 @@ COPIES = (
 )
 
 
+def p95(took: list[float]) -> float:
+    return sorted(took)[int(len(took) * 0.95)]
+
+
 def asked(server: Server, paths: list[str]) -> float:
     """The 95th of a hundred times that an answer takes, in seconds."""
     took = []
@@ -86,7 +90,7 @@ def asked(server: Server, paths: list[str]) -> float:
         answer = server.ask("GET", path)
         took.append(time.perf_counter() - began)
         assert answer.status == 200, answer.body
-    return sorted(took)[int(len(took) * 0.95)]
+    return p95(took)
 
 
 def counted(file: Path, patterns: list[str]) -> float:
@@ -97,7 +101,7 @@ def counted(file: Path, patterns: list[str]) -> float:
             began = time.perf_counter()
             connection.execute("SELECT count(*) FROM log WHERE name LIKE ?", (pattern,)).fetchone()
             took.append(time.perf_counter() - began)
-    return sorted(took)[int(len(took) * 0.95)]
+    return p95(took)
 
 
 @pytest.mark.parametrize("runs", [2_000, pytest.param(100_000, marks=[pytest.mark.long, pytest.mark.timeout(1200)])])
