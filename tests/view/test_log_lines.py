@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from typing import Any
 
@@ -162,6 +163,27 @@ def test_a_follower_hears_of_new_lines_and_others_only_how_many() -> None:
     desk.close()
     output.add(3, 1, STDOUT, "nobody hears")
     assert not output.is_watched
+
+
+def test_lines_that_come_while_others_are_packed_are_told_without_another_reason() -> None:
+    """They would stay untold for ever: of a run that is over nothing else wakes the view."""
+    output = filled(5)
+    desk = desk_of(output)
+    desk.follow("a", {"follow": True, "start": 5})
+    assert desk.due(10.0) == (None, None)
+    is_packed = threading.Event()
+    desk.worker.submit(is_packed.set)
+    assert is_packed.wait(SECONDS_20)
+    output.add(3, 1, STDOUT, "late")
+
+    made, again = desk.due(10.0)
+
+    assert made is not None and made["views"]["a"]["end"] == 5
+    assert again is not None
+    assert desk.due(again) == (None, None)
+    assert [line[5] for line in waited(desk, again)["views"]["a"]["lines"]] == ["late"]
+    assert desk.due(again + 1) == (None, None)
+    desk.close()
 
 
 def waited(desk: LogDesk, now: float = 10.0) -> Any:

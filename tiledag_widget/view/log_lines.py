@@ -457,7 +457,8 @@ class LogDesk:
         if self._made is not None:
             made, self._made = self._made, None
             self._pushed_at = now
-            return made, None
+            # What came while it was made wakes nobody again: `_came` takes it for told.
+            return made, now + PUSH_S if self._is_dirty else None
         if not self._is_dirty or self._is_making:
             return None, None
         if now < self._pushed_at + PUSH_S:
