@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.server.running import Server, environment, running_server, wait_until
+from tiledag_widget.wire.records import RunOwner
 
 pytest.importorskip("uvicorn")
 pytestmark = pytest.mark.slow
@@ -35,6 +36,11 @@ def client_environment(server: Server) -> dict[str, str]:
 def logs_named(server: Server, name: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = server.ask("GET", f"/v1/taskgraphs/logs?search={name}").json()["task_graph_logs"]
     return [log for log in found if log["name"] == name]
+
+
+def all_logs(server: Server) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = server.ask("GET", "/v1/taskgraphs/logs").json()["task_graph_logs"]
+    return found
 
 
 def whole(server: Server, log: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +146,81 @@ def test_a_client_that_is_killed_leaves_an_abandoned_run_and_nothing_running(ser
 
     assert time.monotonic() - killed < 15
     wait_until(lambda: bool(server.ask("GET", "/tiledag/v1/info").json()["idle"]), 10)
+
+
+EARLY = """
+import sys, time
+from tiledag_widget import DAG
+from tiledag_widget.run import record
+record.FIRST_AFTER_S = 600
+def begin(place):
+    open(place, "x").close()
+    time.sleep(600)
+dag = DAG(name="early")
+dag.submit(begin, sys.argv[1], name="there")
+dag.compute()
+dag.wait()
+"""
+
+
+def test_a_client_that_is_killed_before_its_run_is_on_record_leaves_nothing_running(
+    server: Server, tmp_path: Path
+) -> None:
+    """The record follows the first calls; a kernel killed in between left its functions at work until their limit."""
+    begun = tmp_path / "begun"
+    before = {log["uuid"] for log in all_logs(server)}
+    process = subprocess.Popen([sys.executable, "-c", EARLY, str(begun)], env=client_environment(server))
+    try:
+        wait_until(begun.exists, 60)
+        assert {log["uuid"] for log in all_logs(server)} == before
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    wait_until(lambda: bool(server.ask("GET", "/tiledag/v1/info").json()["idle"]), 15)
+    (log,) = (log for log in all_logs(server) if log["uuid"] not in before)
+    wait_until(lambda: whole(server, log)["status"] == "abandoned", 15)
+    (node,) = whole(server, log)["nodes"]
+    assert (node["name"], node["status"], node["run_location"]) == ("there", "CANCELLED", "server")
+
+
+SHORT = """
+from tiledag_widget import DAG, Mode
+mixed = DAG(name="short")
+half = mixed.submit(abs, -20, name="there")
+mixed.submit_local(lambda x: x + 1, half, name="here")
+here = DAG(name="local", mode=Mode.LOCAL, record=True)
+here.submit(abs, -1, name="one")
+for dag in (mixed, here):
+    dag.compute()
+for dag in (mixed, here):
+    dag.wait(60)
+"""
+
+
+def test_a_script_that_ends_with_its_run_leaves_it_on_a_configured_server(server: Server, tmp_path: Path) -> None:
+    """That server looks into no folder of the client's: what had not been sent was lost."""
+    own = {"TILEDB_REST_HOST": server.url, "TILEDB_REST_TOKEN": (server.folder / "token").read_text().strip()}
+    env = {**environment(), **own, "TILEDAG_DATA_DIR": str(tmp_path), "HOME": str(tmp_path)}
+
+    done = subprocess.run([sys.executable, "-c", SHORT], env=env, capture_output=True, timeout=60, check=True)
+
+    assert done.stderr == b""
+    for name, nodes in (("short", ["there", "here"]), ("local", ["one"])):
+        (log,) = logs_named(server, name)
+        assert log["status"] == "succeeded"
+        assert [(node["name"], node["status"]) for node in whole(server, log)["nodes"]] == [
+            (each, "COMPLETED") for each in nodes
+        ]
+
+
+def test_the_owner_of_a_run_goes_through_a_header() -> None:
+    """A name with a space in it would be read as more than one thing, and the run as nobody's."""
+    for machine in ("lab", "Lab of Ünsal", ""):
+        owner = RunOwner(machine, 12, 1_700_000_000.123456)
+        assert RunOwner.of_header(owner.to_header()) == owner
+    for text in ("", "1 2", "one 2.0 lab", "1 2.0 lab more"):
+        assert RunOwner.of_header(text) is None
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,8 @@ def test_lines_that_come_while_others_are_packed_are_told_without_another_reason
 
     made, again = desk.due(10.0)
 
-    assert made is not None and made["views"]["a"]["end"] == 5
+    assert made is not None
+    assert made["views"]["a"]["end"] == 5
     assert again is not None
     assert desk.due(again) == (None, None)
     assert [line[5] for line in waited(desk, again)["views"]["a"]["lines"]] == ["late"]

@@ -12,7 +12,8 @@ nodes, on a server of ours: all of it, but for the executions that the server se
 - What waits to be sent is bounded (`MOST_WAITING` nodes) and holds no graph: results are let go as without a record.
 - A server that does not answer, or says "come back later", is asked again, less and less often. That it cannot be
   had is said once.
-- What is not sent when the interpreter ends is left as files in the data folder; the next server takes them in.
+- What is not sent when the interpreter ends is left as files in the data folder; the next server takes them in. Of runs
+  on a configured server, which looks into no folder of ours, it is sent then, for `EXIT_S` at most.
 
 **Thread**: ``tiledag-record`` from `run.threads`, from the start of a recorded graph until it is on record.
 """
@@ -25,7 +26,6 @@ import importlib
 import logging
 import os
 import queue
-import socket
 import threading
 import time
 import uuid
@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import InvalidBody, ServerError, ServerNeeded, ServerUnreachable, safe_text
 from ..settings import BadSettings, data_folder, server_settings
-from ..wire.records import UNSENT, RunNode, RunOwner, RunRecord
+from ..wire.records import UNSENT, RunNode, RunRecord, this_process
 from .graphs import running_drivers
 from .record_facts import Look, look_at, records_of
 from .remote_calls import RemoteGraph
@@ -353,7 +353,8 @@ class Recorder:
         run.make_records()
         if run.waiting and not run.is_owned and not run.has_ended:
             run.is_owned = True
-            run.waiting[0] = replace(run.waiting[0], owner=_owner())  # whatever happens from now on, somebody knows
+            # Whatever happens from now on, somebody knows.
+            run.waiting[0] = replace(run.waiting[0], owner=this_process())
         try:
             if run.waiting:
                 self._deliver(run)
@@ -383,7 +384,8 @@ class Recorder:
         run.due = _now() + min(RETRY_S[0] * 2.0 ** min(run.tries - 1, 16), RETRY_S[1])
         self._has_failed = True
 
-    def _deliver(self, run: _Run) -> None:
+    def _deliver(self, run: _Run, until: float = float("inf")) -> None:
+        """``until``: when whoever waits for this waits no longer, by the clock of `_now`."""
         from ..wire import client as wire_client
 
         if run.client is None and run.is_mixed and run.target is None and not _is_any_running():
@@ -393,10 +395,10 @@ class Recorder:
             raise ServerUnreachable(f"another server than {run.target} is configured by now")
         if not run.is_mixed and not client.is_ours():
             if run.has_ended:
-                _report(client, run)
+                _report(client, run, until)
             return
         while run.waiting:
-            client.put_run(run.log_id, run.waiting[0])
+            client.put_run(run.log_id, run.waiting[0], _left(until))
             del run.waiting[0]
         graph = run.ref()
         if graph is not None:
@@ -444,10 +446,21 @@ class Recorder:
                     self._take_final(run)
                 if run.target is None or (run.client is not None and run.client.is_embedded):
                     _leave(run)
+            until = _now() + EXIT_S
+            for run in runs:
+                if run.target is not None and (run.looks or run.waiting):
+                    self._send_last(run, until)
         except Exception:
             _log.debug("records were lost at the end", exc_info=True)
         finally:
             self._is_closing = False
+
+    def _send_last(self, run: _Run, until: float) -> None:
+        run.make_records()
+        try:
+            self._deliver(run, until)
+        except Exception as error:
+            self._tell("last", "a run is not on record, since its server could not be told: %s", safe_text(error))
 
     def forget(self) -> None:
         """After a fork: the thread is not there in the child."""
@@ -458,18 +471,16 @@ def _now() -> float:
     return time.monotonic()
 
 
+def _left(until: float) -> float:
+    """Seconds that a request may take. Raises ServerUnreachable if there are none."""
+    left = until - _now()
+    if left <= 0:
+        raise ServerUnreachable("it took too long")
+    return left
+
+
 def _is_off(wanted: bool | None) -> bool:
     return wanted is False or (wanted is None and os.environ.get("TILEDAG_RECORD", "").strip().lower() in _OFF)
-
-
-def _owner() -> RunOwner | None:
-    """This process, for a server on the same machine to see when it has gone."""
-    try:
-        import psutil
-
-        return RunOwner(socket.gethostname(), os.getpid(), psutil.Process().create_time())
-    except Exception:  # not installed, or not allowed
-        return None
 
 
 # --- other ways to the record -------------------------------------------------------------------------------
@@ -480,7 +491,7 @@ def _is_any_running() -> bool:
     return importlib.import_module("tiledag_widget.server.launch").find() is not None
 
 
-def _report(client: Client, run: _Run) -> None:
+def _report(client: Client, run: _Run, until: float) -> None:
     """To a server that is not ours: the contract has statuses only, and no times."""
     from ..wire.models import LogStatus, TaskGraphLog, TaskGraphNodeMetadata, TaskStatus
 
@@ -501,6 +512,7 @@ def _report(client: Client, run: _Run) -> None:
     log_id = client.create_log(namespace, TaskGraphLog(name=name, namespace=namespace, nodes=described))
     run.waiting.clear()  # from here on it is there; a second try would make a second one
     for one in nodes.values():
+        _left(until)
         if one.status in ("COMPLETED", "FAILED", "CANCELLED"):
             client.report_node(namespace, log_id, uuid.UUID(one.client_node_uuid), TaskStatus(one.status))
     if status in ("succeeded", "failed", "cancelled"):

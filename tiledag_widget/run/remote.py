@@ -95,8 +95,8 @@ class RemoteRun:
         self._reported: dict[int, int] = {}
         """Attempt and status by node, as last reported."""
         self._reports_lock = threading.Lock()
-        self._failed: dict[tuple[int, int], str] = {}
-        """Ids of the tasks of attempts that failed, by node and attempt: the node itself knows its latest."""
+        self._ended: dict[tuple[int, int], str] = {}
+        """Ids of the tasks that have ended, by node and attempt."""
         driver = graph._driver
         self._held = HeldOutput(driver.output, self._client_of_log, self._tasks, lambda: not driver.machine.is_ended)
         driver.output.watched = self._held.follow
@@ -192,7 +192,7 @@ class RemoteRun:
             raise
         except ServerError as error:
             if error.task_id:
-                self._failed[node._index, self._graph._driver.machine.attempt[node._index]] = error.task_id
+                self._has_ended(node, error.task_id)
             if node._index in self._graph._driver.machine.stopping:
                 raise StoppedError(f"node {node.name!r} was stopped") from error
             if error.http_status == 413:
@@ -202,10 +202,15 @@ class RemoteRun:
             raise
         if is_stored and reply.task_id is None:
             raise ServerError(f"Node {node.name!r}: {begun.client.url} did not say under which id the result is stored")
+        if reply.task_id is not None:
+            self._has_ended(node, str(reply.task_id))
         result = RemoteResult(begun.client, reply.task_id, decoder_of(node), is_stored)
         if is_wanted:
             result.take(reply)
         return result
+
+    def _has_ended(self, node: RemoteNode, task: str) -> None:
+        self._ended[node._index, self._graph._driver.machine.attempt[node._index]] = task
 
     def _is_wanted_here(self, node: RemoteNode) -> bool:
         """The download rule: the caller's word, else nobody's input or the input of something that runs here."""
@@ -320,11 +325,9 @@ class RemoteRun:
             pieces.append(text)
             position = after
 
-    def _known_task(self, node: RemoteNode, attempt: int | None) -> uuid.UUID | str | None:
+    def _known_task(self, node: RemoteNode, attempt: int | None) -> str | None:
         latest = self._graph._driver.machine.attempt[node._index]
-        attempt = latest if attempt is None else attempt
-        own = node.task_id() if attempt == latest else None
-        return own if own is not None else self._failed.get((node._index, attempt))
+        return self._ended.get((node._index, latest if attempt is None else attempt))
 
     def _client_of_log(self) -> Client | None:
         begun = self._begun
@@ -335,7 +338,16 @@ class RemoteRun:
         begun = self._begun
         if begun is None or begun.log_id is None:
             return []
-        return tasks_of(begun.client.log(begun.namespace, begun.log_id), indices_of(self._graph._nodes))
+        try:
+            log = begun.client.log(begun.namespace, begun.log_id)
+            found = tasks_of(log, indices_of(self._graph._nodes))
+        except ServerError as error:
+            if error.http_status != 404:
+                raise
+            found = []
+        # The record may come after the end of the run: what has ended is known here.
+        over = {task: Task(*place, task, is_over=True) for place, task in sorted(self._ended.copy().items())}
+        return list(({one.id: one for one in found} | over).values())
 
     # --- reports ------------------------------------------------------------------------------------------
 

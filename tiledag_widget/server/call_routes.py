@@ -11,6 +11,7 @@ from typing import Any
 
 from ..wire import codec, models
 from ..wire.models import from_json, to_json
+from ..wire.records import OWNER_HEADER, RunOwner
 from .exchange import (
     TASK_HEADER,
     UUID,
@@ -197,7 +198,12 @@ class CallRoutes:
         wants_body = not call.dont_download_results
         # Where a repeat of this request could be told from a new one, the result waits for it a while.
         is_last = not order.stored and order.key is None
-        return Later(self._services.scheduler.submit(order), lambda done: _reply_with(done, wants_body, is_last))
+        owners, owner = self._services.owners, RunOwner.of_header(request.headers.get(OWNER_HEADER.lower(), ""))
+        owner = owners.seen(order.graph, owner) if order.graph is not None else None
+        running = self._services.scheduler.submit(order)
+        if order.graph is not None:
+            owners.note(order.graph, owner)
+        return Later(running, lambda done: _reply_with(done, wants_body, is_last))
 
     def _memory_limit_of(self, resource_class: str | None) -> int:
         name, limits = resource_class or "standard", self._services.memory_limits

@@ -12,20 +12,18 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import socket
-import threading
 import uuid
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidBody
 from ..wire.models import NAME_LIMIT, from_json
-from ..wire.records import UNSENT, RunExecution, RunNode, RunOwner, RunRecord
+from ..wire.records import UNSENT, RunExecution, RunNode, RunRecord
 from .exchange import NO_CONTENT, UUID, Refused, Reply, Request, RouteRow, body_as, moment_of
 from .services import Services
-from .store import Statement, StoreError, now
+from .store import Statement, StoreError, Task, now
 
 __all__ = ["RecordRoutes"]
 
@@ -44,9 +42,6 @@ class RecordRoutes:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._lock = threading.Lock()
-        self._owners: dict[str, RunOwner] = {}
-        """By log, of runs that have not ended."""
 
     def routes(self) -> list[RouteRow]:
         """Method, path and handler of each."""
@@ -63,9 +58,8 @@ class RecordRoutes:
         store = self._services.store
         if record.created_at is None and store.log(log) is None:
             raise Refused(404, f"There is no log {log}.")
-        # 1. the record is written; 2. the client is killed; 3. it is looked at here, and nobody would ever abandon its
-        # run. So the look comes before the write, while the client waits for the answer.
-        has_owner = record.owner is not None and _is_alive(record.owner)
+        owners = self._services.owners
+        owner = owners.seen(log, record.owner)
         statements, outputs = _statements(log, record, self._services.user)
         for task, text in outputs:
             folder = store.folder_of(task)
@@ -74,11 +68,10 @@ class RecordRoutes:
         if statements:
             store.execute(*statements)
             self._changed(log)
-        with self._lock:
-            if record.status in ENDED:
-                self._owners.pop(log, None)
-            elif has_owner and record.owner is not None:
-                self._owners[log] = record.owner
+        if record.status in ENDED:
+            owners.forget(log)
+        else:
+            owners.note(log, owner)
 
     def _changed(self, log: str) -> None:
         if self._services.batch is not None:
@@ -89,24 +82,28 @@ class RecordRoutes:
     def sweep(self) -> None:
         """Takes in what processes left as files, and abandons the runs whose process has gone."""
         self._take_unsent()
-        with self._lock:
-            owners = dict(self._owners)
-        dead = {owner for owner in set(owners.values()) if not _is_alive(owner)}
-        gone = [log for log, owner in owners.items() if owner in dead]
-        for log in gone:
-            self._abandon(log)
-            with self._lock:
-                self._owners.pop(log, None)
+        owners = self._services.owners
+        for log, owner in owners.left().items():
+            owners.forget(log)  # first: a call of that process may still be on its way, and notes it again
+            try:
+                self._abandon(log)
+            except BaseException:
+                owners.note(log, owner)
+                raise
 
     def _abandon(self, log: str) -> None:
-        for task in self._services.store.tasks_of_graph(log):
+        store = self._services.store
+        tasks_here = store.tasks_of_graph(log)
+        for task in tasks_here:
             if task.status in ("QUEUED", "RUNNING"):
                 self._services.scheduler.stop(task.id)
+        if store.log(log) is None and tasks_here:
+            store.execute(*_statements(log, _record_of(tasks_here), self._services.user)[0])
         at = now()
         of_client = "graph = ? AND type = 'CLIENT_COMPUTATION' AND status IN ('QUEUED', 'RUNNING')"
         tasks = f"UPDATE task SET status = 'CANCELLED', status_message = ?, ended = ? WHERE {of_client}"
         run = "UPDATE log SET status = 'abandoned', ended = ? WHERE id = ? AND status IN ('submitted', 'running')"
-        self._services.store.execute((tasks, (OWNER_GONE, at, log)), (run, (at, log)))
+        store.execute((tasks, (OWNER_GONE, at, log)), (run, (at, log)))
         self._changed(log)
 
     def _take_unsent(self) -> None:
@@ -131,6 +128,13 @@ class RecordRoutes:
         if not UUID.fullmatch(log):
             raise ValueError("its name is no UUID")
         self._keep(log, from_json(RunRecord, json.loads(file.read_bytes())))
+
+
+def _record_of(tasks: Sequence[Task]) -> RunRecord:
+    """Of a run whose process went before it had told of it: what was asked for here."""
+    nodes = {task.node: RunNode(task.node, None, task.name, (), "server") for task in tasks if task.node is not None}
+    first = tasks[0]
+    return RunRecord(None, first.namespace, first.created, "running", first.created, nodes=tuple(nodes.values()))
 
 
 # --- what is written ----------------------------------------------------------------------------------------
@@ -240,22 +244,3 @@ def _cut(text: str | None) -> str | None:
         return text
     half = TEXT_LIMIT // 2
     return f"{text[:half]}\n... ({len(text) - 2 * half:,} characters left out) ...\n{text[-half:]}"
-
-
-# --- processes ----------------------------------------------------------------------------------------------
-
-
-def _is_alive(owner: RunOwner) -> bool:
-    """False if that process of this machine has gone, and for one that cannot be looked at from here."""
-    import psutil
-
-    if owner.machine != socket.gethostname() or owner.pid <= 0 or owner.pid == os.getpid():
-        return False
-    try:
-        process = psutil.Process(owner.pid)
-        # The start time is looked at too: the number may belong to another process by now.
-        return abs(process.create_time() - owner.started) < 2 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except psutil.Error:
-        return True

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .batch import Batch
+from .owners import Owners
 from .retention import Retention
 from .scheduler import MEMORY_LIMITS, Scheduler
 from .store import Store
@@ -91,6 +92,7 @@ class Services:
     scheduler: Scheduler
     token: str
     leases: Leases = field(default_factory=Leases)
+    owners: Owners = field(default_factory=Owners)
     stop: Callable[[], None] | None = None
     version: str = ""
     user: str = field(default_factory=user_name)

@@ -40,7 +40,7 @@ from .models import (
     from_json,
     namespace_to_charge,
 )
-from .records import RunRecord
+from .records import OWNER_HEADER, RunRecord, this_process
 
 _log = logging.getLogger("tiledag_widget.wire")
 
@@ -134,6 +134,9 @@ class Client(Caller):
     def _submit(self, path: str, body: UdfCall | SqlCall) -> Reply:
         in_graph = body.task_graph_uuid is not None and body.client_node_uuid is not None
         headers = {} if in_graph else {REQUEST_HEADER: str(uuid.uuid4())}
+        owner = this_process() if in_graph and self._is_ours else None
+        if owner is not None:
+            headers[OWNER_HEADER] = owner.to_header()
         reply = self.call(
             "POST",
             path,
@@ -201,10 +204,11 @@ class Client(Caller):
         body = {"client_node_uuid": str(node), "status": status.value}
         self.call("POST", path, body=body, timeout=REPORT_SECONDS, repeatable=True)
 
-    def put_run(self, log_id: uuid.UUID, record: RunRecord) -> None:
+    def put_run(self, log_id: uuid.UUID, record: RunRecord, timeout: float = REPORT_SECONDS) -> None:
         """Keep the record of a run of this process, or what changed in it. Our own server only."""
         # Who calls has a back-off of its own, and other things to look after.
-        self.call("PUT", f"/tiledag/v1/runs/{log_id}", body=record, timeout=REPORT_SECONDS, tries=1, busy_tries=1)
+        longest = min(timeout, REPORT_SECONDS)
+        self.call("PUT", f"/tiledag/v1/runs/{log_id}", body=record, timeout=longest, tries=1, busy_tries=1)
 
     def logs(
         self,

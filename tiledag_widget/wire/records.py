@@ -2,13 +2,33 @@
 
 ``PUT /tiledag/v1/runs/{id}`` takes a `RunRecord`. The first one of a run has ``created_at`` and all nodes; later ones
 have what changed. Sending one twice is as good as once.
+
+Which process a run belongs to stands in its first record, and in the header `OWNER_HEADER` of each call of its nodes:
+the record may come after the first of them.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import dataclass
+from functools import cache
+from typing import Final
+from urllib.parse import quote, unquote
 
-__all__ = ["MOST_NODES_A_CALL", "UNSENT", "RunExecution", "RunNode", "RunOwner", "RunRecord"]
+__all__ = [
+    "MOST_NODES_A_CALL",
+    "OWNER_HEADER",
+    "UNSENT",
+    "RunExecution",
+    "RunNode",
+    "RunOwner",
+    "RunRecord",
+    "this_process",
+]
+
+OWNER_HEADER: Final = "X-Tiledag-Owner"
+"""Holds ``RunOwner.to_header()``."""
 
 MOST_NODES_A_CALL = 2_000
 UNSENT = "unsent"
@@ -28,6 +48,34 @@ class RunOwner:
     machine: str
     pid: int
     started: float
+
+    def to_header(self) -> str:
+        """As the value of a header."""
+        return f"{self.pid} {self.started!r} {quote(self.machine)}"
+
+    @staticmethod
+    def of_header(text: str) -> RunOwner | None:
+        """What `to_header` has made; None for anything else."""
+        try:
+            pid, started, machine = text.split(" ")
+            return RunOwner(unquote(machine), int(pid), float(started))
+        except ValueError:
+            return None
+
+
+def this_process() -> RunOwner | None:
+    """The process that asks; None where it cannot be known."""
+    return _process(os.getpid())
+
+
+@cache
+def _process(pid: int) -> RunOwner | None:
+    try:
+        import psutil
+
+        return RunOwner(socket.gethostname(), pid, psutil.Process(pid).create_time())
+    except Exception:  # not installed, or not allowed
+        return None
 
 
 @dataclass(frozen=True, slots=True)
