@@ -246,13 +246,21 @@ export class LogList {
     return time >= store.horizon() ? Number.POSITIVE_INFINITY : time + (store.run?.started ?? Number.NaN);
   }
 
-  /** When it was there, at the latest when its attempt ended: lines of servers have the time at which they were fetched. */
+  /**
+   * When it was there, while its attempt ran: lines of servers have the time at which they were fetched, and all times
+   * are rounded, so that a node's first line could come before the node began.
+   */
   private timeOf({ node, attempt, time }: LogLine): number {
     const { present } = this.source.store;
     const isNow = present.attempt[node] === attempt;
-    const past = isNow ? undefined : present.past.get(node)?.find((each) => each.attempt === attempt);
-    const end = (isNow ? present.ended[node] : past?.ended) ?? Number.NaN;
-    return Math.min(time, end >= 0 ? end + (present.run?.started ?? Number.NaN) : time);
+    const own = isNow
+      ? { started: present.started[node], ended: present.ended[node] }
+      : present.past.get(node)?.find((each) => each.attempt === attempt);
+    const zero = present.run?.started ?? Number.NaN;
+    const begin = zero + (own?.started ?? Number.NaN);
+    const end = zero + (own?.ended ?? Number.NaN);
+    const late = end < time ? end : time;
+    return begin > late ? begin : late;
   }
 
   /** The last line of the moment that is replayed comes into sight; after a replay the end of the log does. */
