@@ -34,7 +34,7 @@ PYTHON_ORDER = """
     server.batch_expression server.batch_retry server.batch_plan server.batch_store server.batch_executor
     server.batch_state server.batch_around server.batch_run server.batch
     server.dask_worker server.dask_far server.dask_engine
-    server.tokens server.services server.exchange server.openapi server.account_routes
+    server.tokens server.owners server.services server.exchange server.openapi server.account_routes
     server.array_routes server.native_routes server.record_routes server.registry_routes
     server.call_routes server.task_routes server.log_shapes server.batch_routes server.log_routes
     server.own_routes server.api server.http
