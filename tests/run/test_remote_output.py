@@ -10,6 +10,7 @@ import pytest
 from tiledag_widget import DAG
 from tiledag_widget.run import remote_output
 from tiledag_widget.run.output import Output
+from tiledag_widget.run.record import recorder
 from tiledag_widget.run.remote_output import HeldOutput, Task
 from tiledag_widget.wire import client as wire_client
 
@@ -66,7 +67,10 @@ def test_lines_of_a_run_come_also_where_its_record_does_not(server: LoopbackServ
         text = f"{one.path.split('/')[-2]}\n" if one.query["after"] == ["0"] else ""
         return as_json({"text": text, "position": 1})
 
-    server.rules += [printed, lambda one: error(503, "busy") if "PUT /tiledag/v1/runs/" in str(one) else None]
+    def refused(one: Request) -> Answer | None:
+        return error(503, "busy") if one.method == "PUT" else None
+
+    server.rules += [printed, refused]
     dag = DAG(name="unrecorded")
     nodes = [dag.submit(abs, -number, name=f"node-{number}") for number in range(3)]
     dag._driver.output.subscribe(lambda: None)
@@ -74,7 +78,9 @@ def test_lines_of_a_run_come_also_where_its_record_does_not(server: LoopbackServ
     dag.wait(SECONDS_20)
 
     wait_until(lambda: sorted(lines_of(dag._driver.output)) == sorted(str(node.task_id()) for node in nodes))
-    dag.cancel()
+    wait_until(lambda: not dag._remote_run()._held._is_running)
+    server.rules.remove(refused)
+    assert recorder.flush(SECONDS_20)
 
 
 def test_what_was_not_fetched_because_nobody_looked_is_fetched_for_the_next_who_looks(server: LoopbackServer) -> None:
