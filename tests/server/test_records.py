@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -212,6 +213,70 @@ def test_a_script_that_ends_with_its_run_leaves_it_on_a_configured_server(server
         assert [(node["name"], node["status"]) for node in whole(server, log)["nodes"]] == [
             (each, "COMPLETED") for each in nodes
         ]
+
+
+UNHEARD = """
+from tiledag_widget import DAG, Mode
+for number in range(3):
+    dag = DAG(name="unheard", mode=Mode.LOCAL, record=True)
+    dag.submit(abs, -1)
+    dag.compute()
+    dag.wait(60)
+"""
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_script_ends_though_its_configured_server_says_nothing(tmp_path: Path, is_there: bool) -> None:
+    """It hung for minutes where the server took the connection, and longer with each run where it did not."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        if not is_there:
+            silent.close()
+        own = {"TILEDB_REST_HOST": url, "TILEDB_REST_TOKEN": "x", "TILEDAG_DATA_DIR": str(tmp_path)}
+        env = {**environment(), **own, "HOME": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", UNHEARD], env=env, capture_output=True, timeout=20, check=True)
+
+    assert b"runs may be missing on the record" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+AGAIN = """
+import os, sys, time
+from pathlib import Path
+from tiledag_widget import DAG
+def work(place):
+    if Path(place).exists():
+        Path(place + " again").touch()
+        time.sleep(600)
+    Path(place).touch()
+    raise ValueError("not yet")
+dag = DAG(name="again")
+dag.submit(work, sys.argv[1], name="there")
+dag.compute()
+try:
+    dag.wait(60)
+except Exception:
+    pass
+dag.retry_all()
+dag.wait(600)
+"""
+
+
+def test_a_client_that_is_killed_in_a_retry_leaves_nothing_running(server: Server, tmp_path: Path) -> None:
+    """The end of the run before is put on record while the retry runs, and the run was nobody's from then on."""
+    place = tmp_path / "begun"
+    process = subprocess.Popen([sys.executable, "-c", AGAIN, str(place)], env=client_environment(server))
+    try:
+        wait_until(Path(f"{place} again").exists, 60)
+        wait_until(lambda: bool(logs_named(server, "again")), 30)
+        wait_until(lambda: len(whole(server, logs_named(server, "again")[0])["nodes"]) == 1, 30)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    wait_until(lambda: bool(server.ask("GET", "/tiledag/v1/info").json()["idle"]), 15)
+    (node,) = whole(server, logs_named(server, "again")[0])["nodes"]
+    assert [one["status"] for one in node["executions"]] == ["FAILED", "CANCELLED"]
 
 
 def test_the_owner_of_a_run_goes_through_a_header() -> None:

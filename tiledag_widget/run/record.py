@@ -105,6 +105,11 @@ class _Run:
     def has_ended(self) -> bool:
         return self.ends > 0
 
+    @property
+    def is_far(self) -> bool:
+        """It is for a configured server."""
+        return self.target is not None and not (self.client is not None and self.client.is_embedded)
+
     def make_records(self) -> None:
         """Of all that was looked at."""
         while self.looks:
@@ -128,6 +133,8 @@ class Recorder:
         self._runs: dict[_Run, None] = {}
         self._is_working = False
         self._is_closing = False
+        self._is_last = False
+        """That only what is for configured servers is sent: the interpreter ends."""
         self._asked = 0
         """How often somebody asked for all to be sent now."""
         self._served = 0
@@ -284,6 +291,8 @@ class Recorder:
         with self._guard:
             # First what nothing was in the way of: a server that hangs would keep the others waiting.
             runs = sorted(self._runs, key=lambda run: run.tries)
+        if self._is_last:
+            runs = [run for run in runs if run.is_far]
         for run in runs:
             if run.has_ended:
                 self._take_final(run)
@@ -384,8 +393,7 @@ class Recorder:
         run.due = _now() + min(RETRY_S[0] * 2.0 ** min(run.tries - 1, 16), RETRY_S[1])
         self._has_failed = True
 
-    def _deliver(self, run: _Run, until: float = float("inf")) -> None:
-        """``until``: when whoever waits for this waits no longer, by the clock of `_now`."""
+    def _deliver(self, run: _Run) -> None:
         from ..wire import client as wire_client
 
         if run.client is None and run.is_mixed and run.target is None and not _is_any_running():
@@ -395,10 +403,10 @@ class Recorder:
             raise ServerUnreachable(f"another server than {run.target} is configured by now")
         if not run.is_mixed and not client.is_ours():
             if run.has_ended:
-                _report(client, run, until)
+                _report(client, run)
             return
         while run.waiting:
-            client.put_run(run.log_id, run.waiting[0], _left(until))
+            client.put_run(run.log_id, run.waiting[0])
             del run.waiting[0]
         graph = run.ref()
         if graph is not None:
@@ -434,9 +442,12 @@ class Recorder:
         with self._guard:
             if not self._runs and not self._is_working:
                 return
+        until = _now() + EXIT_S
+        self._send_far(until)
+        with self._guard:
             self._is_closing = True
             self._bell.put(None)
-            self._guard.wait_for(lambda: not self._is_working, EXIT_S)
+            self._guard.wait_for(lambda: not self._is_working, until - _now())
         try:
             self._take_news(0)
             with self._guard:
@@ -444,23 +455,32 @@ class Recorder:
             for run in runs:
                 if run.has_ended:
                     self._take_final(run)
-                if run.target is None or (run.client is not None and run.client.is_embedded):
+                if not run.is_far:
                     _leave(run)
-            until = _now() + EXIT_S
-            for run in runs:
-                if run.target is not None and (run.looks or run.waiting):
-                    self._send_last(run, until)
         except Exception:
             _log.debug("records were lost at the end", exc_info=True)
         finally:
-            self._is_closing = False
+            self._is_closing = self._is_last = False
 
-    def _send_last(self, run: _Run, until: float) -> None:
-        run.make_records()
-        try:
-            self._deliver(run, until)
-        except Exception as error:
-            self._tell("last", "a run is not on record, since its server could not be told: %s", safe_text(error))
+    def _send_far(self, until: float) -> None:
+        """Have the recorder's thread send what is for configured servers; it may hang there, and we go on."""
+        with self._guard:
+            if not self._owes_far():
+                return
+            self._is_last = True
+            self._asked += 1
+            asked = self._asked
+            self._bell.put(None)
+        self._start()
+        with self._guard:
+            self._guard.wait_for(lambda: self._failed >= asked or not self._owes_far(), until - _now())
+            owes = self._owes_far()
+        if owes:
+            self._tell("last", "runs may be missing on the record of their server, which could not be told")
+
+    def _owes_far(self) -> bool:
+        runs = {*self._runs, *(run for run, _ in list(self._news))}
+        return any(run.is_far and (run.has_ended or run.looks or run.waiting) for run in runs)
 
     def forget(self) -> None:
         """After a fork: the thread is not there in the child."""
@@ -469,14 +489,6 @@ class Recorder:
 
 def _now() -> float:
     return time.monotonic()
-
-
-def _left(until: float) -> float:
-    """Seconds that a request may take. Raises ServerUnreachable if there are none."""
-    left = until - _now()
-    if left <= 0:
-        raise ServerUnreachable("it took too long")
-    return left
 
 
 def _is_off(wanted: bool | None) -> bool:
@@ -491,7 +503,7 @@ def _is_any_running() -> bool:
     return importlib.import_module("tiledag_widget.server.launch").find() is not None
 
 
-def _report(client: Client, run: _Run, until: float) -> None:
+def _report(client: Client, run: _Run) -> None:
     """To a server that is not ours: the contract has statuses only, and no times."""
     from ..wire.models import LogStatus, TaskGraphLog, TaskGraphNodeMetadata, TaskStatus
 
@@ -512,7 +524,6 @@ def _report(client: Client, run: _Run, until: float) -> None:
     log_id = client.create_log(namespace, TaskGraphLog(name=name, namespace=namespace, nodes=described))
     run.waiting.clear()  # from here on it is there; a second try would make a second one
     for one in nodes.values():
-        _left(until)
         if one.status in ("COMPLETED", "FAILED", "CANCELLED"):
             client.report_node(namespace, log_id, uuid.UUID(one.client_node_uuid), TaskStatus(one.status))
     if status in ("succeeded", "failed", "cancelled"):

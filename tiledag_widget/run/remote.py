@@ -347,7 +347,8 @@ class RemoteRun:
             found = []
         # The record may come after the end of the run: what has ended is known here.
         over = {task: Task(*place, task, is_over=True) for place, task in sorted(self._ended.copy().items())}
-        return list(({one.id: one for one in found} | over).values())
+        on_record = {one.id: one._replace(is_over=one.is_over or one.id in over) for one in found}
+        return list((over | on_record).values())
 
     # --- reports ------------------------------------------------------------------------------------------
 

@@ -34,6 +34,11 @@ class Owners:
             with self._lock:
                 self._of[log] = owner
 
+    def has(self, log: str) -> bool:
+        """Whether it is noted whose run this is."""
+        with self._lock:
+            return log in self._of
+
     def forget(self, log: str) -> None:
         """Notes that a run has ended."""
         with self._lock:

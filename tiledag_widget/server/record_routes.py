@@ -68,10 +68,10 @@ class RecordRoutes:
         if statements:
             store.execute(*statements)
             self._changed(log)
-        if record.status in ENDED:
-            owners.forget(log)
-        else:
+        if record.status not in ENDED:
             owners.note(log, owner)
+        elif not self._services.scheduler.has_any_of(log):  # else it is being retried, and this tells of the end before
+            owners.forget(log)
 
     def _changed(self, log: str) -> None:
         if self._services.batch is not None:
@@ -81,9 +81,12 @@ class RecordRoutes:
 
     def sweep(self) -> None:
         """Takes in what processes left as files, and abandons the runs whose process has gone."""
-        self._take_unsent()
         owners = self._services.owners
-        for log, owner in owners.left().items():
+        left = owners.left()
+        self._take_unsent()  # after the look: what a process leaves before it goes is taken in before it is missed
+        for log, owner in left.items():
+            if not owners.has(log):
+                continue
             owners.forget(log)  # first: a call of that process may still be on its way, and notes it again
             try:
                 self._abandon(log)
@@ -93,12 +96,10 @@ class RecordRoutes:
 
     def _abandon(self, log: str) -> None:
         store = self._services.store
-        tasks_here = store.tasks_of_graph(log)
-        for task in tasks_here:
-            if task.status in ("QUEUED", "RUNNING"):
-                self._services.scheduler.stop(task.id)
-        if store.log(log) is None and tasks_here:
-            store.execute(*_statements(log, _record_of(tasks_here), self._services.user)[0])
+        self._services.scheduler.stop_of(log)
+        asked_for = [task for task in store.tasks_of_graph(log) if task.type != "CLIENT_COMPUTATION"]
+        if asked_for:  # its record, or the rest of it, may never have come
+            store.execute(*_statements(log, _record_of(asked_for), self._services.user)[0])
         at = now()
         of_client = "graph = ? AND type = 'CLIENT_COMPUTATION' AND status IN ('QUEUED', 'RUNNING')"
         tasks = f"UPDATE task SET status = 'CANCELLED', status_message = ?, ended = ? WHERE {of_client}"
@@ -131,10 +132,10 @@ class RecordRoutes:
 
 
 def _record_of(tasks: Sequence[Task]) -> RunRecord:
-    """Of a run whose process went before it had told of it: what was asked for here."""
+    """Of a run whose process may have gone before it had told of all of it: what was asked for here."""
     nodes = {task.node: RunNode(task.node, None, task.name, (), "server") for task in tasks if task.node is not None}
     first = tasks[0]
-    return RunRecord(None, first.namespace, first.created, "running", first.created, nodes=tuple(nodes.values()))
+    return RunRecord(None, first.namespace, first.created, None, first.created, nodes=tuple(nodes.values()))
 
 
 # --- what is written ----------------------------------------------------------------------------------------

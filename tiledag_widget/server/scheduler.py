@@ -238,6 +238,18 @@ class Scheduler:
             self._end_early(running, _STOPPED)
             return True
 
+    def stop_of(self, graph: str) -> None:
+        """Ends all tasks of a run, waiting or running."""
+        with self._lock:
+            for running in list(self._by_id.values()):
+                if running.order.graph == graph and not running.ended:
+                    self._end_early(running, _STOPPED)
+
+    def has_any_of(self, graph: str) -> bool:
+        """Whether a task of this run waits or runs."""
+        with self._lock:
+            return any(running.order.graph == graph for running in self._by_id.values())
+
     def is_idle(self) -> bool:
         """Whether nothing runs or waits."""
         with self._lock:

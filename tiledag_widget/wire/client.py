@@ -204,11 +204,10 @@ class Client(Caller):
         body = {"client_node_uuid": str(node), "status": status.value}
         self.call("POST", path, body=body, timeout=REPORT_SECONDS, repeatable=True)
 
-    def put_run(self, log_id: uuid.UUID, record: RunRecord, timeout: float = REPORT_SECONDS) -> None:
+    def put_run(self, log_id: uuid.UUID, record: RunRecord) -> None:
         """Keep the record of a run of this process, or what changed in it. Our own server only."""
         # Who calls has a back-off of its own, and other things to look after.
-        longest = min(timeout, REPORT_SECONDS)
-        self.call("PUT", f"/tiledag/v1/runs/{log_id}", body=record, timeout=longest, tries=1, busy_tries=1)
+        self.call("PUT", f"/tiledag/v1/runs/{log_id}", body=record, timeout=REPORT_SECONDS, tries=1, busy_tries=1)
 
     def logs(
         self,
