@@ -22,6 +22,8 @@ from tiledag_widget.wire import codec
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PATIENCE_S = 60
+ANSWER_S = 120
+"""How long an answer may take: longer than anything that a test has the server wait for."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Server:
         raw: bytes | None = None,
         token: str | None = None,
     ) -> Answer:
-        wire = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        wire = http.client.HTTPConnection("127.0.0.1", self.port, timeout=ANSWER_S)
         try:
             data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
             sent = {"X-TILEDB-REST-API-KEY": self.token if token is None else token, "Content-Type": "application/json"}
