@@ -144,9 +144,7 @@ class LogRoutes:
         found = self._log(log)
         if self._is_batch(found.id):
             return self._batch.stop(request, found.id)
-        for task in self._services.store.tasks_of_graph(found.id):
-            if task.status in ("QUEUED", "RUNNING"):
-                self._services.scheduler.stop(task.id)
+        self._services.scheduler.stop_of(found.id)
         self._services.store.end_log(found.id, "cancelled")
         return NO_CONTENT
 
