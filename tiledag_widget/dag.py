@@ -365,7 +365,8 @@ class DAG(Building, Showing):
                 UserWarning,
                 stacklevel=2,
             )
-        if self._remote is None and not self._driver.machine.is_started:
+        machine = self._driver.machine
+        if self._remote is None and not (machine.is_started or machine.cancel_asked):
             from .run.record import recorder
 
             recorder.consider(self, self._record)

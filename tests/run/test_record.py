@@ -302,6 +302,143 @@ def test_a_flush_sends_what_can_be_sent_though_another_run_fails(server: Loopbac
     assert recorder.flush(20)
 
 
+def refusing_the_rest_of_what_it_never_got(server: LoopbackServer) -> set[str]:
+    """Has the server answer as ours does. Returns the logs that it has; they can be taken away."""
+    known: set[str] = set()
+
+    def answer(one: Request) -> Answer | None:
+        if one.method != "PUT":
+            return None
+        if one.body.get("created_at"):
+            known.add(one.path)
+        return None if one.path in known else error(404, "There is no log")
+
+    server.rules.append(answer)
+    return known
+
+
+def test_a_graph_that_starts_while_somebody_asks_for_records_is_on_record_whole(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It had no time to begin its record with, the server refused it, and the run was on record nowhere."""
+    refusing_the_rest_of_what_it_never_got(server)
+    dag = DAG(name="starts", mode=Mode.LOCAL, record=True)
+    dag.submit(int, name="n")
+    start, answers = dag._driver.start, []
+
+    def ask_and_start() -> None:
+        answers.append(recorder.flush(20))
+        start()
+
+    monkeypatch.setattr(dag._driver, "start", ask_and_start)
+
+    dag.compute()
+    dag.wait(20)
+
+    assert recorder.flush(20)
+    assert answers == [True]  # there was nothing yet
+    assert nodes_of(server)["n"]["status"] == "COMPLETED"
+    assert (bodies(server)[0]["name"], bodies(server)[-1]["status"]) == ("starts", "succeeded")
+    assert not caplog.records
+
+
+def test_a_graph_that_is_not_started_any_more_is_let_go(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody cancels it between the first and the second line of `compute`."""
+    monkeypatch.setattr(record, "LIVE_AFTER_S", 0.05)
+    dag = DAG(mode=Mode.LOCAL, record=True)
+    dag.submit(int)
+    monkeypatch.setattr(dag._driver, "start", lambda: None)
+
+    dag.compute()
+
+    wait_until(lambda: recorder.statistics()["runs"] == 0)
+    assert recorder.flush(20)
+    assert not bodies(server)
+
+
+def test_a_graph_cancelled_before_its_start_is_no_run(server: LoopbackServer, caplog: pytest.LogCaptureFixture) -> None:
+    """There is nothing to look at."""
+    dag = DAG(mode=Mode.LOCAL, record=True)
+    dag.submit(int)
+    dag.cancel()
+
+    dag.compute()
+
+    assert recorder.statistics()["runs"] == 0
+    assert not bodies(server)
+    assert not caplog.records
+
+
+def test_who_asks_when_all_has_been_sent_hurries_no_later_graph(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record would be sent while it starts, and be in its way."""
+    forget = recorder._forget
+
+    def ask_and_forget(run: Any) -> None:
+        recorder.flush(0)
+        forget(run)
+
+    monkeypatch.setattr(recorder, "_forget", ask_and_forget)
+    with DAG(mode=Mode.LOCAL, record=True) as dag:
+        dag.submit(int)
+    dag.wait(20)
+
+    wait_until(lambda: not recorder._is_working)
+    assert bodies(server)
+    assert not recorder._is_hurried()
+
+
+@pytest.mark.parametrize("lost_when", ["running", "ended"])
+def test_a_server_that_has_lost_a_run_is_told_all_of_it_once_more(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, lost_when: str
+) -> None:
+    """Somebody deletes the data folder while a graph runs; the next server knows nothing of what went before."""
+    monkeypatch.setattr(record, "LIVE_AFTER_S", 0.3)
+    monkeypatch.setattr(record, "LIVE_EVERY_S", 0.0 if lost_when == "running" else 100.0)
+    monkeypatch.setattr(record, "RETRY_S", (0.01, 0.01))
+    known = refusing_the_rest_of_what_it_never_got(server)
+    may_end = threading.Event()
+    dag = DAG(name="lost", mode=Mode.LOCAL, record=True)
+    first = dag.submit(int, name="first")
+    dag.submit(lambda _: may_end.wait(20), first, name="second")
+    dag.compute()
+    wait_until(lambda: "second" in nodes_of(server) and bool(known))
+
+    server.requests.clear()
+    known.clear()
+    if lost_when == "running":
+        wait_until(lambda: bool(known))
+    may_end.set()
+    dag.wait(20)
+    wait_until(lambda: recorder.flush(20))
+
+    after = [body for body in bodies(server) if body.get("created_at")]
+    assert len(after) == 1
+    assert (after[0]["name"], bodies(server)[-1]["status"]) == ("lost", "succeeded")
+    nodes = nodes_of(server)
+    assert {name: node["status"] for name, node in nodes.items()} == {"first": "COMPLETED", "second": "COMPLETED"}
+    assert nodes["second"]["depends_on"] == [str(first.id)]
+
+
+def test_a_server_that_loses_every_run_is_not_told_for_ever(
+    server: LoopbackServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and the run goes on."""
+    monkeypatch.setattr(record, "RETRY_S", (0.01, 0.01))
+    monkeypatch.setattr(recorder, "_told", set())
+    server.rules.append(lambda one: error(404, "There is no such thing") if one.method == "PUT" else None)
+    with DAG(mode=Mode.LOCAL, record=True) as dag:
+        node = dag.submit(int, name="n")
+
+    wait_until(lambda: recorder.statistics()["runs"] == 0)
+    assert node.result(20) == 0
+    assert len(bodies(server)) == 2
+    assert "does not take the record" in caplog.text
+
+
 def test_what_waits_to_be_recorded_holds_no_result_and_is_bounded(
     server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

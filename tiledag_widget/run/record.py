@@ -100,10 +100,18 @@ class _Run:
     """How often it has ended; a retry makes it end once more."""
     looked_at: int = 0
     """How many of these ends were looked at."""
+    was_lost: bool = False
+    """A server had no record of it any more, and has been told all of it once more."""
 
     @property
     def has_ended(self) -> bool:
         return self.ends > 0
+
+    @property
+    def has_begun(self) -> bool:
+        """A graph of local nodes is watched from just before its start, and has nothing to tell until then."""
+        graph = self.ref()
+        return self.has_ended or self.is_mixed or (graph is not None and graph._driver.machine.is_started)
 
     @property
     def is_far(self) -> bool:
@@ -161,7 +169,7 @@ class Recorder:
             return
         if target is None and self._can_serve is False and not wanted:
             return
-        if not graph._nodes:
+        if not graph._nodes or graph._driver.on_end is not None:  # it has been started from two threads at once
             return
         if len(graph._nodes) > MOST_NODES:
             self._tell("size", "graphs of more than %d nodes are not recorded", MOST_NODES)
@@ -236,6 +244,7 @@ class Recorder:
                 # end. Saying that we do not work before looking once more settles it: one of the two sees the other.
                 self._is_working = False
                 if self._is_closing or not self._news:
+                    self._served = self._asked  # nothing is left; else the next graph would be hurried, and not meant
                     return
                 self._is_working = True
 
@@ -305,11 +314,19 @@ class Recorder:
             if run.due > _now() and not hurry:
                 continue
             began = time.thread_time()
+            if not run.has_begun:
+                self._wait_for_start(run)
+                continue
             if not run.has_ended:
                 self._take_changes(run)
             self._send(run)
             if running_drivers() and not hurry:
                 self._rest((time.thread_time() - began) * REST)
+
+    def _wait_for_start(self, run: _Run) -> None:
+        if run.due <= _now():  # called off just then; should it start after all, its end brings it back
+            run.graph = None
+            self._forget(run)
 
     def _make_way(self) -> None:
         """While graphs run, those that have ended wait a little longer: they are in no hurry, and in the way."""
@@ -370,7 +387,8 @@ class Recorder:
         except (ServerUnreachable, ServerNeeded, OSError) as error:
             self._put_off(run, error)
         except ServerError as error:
-            if error.http_status >= 500 or error.http_status in COME_BACK:
+            is_for_later = error.http_status >= 500 or error.http_status in COME_BACK
+            if is_for_later or (error.http_status == 404 and self._tell_again(run)):
                 self._put_off(run, error)
             else:
                 self._tell("refused", "the server does not take the record of a run: %s", safe_text(error))
@@ -384,6 +402,18 @@ class Recorder:
                 self._forget(run)
             else:
                 run.due = _now() + (0.0 if run.has_ended else LIVE_EVERY_S)
+
+    def _tell_again(self, run: _Run) -> bool:
+        """Has all of a run told once more, to a server whose data folder is not that of the one before."""
+        graph = run.ref()
+        if run.is_mixed or run.was_lost or graph is None:
+            return False
+        run.was_lost = True
+        run.looks.clear()
+        run.waiting.clear()
+        run.revision, run.is_known, run.is_owned = 0, False, False
+        run.graph, run.looked_at = graph if run.has_ended else None, 0
+        return True
 
     def _put_off(self, run: _Run, error: BaseException) -> None:
         self._tell("server", "runs cannot be recorded now, and go on without: %s", safe_text(error))
@@ -429,7 +459,9 @@ class Recorder:
 
     def _owes(self) -> bool:
         runs = list(self._runs)
-        return bool(self._news) or any(run.has_ended or run.looks or run.waiting or not run.is_known for run in runs)
+        return bool(self._news) or any(
+            run.has_ended or run.looks or run.waiting or (run.has_begun and not run.is_known) for run in runs
+        )
 
     def statistics(self) -> dict[str, int]:
         """Numbers for tests and bug reports."""

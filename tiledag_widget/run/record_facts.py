@@ -39,6 +39,8 @@ class Look:
     namespace: str | None
     is_known: bool
     """Its structure went before."""
+    taken: float
+    """When; that of a graph cancelled before its start is where its record begins."""
     is_ended: bool
     status: Status
     started: float
@@ -75,6 +77,7 @@ def look_at(graph: RemoteGraph, since: int, is_known: bool) -> tuple[int, Look]:
         graph.name,
         graph._namespace,
         is_known,
+        time.time(),
         is_ended,
         status,
         started,
@@ -121,7 +124,7 @@ def records_of(look: Look) -> list[RunRecord]:
     first = RunRecord(
         None if look.is_known else _name(look.name),
         look.namespace,
-        None if look.is_known else _text_of(look.started),
+        None if look.is_known else _text_of(look.taken if math.isnan(look.started) else look.started),
         None if look.is_ended else "running",
         _text_of(look.started),
     )
