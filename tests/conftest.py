@@ -132,7 +132,9 @@ def _children() -> Iterator[int]:
     """Process ids of the direct children. From /proc where it tells (0.1 ms), else by psutil."""
     tasks = Path("/proc/self/task")
     try:
-        for task in os.listdir(tasks):
+        # Twice: a child belongs to the thread that started it, and when that ends, to another one that may just have
+        # been looked at.
+        for task in [*os.listdir(tasks), *os.listdir(tasks)]:
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
                 yield from map(int, (tasks / task / "children").read_text().split())
         if (tasks / str(os.getpid()) / "children").exists():

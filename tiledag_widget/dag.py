@@ -365,8 +365,7 @@ class DAG(Building, Showing):
                 UserWarning,
                 stacklevel=2,
             )
-        machine = self._driver.machine
-        if self._remote is None and not (machine.is_started or machine.cancel_asked):
+        if self._remote is None and not self._driver.machine.is_started:
             from .run.record import recorder
 
             recorder.consider(self, self._record)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import statistics
+import sys
 import threading
 import time
 import weakref
@@ -358,17 +359,110 @@ def test_a_graph_that_is_not_started_any_more_is_let_go(
     assert not bodies(server)
 
 
-def test_a_graph_cancelled_before_its_start_is_no_run(server: LoopbackServer, caplog: pytest.LogCaptureFixture) -> None:
-    """There is nothing to look at."""
-    dag = DAG(mode=Mode.LOCAL, record=True)
-    dag.submit(int)
+def test_a_graph_cancelled_before_its_start_is_no_run_until_it_is_retried(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is nothing to look at; and a retry starts it, without another `compute`."""
+    monkeypatch.setattr(record, "LIVE_AFTER_S", 0.05)
+    dag = DAG(mode=Mode.LOCAL, record=True, name="after all")
+    dag.submit(int, name="n")
     dag.cancel()
 
     dag.compute()
 
-    assert recorder.statistics()["runs"] == 0
+    wait_until(lambda: recorder.statistics()["runs"] == 0)
     assert not bodies(server)
+    dag.retry_all()
+    dag.wait(20)
+    assert recorder.flush(20)
+    assert (bodies(server)[0]["name"], bodies(server)[-1]["status"]) == ("after all", "succeeded")
+    assert nodes_of(server)["n"]["status"] == "COMPLETED"
     assert not caplog.records
+
+
+def test_a_graph_whose_start_was_interrupted_is_on_record_once(
+    server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had been given up by then; the second start is live on record like any other."""
+    monkeypatch.setattr(record, "LIVE_AFTER_S", 0.2)
+    may_end = threading.Event()
+    dag = DAG(mode=Mode.LOCAL, record=True)
+    dag.submit(may_end.wait, 20, name="n")
+    start = dag._driver.start
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dag._driver, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        dag.compute()
+    wait_until(lambda: recorder.statistics()["runs"] == 0)
+    monkeypatch.setattr(dag._driver, "start", start)
+
+    dag.compute()
+
+    wait_until(lambda: "n" in nodes_of(server))
+    assert nodes_of(server)["n"]["status"] == "RUNNING"
+    may_end.set()
+    dag.wait(20)
+    assert recorder.flush(20)
+    assert len({one.path for one in server.named("PUT")}) == 1
+
+
+def test_a_graph_that_two_threads_start_is_on_record_once_and_let_go(server: LoopbackServer) -> None:
+    """One of two records had no end, was sent for ever, and held the graph."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(100):
+            dag = DAG(mode=Mode.LOCAL, record=True)
+            dag.submit(int)
+            both = threading.Barrier(2)
+
+            def start(dag: DAG = dag, both: threading.Barrier = both) -> None:
+                both.wait(20)
+                dag.compute()
+
+            starting = [threading.Thread(target=start) for _ in range(2)]
+            for one in starting:
+                one.start()
+            for one in starting:
+                one.join(20)
+            dag.wait(20)
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert recorder.flush(20)
+    wait_until(lambda: recorder.statistics()["runs"] == 0)
+    assert len({one.path for one in server.named("PUT")}) == 100
+
+
+def test_a_flush_does_not_wait_for_a_graph_that_starts_meanwhile(server: LoopbackServer) -> None:
+    """It is on record seconds later; who looks for another one would wait for so long."""
+    is_sending, may_end = threading.Event(), threading.Event()
+    later = DAG(mode=Mode.LOCAL, record=True)
+    later.submit(may_end.wait, 20, name="later")
+
+    def start_it(one: Request) -> None:
+        if one.method == "PUT" and not is_sending.is_set():
+            is_sending.set()
+            later.compute()
+
+    server.rules.append(start_it)
+    with DAG(mode=Mode.LOCAL, record=True) as dag:
+        dag.submit(int, name="ended")
+    dag.wait(20)
+    began = time.monotonic()
+
+    assert recorder.flush(20)
+
+    took = time.monotonic() - began
+    may_end.set()
+    later.wait(20)
+    assert recorder.flush(20)
+    assert is_sending.is_set()
+    assert took < record.LIVE_AFTER_S
+    assert set(nodes_of(server)) == {"ended", "later"}
 
 
 def test_who_asks_when_all_has_been_sent_hurries_no_later_graph(
@@ -515,6 +609,19 @@ def test_a_foreign_server_gets_what_the_contract_has_for_local_nodes(server: Loo
     assert reports == {str(good.id): "COMPLETED", str(bad.id): "FAILED"}
     assert [one.body for one in server.named("PATCH")] == [{"status": "failed"}]
     assert dag.server_graph_uuid == server.log_id
+
+
+def test_a_foreign_server_that_does_not_know_a_node_gets_no_second_log(server: LoopbackServer) -> None:
+    """The run was made there once more, under another id."""
+    server.is_ours = False
+    server.rules.append(lambda one: error(404, "no such node") if one.path.endswith("report_client_node") else None)
+    with DAG(mode=Mode.LOCAL, record=True) as dag:
+        dag.submit(int)
+    dag.wait(20)
+
+    assert recorder.flush(20)
+
+    assert len([one for one in server.requests if one.method == "POST" and one.path.endswith("/log")]) == 1
 
 
 def test_a_mixed_graph_is_on_record_whole_and_its_server_nodes_wait_for_no_record(server: LoopbackServer) -> None:

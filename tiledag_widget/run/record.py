@@ -124,6 +124,17 @@ class _Run:
             self.waiting += records_of(self.looks.pop(0))
 
 
+@dataclass(frozen=True, slots=True)
+class _AtEnd:
+    """What a graph calls at its end; by it a graph is known that is watched already."""
+
+    recorder: Recorder
+    run: _Run
+
+    def __call__(self) -> None:
+        self.recorder._ended(self.run)
+
+
 def _size(run: _Run) -> int:
     """Nodes that wait to be sent."""
     waiting = sum(len(record.nodes or ()) for record in list(run.waiting))
@@ -169,7 +180,7 @@ class Recorder:
             return
         if target is None and self._can_serve is False and not wanted:
             return
-        if not graph._nodes or graph._driver.on_end is not None:  # it has been started from two threads at once
+        if not graph._nodes:
             return
         if len(graph._nodes) > MOST_NODES:
             self._tell("size", "graphs of more than %d nodes are not recorded", MOST_NODES)
@@ -190,9 +201,17 @@ class Recorder:
             self._ended(run)
 
     def _watch(self, graph: RemoteGraph, run: _Run) -> None:
+        driver = graph._driver
         with self._guard:
+            if isinstance(driver.on_end, _AtEnd):  # started by two threads at once, or once more after an interrupt
+                before = driver.on_end.run
+                if before.has_ended or before in self._runs:
+                    return
+                before.graph, before.due = graph, run.due
+                run = before
+            else:
+                driver.on_end = _AtEnd(self, run)
             self._runs[run] = None
-        graph._driver.on_end = lambda: self._ended(run)
         self._start()
 
     def _ended(self, run: _Run) -> None:
@@ -235,7 +254,7 @@ class Recorder:
                 time.sleep(RETRY_S[0])
             with self._guard:
                 self._served = asked
-                if self._has_failed:
+                if self._has_failed or self._is_closing:
                     self._failed = asked
                 self._guard.notify_all()
                 if self._runs and not self._is_closing:
@@ -406,7 +425,8 @@ class Recorder:
     def _tell_again(self, run: _Run) -> bool:
         """Has all of a run told once more, to a server whose data folder is not that of the one before."""
         graph = run.ref()
-        if run.is_mixed or run.was_lost or graph is None:
+        is_foreign = not run.waiting  # see `_report`
+        if run.is_mixed or run.was_lost or graph is None or is_foreign:
             return False
         run.was_lost = True
         run.looks.clear()
@@ -454,8 +474,9 @@ class Recorder:
             self._bell.put(None)
         self._start()
         with self._guard:
-            self._guard.wait_for(lambda: self._failed >= asked or not self._owes(), timeout)
-            return not self._owes()
+            self._guard.wait_for(lambda: self._served >= asked or not self._owes(), timeout)
+            # What has begun or ended since was not meant.
+            return not self._owes() or self._served >= asked > self._failed
 
     def _owes(self) -> bool:
         runs = list(self._runs)
