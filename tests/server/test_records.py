@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.server.running import Server, environment, running_server, wait_until
+from tiledag_widget.server.store import now
 from tiledag_widget.wire.records import RunOwner
 
 pytest.importorskip("uvicorn")
@@ -329,7 +331,7 @@ def test_who_follows_a_run_at_its_client_is_told_when_its_record_changes(server:
     log = uuid.uuid4()
     events = f"/tiledag/v1/runs/{log}/events"
     assert server.ask("GET", events).status == 404
-    server.ask("PUT", f"/tiledag/v1/runs/{log}", {"created_at": "2026-01-01T00:00:00Z", "status": "running"})
+    server.ask("PUT", f"/tiledag/v1/runs/{log}", {"created_at": now(), "status": "running"})
     known = server.ask("GET", f"{events}?wait=20").json()
     assert (known["status"], known["events"], known["done"]) == ("running", [], False)
 
@@ -352,7 +354,8 @@ def test_a_file_that_is_no_record_is_left_out_and_the_others_are_taken_in(server
     (folder / "broken.json").write_text("{")
     (folder / f"{uuid.uuid4()}.000000.json").write_text("[1]")
     part = folder / f"{good}.part"
-    part.write_text('{"name": "from a file", "created_at": "2026-01-01T00:00:00Z", "status": "succeeded"}')
+    # Of now: one that is over and old enough is forgotten by the next sweep.
+    part.write_text(json.dumps({"name": "from a file", "created_at": now(), "status": "succeeded"}))
     os.replace(part, folder / f"{good}.000000.json")
 
     wait_until(lambda: not list(folder.glob("*.json")), 10)
