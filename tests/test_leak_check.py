@@ -40,27 +40,26 @@ def test_a_process_that_stays_is_named_with_its_command() -> None:
 def test_a_process_is_seen_while_the_thread_that_started_it_ends() -> None:
     """It was taken for a new one by the next test, one look of 250."""
     missed = 0
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE):
-        for _ in range(30):
-            children: list[subprocess.Popen[bytes]] = []
-            is_there, may_end = threading.Event(), threading.Event()
+    for _ in range(30):
+        children: list[subprocess.Popen[bytes]] = []
+        is_there, may_end = threading.Event(), threading.Event()
 
-            def start(
-                children: list[subprocess.Popen[bytes]] = children,
-                is_there: threading.Event = is_there,
-                may_end: threading.Event = may_end,
-            ) -> None:
-                children.append(subprocess.Popen(["cat"], stdin=subprocess.PIPE))
-                is_there.set()
-                may_end.wait()
+        def start(
+            children: list[subprocess.Popen[bytes]] = children,
+            is_there: threading.Event = is_there,
+            may_end: threading.Event = may_end,
+        ) -> None:
+            children.append(subprocess.Popen(["cat"], stdin=subprocess.PIPE))
+            is_there.set()
+            may_end.wait()
 
-            thread = threading.Thread(target=start)
-            thread.start()
-            is_there.wait()
-            may_end.set()
-            missed += sum(children[0].pid not in Held.now().processes for _ in range(30))
-            thread.join()
-            children[0].communicate()
+        thread = threading.Thread(target=start)
+        thread.start()
+        is_there.wait()
+        may_end.set()
+        missed += sum(children[0].pid not in Held.now().processes for _ in range(30))
+        thread.join()
+        children[0].communicate()
 
     assert missed == 0
 
