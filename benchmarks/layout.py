@@ -1,16 +1,13 @@
 """Layout beside Graphviz dot, in one run: processor seconds and crossings, on the same marks and edges.
 
 Crossings are counted twice: of straight lines between the marks (what a reader sees without bends), and along the
-bends. ``dot`` is needed on the path; it is a rival here and nothing of ours uses it.
+bends. dot comes with the front end's packages for tests; it is a rival here and nothing of ours uses it.
 """
 
 from __future__ import annotations
 
-import os
 import platform
 import random
-import shutil
-import subprocess
 import sys
 import time
 from array import array
@@ -20,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import itertools
 
+from benchmarks.graphviz import drawn_by_dot
 from tiledag_widget.core.snapshot import Structure
 from tiledag_widget.view.fold import fold
 from tiledag_widget.view.layout import arrange, place
@@ -130,10 +128,7 @@ def of_ours(count: int, edges: Edges) -> tuple[float, int, int]:
 def of_dot(count: int, edges: Edges) -> tuple[float, int]:
     text = "digraph{rankdir=LR;node[shape=box,width=2,height=.5,fixedsize=true];"
     text += ";".join(map(str, range(count))) + ";" + ";".join(f"{a}->{b}" for a, b in edges) + "}"
-    begin = os.times()
-    out = subprocess.run(["dot", "-Tplain"], input=text, capture_output=True, text=True, check=True).stdout
-    end = os.times()
-    seconds = end.children_user + end.children_system - begin.children_user - begin.children_system
+    [(out, seconds)] = drawn_by_dot([text], "plain")
     points = {}
     for line in out.splitlines():
         words = line.split()
@@ -172,12 +167,11 @@ def main() -> None:
         "500 layered": layered(25, 20, 2, 9),
         "tree 500 + 231": tree_with_skips(500, 231, 10),
     }
-    has_dot = shutil.which("dot") is not None
     numbers = "".join(f"{word:>9}" for word in ("ours s", "dot s", "ours x", "bends x", "dot x", "ratio"))
     print(f"{'graph':16}{'marks':>6}{'edges':>6}{numbers}")
     for name, (count, edges) in cases.items():
         seconds, straight, bent = of_ours(count, edges)
-        rival, theirs = of_dot(count, edges) if has_dot else (float("nan"), 0)
+        rival, theirs = of_dot(count, edges)
         ratio = straight / theirs if theirs else float("nan")
         print(f"{name:16}{count:6}{len(edges):6}{seconds:9.3f}{rival:9.3f}{straight:9}{bent:9}{theirs:9}{ratio:9.2f}")
     for name, structure in {
