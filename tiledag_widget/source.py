@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import re
 from array import array
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .core.lines import LineSource
 from .core.snapshot import AttemptFacts, Columns, NodeFacts, Patch, RunInfo, Structure, structure_columns
-from .core.states import CANCELLED, FAILED, Status
+from .core.states import CANCELLED, FAILED, RUNNING, Status
 from .core.tape import Tape, record
 from .naming import full_name
 
@@ -115,6 +116,17 @@ class DagSource:
             reference=f"{self.reference}.nodes_by_name[{node.name!r}]",
             source=_source_code(node._function),
         )
+
+    def error(self, index: int) -> BaseException | None:
+        is_bad = self._driver.machine.status[index] in (FAILED, CANCELLED)
+        return self._dag._nodes[index]._error if is_bad else None
+
+    def progress(self) -> dict[int, float]:
+        nodes = self._dag._nodes
+        with self._driver.lock:
+            running = [found.start() for found in re.finditer(b"%c" % RUNNING, bytes(self._driver.machine.status))]
+        told = [(index, nodes[index].progress) for index in running]
+        return {index: far[0] / far[1] for index, far in told if far is not None and far[1] > 0}
 
     @property
     def lines(self) -> LineSource:

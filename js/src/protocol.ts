@@ -5,11 +5,14 @@ export const CONTROL_TYPE = "tiledag_command";
 export const CONTROL_REPLY = "tiledag_reply";
 export const CHUNK_BYTES = 240000;
 export const FIRST_BYTES = 256000;
+export const ERROR_CUT = 300;
 export const LOG_CUT = 4000;
 export const MERGE_S = 0.1;
 export const MERGE_BUSY_S = 0.15;
 export const HIDDEN_S = 1;
 export const HEARTBEAT_S = 2;
+export const PROGRESS_S = 1;
+export const MOST_PROGRESS = 1000;
 export const QUIET_S = 6;
 export const BUSY_S = 1;
 
@@ -17,7 +20,7 @@ export type MarkKind = "card" | "stack" | "chain" | "band";
 
 export type Action = "retry" | "retry_failed" | "retry_from" | "cancel" | "cancel_graph" | "stop";
 
-export type Question = "node" | "preview" | "rich" | "pace_0" | "pace_250" | "pace_1000" | "pace_3000" | "tape" | "export_html" | "export_mermaid" | "export_dot" | "log_lines" | "log_line" | "log_find" | "log_file";
+export type Question = "node" | "preview" | "rich" | "pace_0" | "pace_250" | "pace_1000" | "pace_3000" | "errors" | "tape" | "export_html" | "export_mermaid" | "export_dot" | "log_lines" | "log_line" | "log_find" | "log_file";
 
 export type Housekeeping = "open" | "resync" | "tidy" | "visible" | "ping" | "withdraw" | "log_follow" | "code";
 
@@ -113,11 +116,15 @@ export interface PatchHead {
   run: Run | null;
 }
 
-/** Nothing has changed for `HEARTBEAT_S` while a run is active and a view visible. */
+/**
+ * Nothing has changed for `HEARTBEAT_S` while a run is active and a view visible, or running nodes got on.
+ * ``progress`` is how far they say they are: pairs of node and whole percents, of `MOST_PROGRESS` nodes at most.
+ */
 export interface Beat {
   type: "beat";
   epoch: number;
   revision: number;
+  progress: number[];
 }
 
 /**
@@ -296,7 +303,17 @@ export interface NodeDetail {
 }
 
 /**
- * Body of the reply to ``tape`` and to exports: the number of the column that brings the rest, and how a file
+ * What the column ``file`` holds after ``errors``, as JSON: the failed ``nodes`` and, for each, ``of``, which of
+ * ``texts`` (type and message, at most `ERROR_CUT` characters) it failed with. Some may be left out, never the first.
+ */
+export interface Errors {
+  texts: string[];
+  nodes: number[];
+  of: number[];
+}
+
+/**
+ * Body of the reply to ``errors``, ``tape`` and to exports: the number of the column that brings the rest, and how a file
  * should be called.
  */
 export interface Sent {

@@ -198,11 +198,11 @@ test("an unanswered resync is repeated, ever more rarely", async () => {
   kernel.isAnswering = false;
   mock.timers.enable({ apis: ["setTimeout", "Date"], now: Date.now() });
   const count = (): number => kernel.requests.filter((each) => each.kind === "resync").length;
-  kernel.message({ type: "beat", epoch: 1, revision: 99 });
+  kernel.message({ type: "beat", epoch: 1, revision: 99, progress: [] });
   const seen = [count()];
   for (let second = 0; second < 16; second++) {
     mock.timers.tick(1000);
-    kernel.message({ type: "beat", epoch: 1, revision: 99 });
+    kernel.message({ type: "beat", epoch: 1, revision: 99, progress: [] });
     seen.push(count());
   }
   mock.timers.reset();
@@ -224,7 +224,7 @@ test("an active run that says nothing for six seconds is quiet, until it speaks"
   const early = source.connection.state;
   mock.timers.tick(1500);
   const late = source.connection.state;
-  kernel.message({ type: "beat", epoch: 1, revision: source.store.revision });
+  kernel.message({ type: "beat", epoch: 1, revision: source.store.revision, progress: [] });
   const spoken = source.connection.state;
   mock.timers.reset();
   source.close();

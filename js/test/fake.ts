@@ -268,7 +268,8 @@ export class FakeKernel implements CommModel {
       if (!error) this.pace = pace;
       this.message({ type: "reply", id: request.id, body: error ? null : { pace }, error });
       this.patch([]);
-    } else if (request.kind === "tape") await this.sendTape(request.id ?? "");
+    } else if (request.kind === "errors") await this.sendErrors(request.id ?? "");
+    else if (request.kind === "tape") await this.sendTape(request.id ?? "");
     else if (request.kind === "log_follow") {
       const { view = "", log } = request;
       if (log) this.message({ type: "log", views: { [view]: this.logLines(log) } });
@@ -293,6 +294,20 @@ export class FakeKernel implements CommModel {
     await this.released;
     this.message({ type: "code", id, part: 1, of: 2 }, [data.slice(half)]);
     this.message({ type: "code", id, part: 0, of: 2 }, [data.slice(0, half)]);
+  }
+
+  async sendErrors(id: string): Promise<void> {
+    const nodes = this.states.flatMap(({ status }, node) => (status === Status.FAILED ? [node] : []));
+    const texts = [...new Set(nodes.map((node) => this.errorOf(node)))];
+    const body = { texts, nodes, of: nodes.map((node) => texts.indexOf(this.errorOf(node))) };
+    this.message({ type: "reply", id, body: { number: 12, name: "" }, error: null });
+    const head = { type: "columns", epoch: this.epoch, column: "file", part: 0, of: 1, revision: 12 };
+    this.message(head, [await deflate(new TextEncoder().encode(JSON.stringify(body)))]);
+  }
+
+  private errorOf(node: number): string {
+    const { error_type: type, error_message: text } = this.detail(node);
+    return text ? `${type}: ${text}` : type;
   }
 
   /** Every attempt's beginning and end, in the order of time. */

@@ -157,7 +157,7 @@ async function run(seed: number): Promise<boolean> {
     if (picture && records) await take(chance() < 0.5 ? [picture, records, patch] : [picture, patch, records]);
   }
   await take(onTheWay(sent, chance));
-  const beat = { type: "beat", epoch: 1, revision: told } as const;
+  const beat = { type: "beat", epoch: 1, revision: told, progress: [] as number[] } as const;
   if (store.receive(beat, []) === "gap") {
     asked = true;
     await take(await kernel.picture());

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { type Changes, type Message, Store } from "../src/model/store.ts";
 import { type PatchHead, type Picture, Status } from "../src/protocol.ts";
+import { elapsedOf } from "../src/render/scene.ts";
 import { deflate, type FakeState, FakeKernel, fresh, packRecords } from "./fake.ts";
 import { AT_ONCE, turns } from "./tools.ts";
 
@@ -63,6 +64,29 @@ test("a patch moves nodes between counts, of the graph and of the mark", async (
   assert.equal(store.counts[Status.NOT_STARTED], SIZE - 1);
   assert.equal(store.markCounts[7 + Status.FAILED], 1);
   assert.equal(store.ended[2], 2.5);
+});
+
+test("edges that are too many for the picture come in a buffer of their own", async () => {
+  const kernel = kernelOf();
+  const [picture, buffers] = await pictureOf(kernel);
+  const { edges } = picture;
+  const packed = toView(await deflate(new TextEncoder().encode(JSON.stringify(edges))));
+  const none = { source: [], target: [], count: [], bends: [] };
+  const statuses = Uint8Array.from(kernel.states, (state) => state.status);
+  const raw = [toView(new Uint8Array(kernel.picture().markOf.buffer)), toView(statuses)];
+  const ways: [Picture, DataView[]][] = [
+    [picture, buffers],
+    [{ ...picture, encoding: "raw" }, raw],
+  ];
+
+  for (const [sent, parts] of ways) {
+    const store = new Store(AT_ONCE);
+    const applied = store.receive({ ...sent, edges: none }, [...parts, packed]);
+    assert.equal(await applied, "ok");
+    assert.deepEqual(store.picture?.edges, edges);
+    assert.equal(store.markCount, 2);
+  }
+  assert.ok(edges.source.length > 0);
 });
 
 test("a patch after a gap is not applied and says so", async () => {
@@ -176,8 +200,20 @@ test("what names another epoch is dropped, a newer one asks for a picture", asyn
   const [head, buffers] = patchOf(1, 2, []);
   assert.equal(store.receive({ ...head, epoch: 0 }, buffers), "ignored");
   assert.equal(store.receive({ ...head, epoch: 2 }, buffers), "gap");
-  assert.equal(store.receive({ type: "beat", epoch: 1, revision: 1 }, []), "ignored");
-  assert.equal(store.receive({ type: "beat", epoch: 1, revision: 4 }, []), "gap");
+  assert.equal(store.receive({ type: "beat", epoch: 1, revision: 1, progress: [] }, []), "ignored");
+  assert.equal(store.receive({ type: "beat", epoch: 1, revision: 4, progress: [] }, []), "gap");
+});
+
+test("a beat tells how far running nodes are, the next one replaces it", async () => {
+  const store = await opened();
+  store.receive(...patchOf(1, 2, [{ index: 2, status: Status.RUNNING, attempt: 1, started: 0 }]));
+  const beat = { type: "beat", epoch: 1, revision: 2 } as const;
+
+  store.receive({ ...beat, progress: [2, 41, 5, 0] }, []);
+  assert.match(elapsedOf(store, 2, 12.3), /^12 s · 41 %$/);
+  assert.match(elapsedOf(store, 3, 12.3), /^12 s$/);
+  store.receive({ ...beat, progress: [] }, []);
+  assert.match(elapsedOf(store, 2, 12.3), /^12 s$/);
 });
 
 test("an older picture that comes late changes nothing", async () => {

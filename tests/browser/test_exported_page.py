@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.strategies import HOSTILE_NAMES
 from tests.view.fake_source import FakeSource
 from tests.view.test_export import ran
 from tiledag_widget import DAG
-from tiledag_widget.core.states import NOT_STARTED, AddNode
+from tiledag_widget.core.states import NOT_STARTED, AddNode, Began, Failed, Start
 from tiledag_widget.view.export import made
 from tiledag_widget.view.opening import fold_and_layout
 
@@ -96,7 +97,7 @@ def test_the_timeline_of_an_exported_run_shows_both_attempts(open_page: Open) ->
     """The retry, which is why somebody was sent the file, would not be in it."""
     page = open_page(ran(["load", "resize", "merge"]))
 
-    page.locator("[data-pane=timeline]").click()
+    page.locator("[data-pane=timeline]").last.click()
     expect(page.locator(".td-timeline")).to_have_attribute("data-rows", "3")
     page.locator(".td-tl-body").focus()
     page.keyboard.press("Home")
@@ -161,7 +162,7 @@ def test_no_name_is_ever_executed(open_page: Open) -> None:
     for pane in ("timeline", "list", "graph"):
         page.locator(f"[data-pane={pane}]").click()
         page.wait_for_timeout(200)
-    page.locator("[data-pane=timeline]").click()
+    page.locator("[data-pane=timeline]").last.click()
     page.locator(".td-tl-body").focus()
     for _ in range(12):
         page.keyboard.press("ArrowDown")
@@ -171,3 +172,82 @@ def test_no_name_is_ever_executed(open_page: Open) -> None:
     assert page.locator("script").count() == 2
     assert page.locator("img").count() == 0
     assert page.title() == "</title><script>alert(1)</script>"
+
+
+KEY = """([key, how]) => {
+    const event = new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true, ...how });
+    document.activeElement.dispatchEvent(event);
+    return event.defaultPrevented;
+}"""
+ALT_GR = {"ctrlKey": True, "altKey": True, "modifierAltGraph": True}
+
+
+@pytest.mark.parametrize("pane", ["g", "t", "l"])
+def test_keys_of_the_browser_are_left_to_it(open_page: Open, pane: str) -> None:
+    """Who zooms the page, prints it or goes back would zoom the graph."""
+    page = open_page(ran(["load", "resize", "merge"]))
+    page.locator(".td-viewport").focus()
+    page.keyboard.press(pane)
+
+    def is_taken(key: str, **how: bool) -> bool:
+        taken: bool = page.evaluate(KEY, [key, how])
+        return taken
+
+    for key in ("+", "-", "0", "p", "f", "r", "/", "ArrowLeft", "Home", " "):
+        for how in ("ctrlKey", "metaKey", "altKey"):
+            if (key, how) != ("/", "altKey"):
+                assert not is_taken(key, **{how: True}), f"{how} {key}"
+    assert is_taken("Home")
+    # On many keyboards brackets need AltGr, which browsers call Ctrl and Alt.
+    assert is_taken("]", **ALT_GR)
+
+
+def test_attempts_are_gone_through_by_either_pair_of_keys_in_every_pane(open_page: Open) -> None:
+    """A keyboard without brackets would have no key for it but in the timeline."""
+    page = open_page(ran(["load", "resize", "merge"]))
+    attempt = page.get_by_role("combobox", name="Attempts that are shown")
+    for pane in ("t", "g", "l"):
+        for key, wanted in zip("...,,,][", "12021010", strict=True):
+            page.locator("button[data-pane=graph]").click()
+            page.locator(".td-viewport").focus()
+            page.keyboard.press(pane)
+            page.keyboard.press(key)
+            page.locator("[data-pane=timeline]").last.click()
+            expect(attempt).to_have_value(wanted)
+
+
+def test_the_log_of_an_exported_run_says_that_it_is_not_there(open_page: Open) -> None:
+    """Who reads that no node printed anything looks for the fault elsewhere."""
+    page = open_page(ran(["load", "resize", "merge"]))
+    page.locator("[data-pane=logs]").click()
+
+    expect(page.locator(".td-logempty")).to_have_text("A saved run does not keep what its nodes printed.")
+    blocked = page.locator(".td-logtools button[aria-disabled=true]")
+    expect(blocked).to_have_count(3)
+    for each in blocked.all():
+        expect(each).to_have_attribute("title", "A saved run does not keep what its nodes printed.")
+
+
+def failing(count: int) -> FakeSource:
+    """So many nodes that fail, in turn for want of room and for a bad value."""
+    source = FakeSource(names=[f"part-{node}" for node in range(count)])
+    source.handle(*[AddNode((), NOT_STARTED) for _ in range(count)], Start(source.now))
+    for node in range(count):
+        error = OSError(28, "No space left on device") if node % 3 == 0 else ValueError("not a number")
+        source.facts[node] = {"error": error}
+        source.handle(Began(node, 1, source.now + 1, 0), Failed(node, 1, source.now + 2))
+    return source
+
+
+def test_failures_are_found_and_counted_by_their_errors_before_anybody_looked_at_them(open_page: Open) -> None:
+    """At 3 a.m. a search for the error would find the one failure that was clicked on."""
+    page = open_page(failing(90))
+
+    page.locator(".td-search").fill('"space left"')
+    expect(page.locator(".td-searchcount")).to_contain_text("30 of 90")
+    page.locator(".td-search").fill("")
+    page.locator(".td-viewport").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Space")
+    texts = page.locator(".td-failuretext")
+    expect(texts).to_have_text(["60× ValueError: not a number", re.compile("^30× OSError: .*No space left on device")])

@@ -50,6 +50,7 @@ class FakeSource:
         self.groups = list(groups)
         self.facts: dict[int, dict[str, Any]] = {}
         self.results: dict[int, Any] = {}
+        self.shares: dict[int, float] = {}
         self.can_stop = can_stop
         self.version = 0
         self.calls: list[tuple[Any, ...]] = []
@@ -104,6 +105,13 @@ class FakeSource:
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
+
+    def error(self, index: int) -> BaseException | None:
+        error: BaseException | None = self.facts.get(index, {}).get("error")
+        return error
+
+    def progress(self) -> dict[int, float]:
+        return dict(self.shares)
 
     def node(self, index: int) -> NodeFacts:
         machine = self.machine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import time
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import pytest
 
 from tiledag_widget.core.states import AddNode, Began, Failed, Finished, Start
-from tiledag_widget.view import control
+from tiledag_widget.view import control, details
 from tiledag_widget.view.control import Desk, control_reply, desk_of, keep_asked_route, register_control
-from tiledag_widget.view.messages import CONTROL_REPLY, CONTROL_TYPE
+from tiledag_widget.view.details import errors_of
+from tiledag_widget.view.messages import CONTROL_REPLY, CONTROL_TYPE, ERROR_CUT
 from tiledag_widget.view.worker import Worker
 
 from .fake_source import FakeSource
@@ -224,6 +226,43 @@ def test_a_tape_and_an_export_come_as_columns_that_the_reply_names() -> None:
     assert mermaid["body"]["name"].endswith(".mmd")
     assert [column for column, _ in sent] == ["tape", "file"]
     assert sent[1][1].startswith(b"flowchart")
+
+
+def test_the_errors_of_all_failed_nodes_come_as_one_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search for an error would find the failures that somebody has looked at, and no other."""
+
+    class Rude(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    errors = [ValueError("a"), OSError("b" * 2 * ERROR_CUT), ValueError("a"), None, Rude(), KeyError("k")]
+    source = FakeSource()
+    source.handle(*[AddNode(()) for _ in errors], AddNode(()), Start(AT))
+    for node, error in enumerate(errors):
+        source.handle(Began(node, 1, AT, 0), Failed(node, 1, AT + 1))
+        source.facts[node] = {"error": error}
+    source.facts[len(errors)] = {"error": ValueError("of a node that did not fail")}
+    room = Room(source)
+    sent: list[bytes] = []
+
+    def send_column(column: str, data: bytes) -> int:
+        sent.append(data)
+        return 5
+
+    room.feed.send_column = send_column  # type: ignore[attr-defined]
+
+    room.desk.take(request("errors", identity="a"))
+
+    assert room.feed.wait_for(1)[0]["body"] == {"number": 5, "name": ""}
+    found = json.loads(sent[0])
+    assert found["nodes"] == [0, 1, 2, 4, 5]
+    assert found["of"] == [0, 1, 0, 2, 3]
+    assert found["texts"][:2] == ["ValueError: a", f"OSError: {'b' * ERROR_CUT}"[:ERROR_CUT]]
+    assert found["texts"][2].startswith("Rude")
+    assert found["texts"][3] == "KeyError: 'k'"
+
+    monkeypatch.setattr(details, "ERRORS_SIZE", len("ValueError: a"))
+    assert errors_of(source) == {"texts": ["ValueError: a"], "nodes": [0, 2], "of": [0, 0]}
 
 
 def test_a_repr_that_takes_for_ever_does_not_stop_other_answers() -> None:

@@ -292,6 +292,31 @@ def test_beats_while_active_and_visible_only() -> None:
     assert bench.due is None, "a finished graph has nothing to say"
 
 
+def test_how_far_running_nodes_are_is_told_once_a_second_and_only_when_it_changes() -> None:
+    """A bar that somebody reports would stand still for two seconds, or cost a message for each step."""
+    bench = opened(3)
+    bench.source.handle(began(0), began(1))
+    bench.go(1)
+    before = len(bench.times("beat"))
+    for step in range(50):
+        bench.source.shares = {0: step / 50, 1: 0.5}
+        bench.go(0.1)
+    beats = [content["progress"] for content in bench.recorder.of("beat")][before:]
+    assert 4 <= len(beats) <= 6
+    assert all(pairs[0::2] == [0, 1] and pairs[3] == 50 for pairs in beats)
+    far = [pairs[1] for pairs in beats]
+    assert far == sorted(set(far))
+
+    told = len(bench.times("beat"))
+    bench.go(1.5)
+    bench.source.shares = {}
+    bench.source.handle(Finished(0, 1, AT + 1))
+    bench.go(3)
+    last = [content["progress"] for content in bench.recorder.of("beat")][told:]
+    assert last[-1] == []
+    assert len(last) <= 4
+
+
 def test_a_still_view_stays_still_until_asked() -> None:
     bench = Bench(graph(4), is_still=True)
     bench.feed.open()

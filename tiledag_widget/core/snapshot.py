@@ -295,6 +295,12 @@ class GraphSource(Protocol):
 
     def node(self, index: int) -> NodeFacts: ...
 
+    def error(self, index: int) -> BaseException | None:
+        """The exception of the latest attempt of a Failed or Cancelled node, as in `NodeFacts`. O(1)."""
+
+    def progress(self) -> Mapping[int, float]:
+        """Share from 0 to 1 by running node, of those that told how far they are. O(nodes), quick."""
+
     @property
     def lines(self) -> LineSource:
         """What the nodes print."""

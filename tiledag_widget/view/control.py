@@ -13,6 +13,7 @@ A request that comes again, by whatever way, is dropped.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import math
 import threading
@@ -24,7 +25,7 @@ from concurrent.futures import Future
 from typing import Any, Final, TypedDict, get_args
 
 from ..core.snapshot import GraphSource
-from .details import node_detail, preview
+from .details import errors_of, node_detail, preview
 from .feed import Feed
 from .log_lines import LogDesk, NoLines
 from .messages import (
@@ -231,6 +232,9 @@ class Desk:
             return dict(self._log_file(log))
         if kind.startswith("log_"):
             return self.log.answer(kind, log)
+        if kind == "errors":
+            text = json.dumps(errors_of(self._source), separators=(",", ":"))
+            return dict(Sent(number=self._feed.send_column("file", text.encode()), name=""))
         if kind == "tape":
             return dict(Sent(number=self._feed.send_column("tape", self._source.tape().to_bytes()), name=""))
         if kind.startswith("export_"):

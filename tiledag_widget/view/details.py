@@ -6,15 +6,17 @@ preview thread of a view, and whatever they raise is caught.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from math import isnan
 from typing import Any, Final, TypedDict
 
 from ..core.snapshot import AttemptFacts, GraphSource, NodeFacts
-from ..core.states import Status
+from ..core.states import FAILED, Status
 from .brief import HIDDEN, cut, describe, is_secret, one_line, preview_text, type_name
-from .messages import Argument, Attempt, NodeDetail, Preview
+from .messages import ERROR_CUT, Argument, Attempt, Errors, NodeDetail, Preview
+from .ranks import breathe_now
 from .rich import has_rich
 from .tracebacks import error_message, error_type, frames_of, frames_of_text, traceback_of
 
@@ -22,6 +24,8 @@ RELATIVES: Final = 1_000
 ARGUMENTS: Final = 100
 ATTEMPTS: Final = 200
 MOST_SOURCE: Final = 20_000
+ERRORS_SIZE: Final = 2_000_000
+"""Characters of the different errors of a graph that a page is told; a hundred thousand may fail, each in its way."""
 
 
 def node_detail(facts: NodeFacts, source: GraphSource) -> NodeDetail:
@@ -47,6 +51,29 @@ def node_detail(facts: NodeFacts, source: GraphSource) -> NodeDetail:
         "reference": facts.reference,
         **_result_facts(facts, source),
     }
+
+
+def errors_of(source: GraphSource) -> Errors:
+    """The body of the answer to ``errors``. Calls the user's ``__str__`` of exceptions."""
+    errors: Errors = {"texts": [], "nodes": [], "of": []}
+    numbers: dict[str, int] = {}
+    room = ERRORS_SIZE
+    for failed in re.finditer(b"%c" % FAILED, source.columns().status):
+        breathe_now()
+        error = source.error(failed.start())
+        if error is None:
+            continue
+        message = error_message(error)
+        text = (f"{error_type(error)}: {message}" if message else error_type(error))[:ERROR_CUT]
+        if text not in numbers:
+            if len(text) > room:
+                continue
+            room -= len(text)
+            numbers[text] = len(numbers)
+            errors["texts"].append(text)
+        errors["nodes"].append(failed.start())
+        errors["of"].append(numbers[text])
+    return errors
 
 
 def preview(value: object) -> Preview:

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from ..core.snapshot import GraphSource
 from ..core.states import FAILED
-from .details import node_detail
+from .details import errors_of, node_detail
 from .opening import Opening, Openings, picture_message
 from .picture import to_dot, to_html, to_mermaid
 from .static_forms import moment
@@ -142,6 +142,7 @@ def page_data(source: GraphSource, opening: Opening) -> dict[str, Any]:
             "groups": _text(opening.rest.groups),
             "tape": _text(zlib.compress(source.tape().to_bytes())),
         },
+        "errors": _text(zlib.compress(json.dumps(errors_of(source)).encode())),
         "block": BLOCK,
         "details": _details(source, len(opening.structure)),
     }

@@ -8,7 +8,8 @@ the publisher's thread only, so messages have an order, and sends no message tha
 - changes at once if `MERGE_S` has passed since the last ones, else when it has (`MERGE_BUSY_S` at more than 2,000 a
   second, `HIDDEN_S` while no view is visible), and whatever came in between goes with them: none is ever left unsent;
 - the end of a run, its first failure and the answer to a request at once;
-- a beat after `HEARTBEAT_S` without a message, while the run is active and a view visible;
+- a beat after `HEARTBEAT_S` without a message, while the run is active and a view visible, and after `PROGRESS_S` where
+  running nodes told how far they are;
 - never more than `MOST_MESSAGES` in a second, of which the last are kept for what is urgent.
 """
 
@@ -34,6 +35,8 @@ from .messages import (
     HIDDEN_S,
     MERGE_BUSY_S,
     MERGE_S,
+    MOST_PROGRESS,
+    PROGRESS_S,
     Ack,
     Beat,
     PatchHead,
@@ -122,6 +125,9 @@ class Feed:
         self._bulk: deque[Message] = deque()
         self._told_at = -HIDDEN_S
         self._sent_at = -HIDDEN_S
+        self._progress: dict[int, int] = {}
+        self._is_progress_told = True
+        self._looked_at = -PROGRESS_S
         self._pace = MERGE_S
         self._has_logged = False
         self.log = LogDesk(lines_of(source), lambda: source.structure().names, lambda: wake(self), is_still=is_still)
@@ -421,11 +427,30 @@ class Feed:
             return None
         if isnan(run.started) or run.is_ended:
             return None
-        if now < self._sent_at + HEARTBEAT_S:
-            return self._sent_at + HEARTBEAT_S
-        beat: Beat = {"type": "beat", "epoch": self._epoch, "revision": self._revision}
+        has_moved = self._look_at_progress(now)
+        if not has_moved and now < self._sent_at + HEARTBEAT_S:
+            return min(self._sent_at + HEARTBEAT_S, self._looked_at + PROGRESS_S)
+        free = self._budget.free_at(now)
+        if free > now:
+            return free
+        self._is_progress_told = True
+        beat: Beat = {
+            "type": "beat",
+            "epoch": self._epoch,
+            "revision": self._revision,
+            "progress": [number for pair in self._progress.items() for number in pair],
+        }
         self._transmit((beat, []), now)
-        return now + HEARTBEAT_S
+        return now + PROGRESS_S
+
+    def _look_at_progress(self, now: float) -> bool:
+        """True if running nodes are further than the page was told. Nothing tells of that but a look."""
+        if now >= self._looked_at + PROGRESS_S:
+            self._looked_at = now
+            far = sorted(self._source.progress().items())[:MOST_PROGRESS]
+            known, self._progress = self._progress, {node: int(100 * share) for node, share in far}
+            self._is_progress_told = self._is_progress_told and known == self._progress
+        return not self._is_progress_told
 
     def _tell(self, message: Message, now: float) -> None:
         """Send something about the state: merging counts from here."""

@@ -4,17 +4,19 @@
 
 ``picture``
     All that the first drawing needs, at most `FIRST_BYTES`. ``content`` is a `Picture`; buffer 0 is the table of
-    node -> mark (u32 each), buffer 1 the statuses (u8 each), both deflated (zlib) where ``encoding`` says so. Sent on
-    ``open`` and on a resync (then with the ``epoch`` that the page knows; it replaces what the page has), and, with the
-    next ``epoch``, whenever nodes were added. What follows names its epoch; a page drops what names another than its
-    own.
+    node -> mark (u32 each), buffer 1 the statuses (u8 each), both deflated (zlib) where ``encoding`` says so. Where
+    there is a buffer 2, ``edges`` is empty and a `MarkEdges` as deflated JSON is there. Long names are cut in the
+    middle; the columns bring them whole. Sent on ``open`` and on a resync (then with the ``epoch`` that the page knows;
+    it replaces what the page has), and, with the next ``epoch``, whenever nodes were added. What follows names its
+    epoch; a page drops what names another than its own.
 ``columns``
     What may come later: ``content`` is a `ColumnChunk`, buffer 0 its bytes: ``records`` (`RECORD`s as they are),
     ``names`` (UTF-8, one per line break ``\\n``; a line break in a name is sent as U+2028) and ``edges`` (u32 pairs:
     parent, child). A column is deflated whole (zlib) and cut into ``of`` parts of at most `CHUNK_BYTES`: the page
     joins them by ``part`` (from 0) and inflates once. A picture is always followed by all three, empty ones too;
-    a ``part`` 0 begins that column anew. Where a mark holds nodes of several functions a fourth follows, ``groups``:
-    the length of the names (u32), the names of the groups like those of nodes, the group of each node (u32 each).
+    a ``part`` 0 begins that column anew. Where a mark holds nodes of several functions, or a name was cut, a fourth
+    follows, ``groups``: the length of the names (u32), the names of the groups like those of nodes, the group of each
+    node (u32 each).
     ``records`` hold every node's attempts up to ``revision``: when its last part is there they replace every attempt
     that the page knows, and the page is at ``revision``. They come before any patch that follows the picture, and in
     the place of a patch that would be too large. Two more columns come only when they were asked
@@ -57,6 +59,8 @@ CONTROL_TYPE: Final = "tiledag_command"
 CONTROL_REPLY: Final = "tiledag_reply"
 CHUNK_BYTES: Final = 240_000
 FIRST_BYTES: Final = 256_000
+ERROR_CUT: Final = 300
+"""Characters of an error by which nodes are found and put together."""
 LOG_CUT: Final = 4_000
 """Characters of a line of a log that are sent before somebody asks for all of it."""
 MERGE_S: Final = 0.1
@@ -66,6 +70,9 @@ MERGE_BUSY_S: Final = 0.15
 HIDDEN_S: Final = 1.0
 """The same while no view is visible."""
 HEARTBEAT_S: Final = 2.0
+PROGRESS_S: Final = 1.0
+"""How far running nodes are is told this often at most."""
+MOST_PROGRESS: Final = 1_000
 QUIET_S: Final = 6.0
 BUSY_S: Final = 1.0
 
@@ -164,11 +171,13 @@ class PatchHead(TypedDict):
 
 
 class Beat(TypedDict):
-    """Nothing has changed for `HEARTBEAT_S` while a run is active and a view visible."""
+    """Nothing has changed for `HEARTBEAT_S` while a run is active and a view visible, or running nodes got on.
+    ``progress`` is how far they say they are: pairs of node and whole percents, of `MOST_PROGRESS` nodes at most."""
 
     type: Literal["beat"]
     epoch: int
     revision: int
+    progress: list[int]
 
 
 class Ack(TypedDict):
@@ -279,6 +288,7 @@ Question = Literal[
     "pace_250",
     "pace_1000",
     "pace_3000",
+    "errors",
     "tape",
     "export_html",
     "export_mermaid",
@@ -367,9 +377,19 @@ class NodeDetail(TypedDict):
     rich: bool
 
 
+class Errors(TypedDict):
+    """What the column ``file`` holds after ``errors``, as JSON: the failed ``nodes`` and, for each, ``of``, which of
+    ``texts`` (type and message, at most `ERROR_CUT` characters) it failed with. Where there are very many different
+    ones, some nodes are left out."""
+
+    texts: list[str]
+    nodes: list[int]
+    of: list[int]
+
+
 class Sent(TypedDict):
-    """Body of the reply to ``tape`` and to exports: the number of the column that brings the rest, and how a file
-    should be called."""
+    """Body of the reply to ``errors``, ``tape`` and to exports: the number of the column that brings the rest, and how
+    a file should be called."""
 
     number: int
     name: str

@@ -7,6 +7,7 @@ that run nodes. Statuses and records are added when it is sent. What no picture 
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import sys
 import threading
@@ -25,6 +26,7 @@ from .fold import Folding, fold
 from .layout import arrange, to_message
 from .messages import CHUNK_BYTES, PROTOCOL, ColumnChunk, MarkEdges, Marks, Picture, Run
 from .ranks import CHUNK, breathe_now
+from .stills import middle_cut
 
 _log = logging.getLogger("tiledag_widget.view")
 
@@ -35,6 +37,16 @@ Column = Literal["records", "names", "edges", "groups", "tape", "file"]
 SMALL_NODES: Final = 2_000
 """The picture of a graph of at most so many nodes is sent as it is: its tables are ten kilobytes at most, and a page
 takes longer to inflate them than to draw them."""
+
+NAME_WIDTHS: Final = (1000, 500, 250, 120, 60, 30)
+NAMES_BYTES: Final = 40_000
+"""The names in a picture are cut to the first of `NAME_WIDTHS` at which they are no longer than that together. Cards
+get theirs back with the column of names."""
+TITLE_WIDTH: Final = 10_000
+EDGES_BYTES: Final = 40_000
+"""Edges that are longer as JSON go into a buffer, deflated: 300 marks may have 44,850 of them."""
+
+NO_EDGES: Final[MarkEdges] = {"source": [], "target": [], "count": [], "bends": []}
 
 _LINE_BREAKS: Final = str.maketrans({"\n": "\u2028", "\r": "\u2028"})
 
@@ -67,6 +79,7 @@ def fold_and_layout(structure: Structure, previous: Arranged | None = None) -> A
     folding = fold(structure, known)
     layout = arrange(folding, previous.layout if previous is not None and known is not None else None)
     marks, edges = to_message(folding, layout, _groups(structure, folding))
+    marks["name"] = _fitting(marks["name"])
     return Arranged(folding, layout, marks, edges, folding.node_mark, folding.folded)
 
 
@@ -83,7 +96,19 @@ def _groups(structure: Structure, folding: Folding) -> list[int]:
 def _group_names(structure: Structure, marks: Marks) -> dict[str, str]:
     """Of the groups that only single cards belong to: a card is called by its node. O(marks)."""
     of_stacks = {group for kind, group in zip(marks["kind"], marks["group"], strict=True) if kind != "card"}
-    return {str(group): structure.group_names[group] for group in sorted({*marks["group"]} - of_stacks - {-1})}
+    groups = sorted({*marks["group"]} - of_stacks - {-1})
+    names = _fitting([structure.group_names[group] for group in groups])
+    return {str(group): name for group, name in zip(groups, names, strict=True)}
+
+
+def _fitting(names: Sequence[str]) -> list[str]:
+    """Names for a picture, short enough to be sent in one message with the rest of it. O(characters that are kept)."""
+    fitting: list[str] = []
+    for width in NAME_WIDTHS:
+        fitting = [middle_cut(name, width) for name in names]
+        if sum([len(name.encode(errors="replace")) for name in fitting]) <= NAMES_BYTES:
+            break
+    return fitting
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +122,14 @@ class Rest:
 
 @dataclass(frozen=True)
 class Opening:
-    """The parts of picture and columns that one version of a structure settles. ``table`` is as ``encoding`` says."""
+    """The parts of picture and columns that one version of a structure settles. ``table`` is as ``encoding`` says;
+    ``edges`` are the edges between marks where they are too many to be sent as they are, else empty."""
 
     version: int
     structure: Structure
     arranged: Arranged
     table: bytes
+    edges: bytes
     took: float
 
     @property
@@ -194,6 +221,7 @@ class Openings:
             structure,
             arranged,
             table=_packed(_little(arranged.node_mark), _encoding(structure)),
+            edges=_long_edges(arranged.edges),
             took=time.perf_counter() - began,
         )
 
@@ -213,8 +241,7 @@ def heap(structure: Structure, reason: str) -> Arranged:
             "slot": [0.0],
             "group": [-1],
         }
-    edges: MarkEdges = {"source": [], "target": [], "count": [], "bends": []}
-    return Arranged(None, None, marks, edges, array("I", bytes(4 * total)), reason)
+    return Arranged(None, None, marks, NO_EDGES, array("I", bytes(4 * total)), reason)
 
 
 def _lines(names: Sequence[str]) -> bytes:
@@ -226,9 +253,18 @@ def _lines(names: Sequence[str]) -> bytes:
     return b"\n".join(parts)
 
 
+def _long_edges(edges: MarkEdges) -> bytes:
+    """Edges between marks as deflated JSON; empty where they are short enough to stand in the picture."""
+    numbers = 3 * len(edges["source"]) + sum([len(bends) + 1 for bends in edges["bends"]])
+    if 4 * numbers <= EDGES_BYTES:
+        return b""
+    return zlib.compress(json.dumps(edges, separators=(",", ":")).encode())
+
+
 def _node_groups(structure: Structure, marks: Marks) -> bytes:
-    """The column ``groups``, deflated; empty where the marks tell the group of each node."""
-    if -1 not in marks["group"]:
+    """The column ``groups``, deflated; empty where the marks tell the group of each node by its whole name."""
+    named = [structure.group_names[group] for group in marks["group"] if group >= 0]
+    if len(named) == len(marks["group"]) and _fitting(named) == named:
         return b""
     names = _lines(structure.group_names)
     return zlib.compress(_little(array("I", [len(names)])) + names + _little(structure.groups))
@@ -280,17 +316,17 @@ def picture_message(
         "epoch": epoch,
         "revision": patch.revision,
         "graph_id": source.graph_id,
-        "title": source.title,
+        "title": middle_cut(source.title, TITLE_WIDTH),
         "reference": source.reference,
         "total": total,
         "encoding": opening.encoding,
         "marks": opening.arranged.marks,
-        "edges": opening.arranged.edges,
+        "edges": NO_EDGES if opening.edges else opening.arranged.edges,
         "groups": _group_names(opening.structure, opening.arranged.marks),
         "folded": opening.arranged.folded,
         "run": to_run(patch.run, now),
     }
-    buffers = [opening.table, _packed(bytes(statuses), opening.encoding)]
+    buffers = [opening.table, _packed(bytes(statuses), opening.encoding), *([opening.edges] if opening.edges else [])]
     return (content, buffers), patch.records, patch.revision, patch.run
 
 

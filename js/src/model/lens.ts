@@ -77,8 +77,20 @@ export class Lens extends Store {
 
   private follow(): void {
     const { base } = this;
-    const { picture, revision, total, markCount, markOf, members, names, groups, parents, children, clockOffset } =
-      base;
+    const {
+      picture,
+      revision,
+      total,
+      markCount,
+      markOf,
+      members,
+      names,
+      groups,
+      parents,
+      children,
+      clockOffset,
+      progress,
+    } = base;
     Object.assign(this, {
       picture,
       revision,
@@ -91,6 +103,7 @@ export class Lens extends Store {
       parents,
       children,
       clockOffset,
+      progress: this.moment ? new Map() : progress,
     });
     const shownAt = this.moment?.time ?? Number.NaN;
     const seen = this.moment ?? base;

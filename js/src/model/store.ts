@@ -76,6 +76,8 @@ export class Store {
   past = new Map<number, NodeRecord[]>();
   /** Columns that came because they were asked for, until they are taken. */
   readonly asides = new Map<number, Uint8Array>();
+  /** How far running nodes say they are, in percents. */
+  progress: ReadonlyMap<number, number> = new Map();
   /** Seconds since the run's zero where a moment of the past is shown, NaN for the present. */
   shownAt = Number.NaN;
   /** Seconds to add to the page's clock to get the kernel's. */
@@ -112,7 +114,7 @@ export class Store {
   receive(message: Message, buffers: readonly DataView[]): Applied | Promise<Applied> {
     const isAside = message.type === "columns" && message.column !== "records";
     if (isAside) return this.receiveAside(message, buffers);
-    if (this.queue === null && !needsInflating(message)) return this.applyNow(message, buffers);
+    if (this.queue === null && !needsInflating(message, buffers)) return this.applyNow(message, buffers);
     const before = this.queue ?? Promise.resolve();
     const work = before.then(() => this.applyLater(message, buffers));
     const settled = work
@@ -196,9 +198,11 @@ export class Store {
   private async applyLater(message: Message, buffers: readonly DataView[]): Promise<Applied> {
     if (message.type === "picture") {
       const own = buffers.map(bytesOf);
-      const [table = NO_BYTES, statuses = NO_BYTES] =
-        message.encoding === "raw" ? own : await Promise.all(own.map(inflate));
-      return this.applyPicture(message, table, statuses);
+      const [table = NO_BYTES, statuses = NO_BYTES, edges] = await Promise.all(
+        own.map((bytes, at) => (at < 2 && message.encoding === "raw" ? bytes : inflate(bytes))),
+      );
+      const picture = edges ? { ...message, edges: JSON.parse(new TextDecoder().decode(edges)) } : message;
+      return this.applyPicture(picture, table, statuses);
     }
     if (message.type === "columns") return this.applyRecordsPart(message, bytesOf(buffers[0]));
     if (message.type === "patch" && message.encoding === "deflate") {
@@ -264,6 +268,11 @@ export class Store {
   }
 
   private applyBeat(beat: Beat): Applied {
+    const { progress } = beat;
+    if (progress.length > 0 || this.progress.size > 0) {
+      this.progress = new Map(progress.flatMap((node, at) => (at % 2 ? [] : [[node, progress[at + 1] ?? 0] as const])));
+      this.changed({ statuses: true });
+    }
     return this.verdict(beat);
   }
 
@@ -412,10 +421,10 @@ function nextFrame(run: () => void): void {
   else setTimeout(run, 0);
 }
 
-function needsInflating(message: Message): boolean {
+function needsInflating(message: Message, buffers: readonly DataView[]): boolean {
   return (
     message.type === "columns" ||
-    (message.type === "picture" && message.encoding !== "raw") ||
+    (message.type === "picture" && (message.encoding !== "raw" || buffers.length > 2)) ||
     (message.type === "patch" && message.encoding === "deflate")
   );
 }

@@ -254,7 +254,7 @@ export function detailOf(store: Store, node: number, error: string): string {
   const ended = store.ended[node] ?? Number.NaN;
   switch (status) {
     case Status.RUNNING:
-      return Number.isNaN(took) ? say("detail.starting") : ticking(took);
+      return Number.isNaN(took) ? say("detail.starting") : elapsedOf(store, node, took);
     case Status.COMPLETED:
       return Number.isNaN(took) ? "" : duration(took);
     case Status.FAILED:
@@ -270,6 +270,12 @@ export function detailOf(store: Store, node: number, error: string): string {
     default:
       return waitingWords(store, node);
   }
+}
+
+/** How long a node has been running, and how far it says it is. */
+export function elapsedOf(store: Store, node: number, took: number): string {
+  const percent = store.progress.get(node);
+  return percent === undefined ? ticking(took) : say("detail.progress", { time: ticking(took), n: percent });
 }
 
 /** Elapsed time of something that runs: tenths while they can be read, then whole seconds. */

@@ -10,12 +10,15 @@ export interface Saved {
   picture: Picture;
   buffers: string[];
   columns: { records: string; names: string; edges: string; groups?: string; tape: string };
+  /** `Errors` as JSON. */
+  errors: string;
   /** Nodes in one entry of `details`. */
   block: number;
   details: Record<string, string>;
 }
 
 const TAPE = 1;
+const ERRORS = 2;
 
 export class RecordedSource implements Source {
   readonly store = new Store();
@@ -61,6 +64,12 @@ export class RecordedSource implements Source {
 
   async ask(question: Question, node: number): Promise<Record<string, unknown>> {
     if (question === "tape") return { number: TAPE, name: "" };
+    if (question === "errors") {
+      const { epoch } = this.store;
+      const chunk: ColumnChunk = { type: "columns", epoch, column: "file", part: 0, of: 1, revision: ERRORS };
+      this.store.receive(chunk, [viewOf(this.saved.errors)]);
+      return { number: ERRORS, name: "" };
+    }
     const detail = question === "node" ? (await this.block(node))[String(node)] : undefined;
     if (!detail || this.isClosed) throw new Error(say("connection.saved_ask"));
     return detail;

@@ -24,9 +24,17 @@ const SECRET = {
 const MOST_KEPT = 500;
 const MOST_OPEN = 8;
 
+/** What the kernel says of all failed nodes at once. */
+export interface Failures {
+  textOf(node: number): string;
+}
+
 export class Details {
-  private readonly source: Source;
-  private readonly signal: AbortSignal;
+  readonly source: Source;
+  /** What has no store of its own. */
+  readonly root: Details = this;
+  failures: Failures | null = null;
+  readonly signal: AbortSignal;
   private readonly kept = new Map<number, Kept>();
   private readonly listeners = new Set<() => void>();
   private open = 0;
@@ -43,6 +51,7 @@ export class Details {
       detail && store.isSecret(node) ? { ...detail, ...SECRET } : detail;
     own.of = (node) => shown(node, this.of(node));
     own.lastOf = (node) => shown(node, this.lastOf(node));
+    own.messageOf = (node) => (store.isSecret(node) ? "" : this.messageOf(node));
     return own;
   }
 
@@ -93,7 +102,7 @@ export class Details {
 
   messageOf(node: number): string {
     const detail = this.of(node);
-    if (!detail?.error_type) return "";
+    if (!detail?.error_type) return this.failures?.textOf(node) ?? "";
     return detail.error_message ? `${detail.error_type}: ${plain(detail.error_message)}` : detail.error_type;
   }
 
@@ -115,9 +124,13 @@ export class Details {
       )
       .finally(() => {
         this.open -= 1;
-        if (!this.signal.aborted) for (const listener of [...this.listeners]) listener();
+        this.tell();
       });
     return true;
+  }
+
+  tell(): void {
+    if (!this.signal.aborted) for (const listener of [...this.listeners]) listener();
   }
 
   /** After a new connection what failed is asked for again. */
@@ -125,7 +138,7 @@ export class Details {
     for (const [node, kept] of this.kept) if (kept.error) this.kept.delete(node);
   }
 
-  private canAsk(): boolean {
+  canAsk(): boolean {
     const { state, why } = this.source.connection;
     return !this.signal.aborted && (state !== "detached" || why === "saved");
   }

@@ -4,8 +4,8 @@ import type { Focus } from "../model/focus.ts";
 import { spans } from "../model/loglines.ts";
 import { STATUS_COUNT, type Store } from "../model/store.ts";
 import { count, duration, plain, say, upright } from "../model/words.ts";
-import { type NodeDetail, STATUS_WORDS, Status } from "../protocol.ts";
-import { ticking, waitingWords } from "../render/scene.ts";
+import { ERROR_CUT, type NodeDetail, STATUS_WORDS, Status } from "../protocol.ts";
+import { elapsedOf, waitingWords } from "../render/scene.ts";
 import { STATUS_NAMES } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import { ActionButton, type ActionContext, type ActionKind } from "./actions.ts";
@@ -14,7 +14,8 @@ import { button, element, fill, glyph, on, set, setText } from "./dom.ts";
 import { GroupPanel } from "./inspector_group.ts";
 import { Overview } from "./inspector_overview.ts";
 import { copyButton, frameRow, timeElement } from "./inspector_parts.ts";
-import { LogList } from "./loglist.ts";
+import { failuresOf } from "./failures.ts";
+import { LogList, silence } from "./loglist.ts";
 
 export const TABS = ["error", "overview", "logs", "attempts", "code"] as const;
 export type Tab = (typeof TABS)[number];
@@ -281,7 +282,7 @@ export class Inspector {
     const status = store.status[node] ?? 0;
     const took = ranFor(store, node);
     const n = store.attempt[node] ?? 0;
-    const time = Number.isNaN(took) ? "" : status === Status.RUNNING ? ticking(took) : duration(took);
+    const time = Number.isNaN(took) ? "" : status === Status.RUNNING ? elapsedOf(store, node, took) : duration(took);
     if (time) {
       if (status === Status.RUNNING)
         return say(n > 1 ? "inspector.running_attempt" : "inspector.running_for", { time, n });
@@ -449,8 +450,7 @@ export class Inspector {
   private noLines(): string {
     if (this.store.isSecret(this.node)) return say("predict.hidden");
     if (this.focus.state.attempt > 0) return "";
-    const isRunning = this.store.status[this.node] === Status.RUNNING;
-    return say(isRunning ? "logs.empty_remote" : "logs.empty_node", { name: plain(this.store.nameOf(this.node)) });
+    return silence(this.store, this.details, this.node);
   }
 
   private showCode(node: number, detail: NodeDetail | null, trouble: string, signal: AbortSignal): void {
@@ -559,8 +559,9 @@ export class Inspector {
       counts[status] = (counts[status] ?? 0) + 1;
     }
     const failed = members.filter((node) => store.status[node] === Status.FAILED);
+    if (failed.length > 0) failuresOf(this.details).want();
     for (const node of failed.slice(0, MOST_ASKED)) this.details.want(node);
-    const messages = failed.map((node) => this.details.messageOf(node)).join("|");
+    const messages = failed.map((node) => this.details.messageOf(node).slice(0, ERROR_CUT)).join("|");
     const key = [
       "group",
       this.marks.join(),

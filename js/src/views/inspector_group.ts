@@ -5,7 +5,7 @@ import type { Focus } from "../model/focus.ts";
 import type { Store } from "../model/store.ts";
 import { readyAt } from "../model/timeline.ts";
 import { duration, say } from "../model/words.ts";
-import { Status } from "../protocol.ts";
+import { ERROR_CUT, Status } from "../protocol.ts";
 import type { Details } from "./details.ts";
 import { button, element, fill, on } from "./dom.ts";
 import { copyRow, nodeLink, section } from "./inspector_parts.ts";
@@ -95,7 +95,7 @@ export class GroupPanel {
     if (failed.length === 0) return null;
     const groups = new Map<string, number[]>();
     for (const node of failed) {
-      const message = this.details.messageOf(node);
+      const message = this.details.messageOf(node).slice(0, ERROR_CUT);
       const list = groups.get(message);
       if (list) list.push(node);
       else groups.set(message, [node]);

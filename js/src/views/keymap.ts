@@ -9,7 +9,7 @@ const KEYS: readonly (readonly [string, WordKey])[] = [
   ["Space", "keys.add"],
   ["g t l o", "keys.panes"],
   ["+ − 0", "keys.zoom"],
-  ["[ ]", "keys.attempt"],
+  ["[ ] or , .", "keys.attempt"],
   ["Home End", "keys.ends"],
   ["Ctrl/⌘ C", "keys.copy"],
   ["e w", "keys.logs"],

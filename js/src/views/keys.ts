@@ -25,6 +25,13 @@ export interface Doing {
   openKeys(): void;
 }
 
+/** The browser's own, like Ctrl+P or Alt+←; not what some keyboards need AltGr or Option for, like brackets. */
+export function isOthers(event: KeyboardEvent): boolean {
+  const { key, ctrlKey, altKey, metaKey } = event;
+  const isTyped = event.getModifierState("AltGraph") || (altKey && (ctrlKey || "[]/?".includes(key)));
+  return (ctrlKey || metaKey || altKey) && !(isTyped && key.length === 1);
+}
+
 /** True if it was one of them. */
 export function shellKey(event: KeyboardEvent, focus: Focus, store: Store, doing: Doing): boolean {
   const pane = PANES.find((each) => each.key === event.key);
@@ -52,8 +59,12 @@ export function shellKey(event: KeyboardEvent, focus: Focus, store: Store, doing
       doing.reveal(blocker(focus, store));
       break;
     case "[":
+    case ",":
+      turnAttempt(-1, focus, store);
+      break;
     case "]":
-      turnAttempt(event.key === "]" ? 1 : -1, focus, store);
+    case ".":
+      turnAttempt(1, focus, store);
       break;
     case "p":
       doing.toggleFilter(CRITICAL);

@@ -7,8 +7,10 @@ import type { Focus } from "../model/focus.ts";
 import { pieces, strip } from "../model/ansi.ts";
 import { type LogLine, LogRows, levelWord } from "../model/loglines.ts";
 import { middle, plain, say, timeOfDay, upright, utc } from "../model/words.ts";
-import type { LogAsk, LogScope } from "../protocol.ts";
+import type { Store } from "../model/store.ts";
+import { type LogAsk, type LogScope, Status } from "../protocol.ts";
 import type { Source } from "../sources/source.ts";
+import type { Details } from "./details.ts";
 import { type Button, button, copyText, element, fill, on, set, setText } from "./dom.ts";
 import { LogFind } from "./logfind.ts";
 
@@ -19,6 +21,7 @@ const COPIED = 2_000;
 const SAY_MS = 5000;
 /** Keys that mean nothing before there are lines. */
 const OF_LINES = new Set(["Home", "End", "e", "E"]);
+const LOCAL = "Local";
 const MOST_EARLY = 50;
 const EARLY_MS = 5000;
 
@@ -33,6 +36,19 @@ export interface LogEvents {
   cleared(): void;
   /** Wrap or follow changed. */
   changed(): void;
+}
+
+/** A page that was saved holds no lines, and nobody to ask for them. */
+export function isSaved({ connection }: Source): boolean {
+  return connection.state === "detached" && connection.why === "saved";
+}
+
+/** Why there is no line of a node. Those of nodes that run in this kernel come at once. */
+export function silence(store: Store, details: Details, node: number): string {
+  const name = plain(store.nameOf(node));
+  if (store.status[node] !== Status.RUNNING) return say("logs.empty_node", { name });
+  const mode = details.lastOf(node)?.mode ?? LOCAL;
+  return say(mode === LOCAL ? "logs.empty_running" : "logs.empty_remote", { name });
 }
 
 export class LogList {
@@ -104,7 +120,7 @@ export class LogList {
     on(body, "scroll", signal, () => this.scrolled());
     on(body, "wheel", signal, (event) => this.wheeled(event), { passive: false });
     on(this.root, "keydown", signal, (event) => {
-      if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "f") return;
+      if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "f" || isSaved(this.source)) return;
       event.preventDefault();
       event.stopPropagation();
       this.find.open();
@@ -363,7 +379,9 @@ export class LogList {
   }
 
   private showEmpty(): void {
-    const own = this.events.nothing();
+    const { state } = this.source.connection;
+    const cannot = isSaved(this.source) ? "logs.empty_saved" : "connection.cannot";
+    const own = state === "detached" ? say(cannot) : this.events.nothing();
     const isScoped = own === "" && Object.values(this.rows.scope).some(Boolean);
     const words = own || say(isScoped ? "logs.empty_scope" : "logs.empty");
     if (this.empty.firstChild?.textContent === words) return;

@@ -3,10 +3,10 @@ import { match } from "../model/filter.ts";
 import { halves, spans } from "../model/loglines.ts";
 import { asideOf } from "../model/aside.ts";
 import type { Changes } from "../model/store.ts";
-import { plain, say } from "../model/words.ts";
-import { type LogScope, Status } from "../protocol.ts";
+import { say } from "../model/words.ts";
+import type { LogScope } from "../protocol.ts";
 import { type Button, button, element, set } from "./dom.ts";
-import { COPIED_LINES, LogList } from "./loglist.ts";
+import { COPIED_LINES, isSaved, LogList, silence } from "./loglist.ts";
 import type { Pane, PaneContext } from "./pane.ts";
 
 /** What the level button goes through: all, warnings, errors, and each stream. */
@@ -81,6 +81,7 @@ class LogsPane implements Pane {
       copy.root,
       download.root,
     );
+    for (const each of isSaved(source) ? [find, copy, download] : []) each.setBlocked(say("logs.empty_saved"));
     this.showSwitches();
     focus.subscribe((changed) => {
       if (
@@ -127,16 +128,13 @@ class LogsPane implements Pane {
   }
 
   private nothing(): string {
-    const { store, connection } = this.context.source;
-    if (connection.state === "detached" && connection.why !== "saved") return say("connection.cannot");
+    const { source, details } = this.context;
+    const { store } = source;
     const chosen = this.isSelectedOnly ? this.context.focus.chosen() : [];
     const n = this.secrets();
     if (n > 0) return say("logs.empty_secret", { n });
     const only = chosen.length === 1 ? chosen[0] : undefined;
-    if (only !== undefined && this.level === 0) {
-      const isRunning = store.status[only] === Status.RUNNING;
-      return say(isRunning ? "logs.empty_remote" : "logs.empty_node", { name: plain(store.nameOf(only)) });
-    }
+    if (only !== undefined && this.level === 0) return silence(store, details, only);
     const scope = this.scope();
     if (scope.nodes || scope.attempt || scope.least || scope.stream || scope.filter) return "";
     return say(store.run?.is_ended ? "logs.empty_done" : "logs.empty");

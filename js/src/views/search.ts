@@ -3,8 +3,10 @@ import { type Filter, isMoving, match, PRESETS, parse, problemWords, pythonFor, 
 import type { Focus } from "../model/focus.ts";
 import type { Changes, Store } from "../model/store.ts";
 import { plain, say } from "../model/words.ts";
+import { Status } from "../protocol.ts";
 import type { Details } from "./details.ts";
 import { button, copyText, element, fill, icon, on, set, setText } from "./dom.ts";
+import { failuresOf } from "./failures.ts";
 
 /** A mask is made anew this often at most while a run goes on. */
 const AGAIN_MS = 250;
@@ -35,6 +37,9 @@ export class SearchBox {
   private owed = 0;
   private hasFocus = false;
   private chipsKey = "";
+  /** What the answer was made of: how many had failed, and which errors were known. */
+  private failed = 0;
+  private errors = 0;
   private inner = new AbortController();
 
   constructor(
@@ -70,6 +75,9 @@ export class SearchBox {
       clearTimeout(this.timer);
       this.inner.abort();
     });
+    details.subscribe(() => {
+      if (this.readsErrors() && this.errors !== failuresOf(details).version) this.make();
+    }, signal);
     this.hasFocus = this.field === document.activeElement;
     this.typed();
   }
@@ -81,7 +89,8 @@ export class SearchBox {
 
   changed(changes: Readonly<Changes>): void {
     if (this.filter.terms.length === 0 || this.timer !== undefined) return;
-    if (!changes.structure && !changes.names && !changes.edges && !(changes.statuses && isMoving(this.filter))) return;
+    const isMoved = isMoving(this.filter) || (this.readsErrors() && this.failed !== this.store.counts[Status.FAILED]);
+    if (!changes.structure && !changes.names && !changes.edges && !(changes.statuses && isMoved)) return;
     const wait = Math.max(0, this.madeAt + AGAIN_MS - Date.now());
     if (wait === 0 || changes.structure || (this.owed !== 0 && !this.isPartial())) this.make();
     else this.timer = setTimeout(() => this.make(), wait);
@@ -104,6 +113,11 @@ export class SearchBox {
     return this.store.names === null || this.store.parents === null;
   }
 
+  /** A quoted text is looked for in errors too. */
+  private readsErrors(): boolean {
+    return this.filter.terms.some(({ key }) => key === "text");
+  }
+
   private typed(): void {
     this.filter = parse(this.field.value);
     this.at = -1;
@@ -116,6 +130,12 @@ export class SearchBox {
     clearTimeout(this.timer);
     this.timer = undefined;
     this.madeAt = Date.now();
+    this.failed = this.store.counts[Status.FAILED] ?? 0;
+    if (this.readsErrors()) {
+      const failures = failuresOf(this.details);
+      failures.want();
+      this.errors = failures.version;
+    }
     const mask = match(this.filter, this.store, { errorOf: (node) => this.details.messageOf(node) });
     let matched = 0;
     if (mask) for (const each of mask) matched += each;

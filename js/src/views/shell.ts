@@ -16,7 +16,7 @@ import { COLUMN, Frame } from "./frame.ts";
 import { Held } from "./held.ts";
 import { InspectorSlot } from "./inspector_slot.ts";
 import type { KeyMap } from "./keymap.ts";
-import { type Doing, shellKey } from "./keys.ts";
+import { type Doing, isOthers, shellKey } from "./keys.ts";
 import { fresh, type Kept, recall, remember } from "./memory.ts";
 import { Menu } from "./menu.ts";
 import type { Later } from "./more.ts";
@@ -570,7 +570,7 @@ export class Shell {
       return;
     }
     const isBody = this.pane?.isBody(target) ?? false;
-    if (!isBody && target !== this.root) return;
+    if ((!isBody && target !== this.root) || isOthers(event)) return;
     // A pane by its key comes at once, also while keys wait.
     const isPane = PANES.some((each) => each.key === event.key);
     if (isBody && this.extras?.teaching.key(event)) {
@@ -579,7 +579,7 @@ export class Shell {
     }
     const isHeld = !isPane && this.held.takes(event, isBody && this.stage.isWaiting);
     if (isHeld || (isBody && this.pane?.key(event))) event.preventDefault();
-    else if (!event.ctrlKey && !event.metaKey && !event.altKey && this.shellKey(event)) event.preventDefault();
+    else if (this.shellKey(event)) event.preventDefault();
   }
 
   private shellKey(event: KeyboardEvent): boolean {

@@ -247,8 +247,6 @@ class TimelinePane implements Pane {
     else if (event.key === "+" || event.key === "=") this.zoom(1.25, this.axis.width / 2);
     else if (event.key === "-") this.zoom(0.8, this.axis.width / 2);
     else if (event.key === "0") this.fit();
-    else if (event.key === "[" || event.key === ",") this.stepAttempt(-1);
-    else if (event.key === "]" || event.key === ".") this.stepAttempt(1);
     else return false;
     return true;
   }
@@ -299,12 +297,6 @@ class TimelinePane implements Pane {
       fill(this.attempts, ...Array.from({ length: most + 1 }, (_, at) => option(at)));
     }
     this.attempts.value = String(this.context.focus.state.attempt);
-  }
-
-  private stepAttempt(step: number): void {
-    const most = this.attempts.options.length - 1;
-    const { attempt } = this.context.focus.state;
-    this.context.focus.set({ attempt: Math.max(0, Math.min(most, attempt + step)) });
   }
 
   private focusChanged(changed: ReadonlySet<FocusPart>): void {

@@ -1,0 +1,100 @@
+"""The first message of a graph: however long its names and however many its edges, it is one that any host lets by."""
+
+from __future__ import annotations
+
+import json
+import random
+import zlib
+
+import pytest
+
+from tests.view.fake_source import FakeSource
+from tiledag_widget.core.states import AddNode
+from tiledag_widget.view.messages import FIRST_BYTES
+from tiledag_widget.view.opening import (
+    EDGES_BYTES,
+    NAME_WIDTHS,
+    TITLE_WIDTH,
+    Message,
+    Opening,
+    Openings,
+    picture_message,
+)
+
+NODES = 300
+LONG = 10_000
+
+
+def _first(source: FakeSource) -> tuple[Opening, Message]:
+    opening = Openings(source).now()
+    message, *_ = picture_message(opening, source, epoch=1, version="1", now=0.0)
+    return opening, message
+
+
+def _bytes(message: Message) -> int:
+    content, buffers = message
+    return len(json.dumps(content, ensure_ascii=False).encode()) + sum(len(part) for part in buffers)
+
+
+def _source(names: list[str], groups: list[str], parents: list[tuple[int, ...]]) -> FakeSource:
+    source = FakeSource(names=names, groups=groups)
+    source.handle(*(AddNode(above) for above in parents))
+    return source
+
+
+@pytest.mark.parametrize("char", ["x", "\N{SNOWMAN}", "\N{GRINNING FACE}"])
+def test_long_names_are_cut_in_the_first_message_and_come_whole_after_it(char: str) -> None:
+    names = [f"{number}-{char * LONG}" for number in range(NODES)]
+    parents = [tuple(range(max(0, number - 2), number)) for number in range(NODES)]
+    source = _source(names, [f"f{number}-{char * LONG}" for number in range(NODES)], parents)
+    source.title = char * 100_000
+
+    opening, message = _first(source)
+
+    assert _bytes(message) < FIRST_BYTES
+    content = message[0]
+    assert len(content["title"]) == TITLE_WIDTH
+    assert content["marks"]["kind"] == ["card"] * NODES
+    assert all(name.startswith(f"{number}-") for number, name in enumerate(content["marks"]["name"]))
+    assert zlib.decompress(opening.rest.names).decode().split("\n") == names
+    groups = zlib.decompress(opening.rest.groups)
+    assert groups[4 : 4 + int.from_bytes(groups[:4], "little")].decode().split("\n")[:NODES] == source.groups
+
+
+def test_a_stack_with_a_long_name_says_its_whole_name_in_a_column() -> None:
+    group = "resize_" + "x" * LONG
+    source = _source([f"n-{number}" for number in range(50)], [group] * 50, [()] * 50)
+
+    opening, (content, _) = _first(source)
+
+    assert content["marks"]["kind"] == ["stack"]
+    (name,) = content["marks"]["name"]
+    assert name.startswith("resize_")
+    assert len(name) == NAME_WIDTHS[0]
+    assert group.encode() in zlib.decompress(opening.rest.groups)
+
+
+def test_names_that_fit_are_sent_as_they_are_and_need_no_column_of_groups() -> None:
+    source = _source(["a" * 900, "b"], ["f", "g"], [(), (0,)])
+
+    opening, (content, buffers) = _first(source)
+
+    assert content["marks"]["name"] == ["a" * 900, "b"]
+    assert opening.rest.groups == b""
+    assert len(buffers) == 2
+    assert content["edges"]["source"] == [0]
+
+
+@pytest.mark.parametrize("share", [0.1, 1.0])
+def test_many_edges_between_marks_go_into_a_buffer(share: float) -> None:
+    chance = random.Random(1)
+    parents = [tuple(above for above in range(node) if chance.random() < share) for node in range(NODES)]
+    source = _source([f"n-{node}" for node in range(NODES)], [f"f{node}" for node in range(NODES)], parents)
+
+    opening, message = _first(source)
+
+    content, buffers = message
+    assert _bytes(message) < FIRST_BYTES
+    assert content["edges"] == {"source": [], "target": [], "count": [], "bends": []}
+    assert json.loads(zlib.decompress(buffers[2])) == opening.arranged.edges
+    assert len(json.dumps(opening.arranged.edges)) > EDGES_BYTES
