@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -68,8 +69,14 @@ class Showing:
             failure = nodes[index]._error
             return "" if failure is None else f"{type(failure).__name__}: {failure}"
 
+        def before(index: int) -> float:
+            if columns.attempt[index] < 2:
+                return math.nan
+            past = [each.ended for each in source.node(index).attempts if each.number == columns.attempt[index] - 1]
+            return past[0] if past else math.nan
+
         zero = run.started if run.started == run.started else 0.0
-        facts = Facts(source.structure(), columns, zero, time.time(), error)
+        facts = Facts(source.structure(), columns, zero, time.time(), error, before)
         return [nodes[index] for index in match(text, facts)]
 
     def visualize(self, notebook: bool = True, auto_update: bool = True, force_plotly: bool = False) -> Any:

@@ -1,6 +1,7 @@
 // The second part of the bundle: what a view needs when somebody looks closer.
 import { toSvg } from "./render/svg.ts";
 import { Browser } from "./views/browser.ts";
+import { CriticalLayer } from "./views/critical.ts";
 import { ExportBox } from "./views/export.ts";
 import { Inspector } from "./views/inspector.ts";
 import { KeyMap } from "./views/keymap.ts";
@@ -14,6 +15,7 @@ import { makeTimelinePane } from "./views/timeline.ts";
 
 export const more: More = {
   panes: { timeline: makeTimelinePane, list: makeListPane, logs: makeLogsPane },
+  CriticalLayer,
   Inspector,
   ReplayBar,
   ExportBox,

@@ -11,6 +11,7 @@ export const MERGE_S = 0.1;
 export const MERGE_BUSY_S = 0.15;
 export const HIDDEN_S = 1;
 export const HEARTBEAT_S = 2;
+export const ARRANGING_S = 1;
 export const PROGRESS_S = 1;
 export const MOST_PROGRESS = 1000;
 export const QUIET_S = 6;
@@ -22,7 +23,7 @@ export type Action = "retry" | "retry_failed" | "retry_from" | "cancel" | "cance
 
 export type Question = "node" | "preview" | "rich" | "pace_0" | "pace_250" | "pace_1000" | "pace_3000" | "errors" | "tape" | "export_html" | "export_mermaid" | "export_dot" | "log_lines" | "log_line" | "log_find" | "log_file";
 
-export type Housekeeping = "open" | "resync" | "tidy" | "visible" | "ping" | "withdraw" | "log_follow" | "code";
+export type Housekeeping = "open" | "resync" | "tidy" | "plain" | "visible" | "ping" | "withdraw" | "log_follow" | "code";
 
 /**
  * Columns over the marks: what is drawn together.
@@ -76,7 +77,8 @@ export interface Run {
 
 /**
  * First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it; ``groups``
- * names the functions and stages by number (as text) that `Marks` speaks of and no stack is called by.
+ * names the functions and stages by number (as text) that `Marks` speaks of and no stack is called by;
+ * ``folded`` says what was drawn together, or why nothing could be arranged: then ``trouble`` is the traceback.
  */
 export interface Picture {
   type: "picture";
@@ -93,6 +95,7 @@ export interface Picture {
   edges: MarkEdges;
   groups: Record<string, string>;
   folded: string;
+  trouble: string;
   run: Run;
 }
 
@@ -125,6 +128,12 @@ export interface Beat {
   epoch: number;
   revision: number;
   progress: number[];
+}
+
+/** Before the first picture, where that takes longer than `ARRANGING_S`; the request ``plain`` ends it. */
+export interface Arranging {
+  type: "arranging";
+  total: number;
 }
 
 /**
@@ -304,7 +313,8 @@ export interface NodeDetail {
 
 /**
  * What the column ``file`` holds after ``errors``, as JSON: the failed ``nodes`` and, for each, ``of``, which of
- * ``texts`` (type and message, at most `ERROR_CUT` characters) it failed with. Some may be left out, never the first.
+ * ``texts`` (type and message, at most `ERROR_CUT` characters) it failed with. Where there are very many different
+ * ones, some nodes are left out.
  */
 export interface Errors {
   texts: string[];
@@ -313,8 +323,8 @@ export interface Errors {
 }
 
 /**
- * Body of the reply to ``errors``, ``tape`` and to exports: the number of the column that brings the rest, and how a file
- * should be called.
+ * Body of the reply to ``errors``, ``tape`` and to exports: the number of the column that brings the rest, and how
+ * a file should be called.
  */
 export interface Sent {
   number: number;

@@ -418,6 +418,7 @@ export class FakeKernel implements CommModel {
       edges,
       groups: Object.fromEntries([...new Set(this.nodes.map((each) => each.group))].map((name, at) => [at, name])),
       folded: "",
+      trouble: "",
       run: this.run(),
       markOf,
     };

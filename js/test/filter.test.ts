@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { match, matches, parse, problemWords, pythonFor, without } from "../src/model/filter.ts";
 import { Lens } from "../src/model/lens.ts";
 import { Store } from "../src/model/store.ts";
+import { Status } from "../src/protocol.ts";
 import { deflate, FakeKernel } from "./fake.ts";
 import { AT_ONCE, connect } from "./tools.ts";
 
@@ -16,6 +17,7 @@ interface Node {
   attempt: number;
   started: number | null;
   ended: number | null;
+  before?: number;
   error?: string;
 }
 interface Vectors {
@@ -36,7 +38,13 @@ async function graph(): Promise<Store> {
     const started = node.started ?? Number.NaN;
     Object.assign(kernel.states[index] ?? {}, { status, attempt, started, ended: node.ended ?? Number.NaN });
   });
-  return (await connect(kernel)).store;
+  const { store } = await connect(kernel);
+  VECTORS.nodes.forEach(({ attempt, before }, index) => {
+    if (before === undefined) return;
+    const record = { index, status: Status.FAILED, attempt: attempt - 1, slot: 0, started: before - 1, ended: before };
+    store.past.set(index, [record]);
+  });
+  return store;
 }
 
 test("the shared vectors hold", async () => {

@@ -43,7 +43,11 @@ def facts() -> Facts:
         times("started"),
         times("ended"),
     )
-    return Facts(structure, columns, 1000.0, 1000.0 + VECTORS["now"], lambda node: nodes[node].get("error", ""))
+
+    def before(node: int) -> float:
+        return 1000.0 + float(nodes[node].get("before", math.nan))
+
+    return Facts(structure, columns, 1000.0, 1000.0 + VECTORS["now"], lambda node: nodes[node].get("error", ""), before)
 
 
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["filter"] or "(empty)")

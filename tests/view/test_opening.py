@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 import zlib
 
 import pytest
 
 from tests.view.fake_source import FakeSource
+from tiledag_widget.core.snapshot import Structure
 from tiledag_widget.core.states import AddNode
 from tiledag_widget.view.messages import FIRST_BYTES
 from tiledag_widget.view.opening import (
     EDGES_BYTES,
     NAME_WIDTHS,
+    REASON_WIDTH,
     TITLE_WIDTH,
+    TROUBLE_WIDTH,
+    Arranged,
     Message,
     Opening,
     Openings,
+    fold_and_layout,
     picture_message,
 )
 
@@ -98,3 +104,57 @@ def test_many_edges_between_marks_go_into_a_buffer(share: float) -> None:
     assert content["edges"] == {"source": [], "target": [], "count": [], "bends": []}
     assert json.loads(zlib.decompress(buffers[2])) == opening.arranged.edges
     assert len(json.dumps(opening.arranged.edges)) > EDGES_BYTES
+
+
+def test_a_graph_that_cannot_be_arranged_is_one_stack_and_says_why() -> None:
+    """The view would stay empty, or show one stack as if that were the graph."""
+
+    def fail(*args: object) -> Arranged:
+        raise ValueError("no room for " + "x" * 10_000)
+
+    source = _source(["a", "b", "c"], ["f"] * 3, [(), (0,), (1,)])
+    opening = Openings(source, fail).now()
+
+    (content, _), *_ = picture_message(opening, source, epoch=1, version="1", now=0.0)
+
+    assert content["folded"].startswith("The graph could not be arranged: no room for x")
+    assert len(content["folded"]) <= REASON_WIDTH
+    assert len(content["trouble"]) <= TROUBLE_WIDTH
+    assert content["marks"]["size"] == [3]
+    assert Openings(source).now().arranged.trouble == ""
+
+
+def test_who_does_not_want_to_wait_for_the_arrangement_gets_one_stack_until_the_graph_is_tidied() -> None:
+    """At the hundred thousandth node somebody wants to see the list, not a promise."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(structure: Structure, previous: Arranged | None = None) -> Arranged:
+        begun.set()
+        assert go_on.wait(10)
+        return fold_and_layout(structure, previous)
+
+    source = _source([f"n-{node}" for node in range(20)], [f"f{node}" for node in range(20)], [()] * 20)
+    openings = Openings(source, slow)
+    made: list[Opening] = []
+    builder = threading.Thread(target=lambda: made.append(openings.now()))
+    builder.start()
+    assert begun.wait(10)
+    assert openings.kept() is None
+
+    openings.give_up()
+
+    plain = openings.kept()
+    assert plain is not None
+    assert plain.arranged.marks["size"] == [20]
+    assert plain.arranged.trouble == ""
+    go_on.set()
+    builder.join(10)
+    assert len(made[0].arranged.marks["size"]) > 1
+    assert openings.kept() is plain
+    openings.tidy()
+    assert openings.now().arranged.marks == made[0].arranged.marks
+
+    openings.give_up()
+    assert openings.kept() is not plain, "what has been arranged stays"
+    source.handle(AddNode(()))
+    assert sum(openings.now().arranged.marks["size"]) == 21

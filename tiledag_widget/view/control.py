@@ -284,6 +284,8 @@ class Desk:
             self._feed.send_code(request["id"])
         elif kind == "ping":
             self._feed.answer({"type": "reply", "id": request["id"], "body": {"now": self._wall()}, "error": None})
+        elif kind == "plain":
+            self._feed.give_up()
         else:
             if kind == "tidy":
                 self._feed.tidy()

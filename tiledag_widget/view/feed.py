@@ -30,6 +30,7 @@ from ..core.states import FAILED
 from .code import code_messages
 from .log_lines import LogDesk, lines_of
 from .messages import (
+    ARRANGING_S,
     CHUNK_BYTES,
     HEARTBEAT_S,
     HIDDEN_S,
@@ -38,6 +39,7 @@ from .messages import (
     MOST_PROGRESS,
     PROGRESS_S,
     Ack,
+    Arranging,
     Beat,
     PatchHead,
     Reply,
@@ -119,7 +121,8 @@ class Feed:
         self._revision = 0
         self._run: RunInfo | None = None
         self._is_building = False
-        self._build_at = 0.0
+        self._build_at = self._build_began = 0.0
+        self._is_arranging_told = False
         self._rest_took = 0.0
         self._records: deque[Message] = deque()
         self._bulk: deque[Message] = deque()
@@ -167,6 +170,11 @@ class Feed:
     def tidy(self) -> None:
         """Forget where marks are: the picture that is asked for next is arranged as that of a fresh display."""
         self._openings.tidy()
+
+    def give_up(self) -> None:
+        """Show the graph without arranging it, if it has not been arranged yet."""
+        self._openings.give_up()
+        self._wake(self)
 
     def refresh(self) -> None:
         """Send what has changed, also to a still view."""
@@ -264,11 +272,24 @@ class Feed:
     def _tick_build(self, now: float, last: Opening | None) -> float | None:
         """Have the present structure laid out elsewhere; the end of that wakes this feed."""
         if self._is_building:
-            return None
+            return self._tell_arranging(now)
         if last is not None and now < self._build_at:
             return self._build_at
         self._is_building = True
+        self._build_began = now
         self._build(self._make_opening)
+        return self._tell_arranging(now)
+
+    def _tell_arranging(self, now: float) -> float | None:
+        """Before the first picture a page has nothing to show: after a while it says what it waits for."""
+        if self._shown is not None or self._is_arranging_told or not self._is_building:
+            return None
+        due = max(self._build_began + ARRANGING_S, self._budget.free_at(now))
+        if due > now:
+            return due
+        self._is_arranging_told = True
+        arranging: Arranging = {"type": "arranging", "total": sum(self._source.run().counts)}
+        self._transmit((arranging, []), now)
         return None
 
     def _make_opening(self) -> None:

@@ -68,13 +68,15 @@ class Term:
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What terms are tested on. ``error(node)`` is an error message, "" for none; ``zero`` is when the run started and
-    ``now`` what time it is, both by the clock of the columns."""
+    ``now`` what time it is, both by the clock of the columns, as is ``before(node)``: when the attempt before the
+    present one ended, NaN for none."""
 
     structure: Structure
     columns: Columns
     zero: float = 0.0
     now: float = math.nan
     error: Callable[[int], str] = lambda node: ""
+    before: Callable[[int], float] = lambda node: math.nan
 
 
 def parse(text: str) -> list[Term]:
@@ -253,10 +255,11 @@ def _ran(facts: Facts, node: int) -> float:
 
 
 def _waited(facts: Facts, node: int) -> float:
+    """Seconds for which the present attempt could have started and had not."""
     ended = facts.columns.ended
-    ready = facts.zero
+    ready = max(facts.zero, facts.before(node))  # a NaN on the right loses
     for parent in facts.structure.parents_of(node):
-        ready = max(ready, ended[parent])  # a NaN on the right loses
+        ready = max(ready, ended[parent])
     waited = facts.columns.started[node] - ready
     return max(0.0, waited) if not math.isnan(waited) else math.nan
 

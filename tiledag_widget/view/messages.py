@@ -31,8 +31,10 @@
 ``ack`` and ``reply``
     Answers to a request, by its ``id``. Actions get an ``ack``; questions and ``ping`` (``body`` is a `Pong`) get a
     ``reply``; ``open``, ``resync`` and ``tidy`` (which arranges the graph as a fresh display would) are answered by a
-    picture, ``visible`` and ``withdraw`` by nothing (the action
-    that was withdrawn is refused, unless it was already begun).
+    picture, ``plain`` by one that shows the graph as one stack if it has not been arranged yet, ``visible`` and
+    ``withdraw`` by nothing (the action that was withdrawn is refused, unless it was already begun).
+``arranging``
+    An `Arranging`: the picture takes its time.
 ``code``
     Answer to the request ``code``: the second part of the front end. ``content`` is a `CodePart`, buffer 0 a part of
     its deflated (zlib) UTF-8 text.
@@ -70,6 +72,7 @@ MERGE_BUSY_S: Final = 0.15
 HIDDEN_S: Final = 1.0
 """The same while no view is visible."""
 HEARTBEAT_S: Final = 2.0
+ARRANGING_S: Final = 1.0
 PROGRESS_S: Final = 1.0
 """How far running nodes are is told this often at most."""
 MOST_PROGRESS: Final = 1_000
@@ -129,7 +132,8 @@ class Run(TypedDict):
 
 class Picture(TypedDict):
     """First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it; ``groups``
-    names the functions and stages by number (as text) that `Marks` speaks of and no stack is called by."""
+    names the functions and stages by number (as text) that `Marks` speaks of and no stack is called by;
+    ``folded`` says what was drawn together, or why nothing could be arranged: then ``trouble`` is the traceback."""
 
     type: Literal["picture"]
     protocol: int
@@ -145,6 +149,7 @@ class Picture(TypedDict):
     edges: MarkEdges
     groups: dict[str, str]
     folded: str
+    trouble: str
     run: Run
 
 
@@ -178,6 +183,13 @@ class Beat(TypedDict):
     epoch: int
     revision: int
     progress: list[int]
+
+
+class Arranging(TypedDict):
+    """Before the first picture, where that takes longer than `ARRANGING_S`; the request ``plain`` ends it."""
+
+    type: Literal["arranging"]
+    total: int
 
 
 class Ack(TypedDict):
@@ -298,7 +310,7 @@ Question = Literal[
     "log_find",
     "log_file",
 ]
-Housekeeping = Literal["open", "resync", "tidy", "visible", "ping", "withdraw", "log_follow", "code"]
+Housekeeping = Literal["open", "resync", "tidy", "plain", "visible", "ping", "withdraw", "log_follow", "code"]
 
 
 class Request(TypedDict, total=False):

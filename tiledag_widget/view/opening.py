@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 import time
+import traceback
 import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +27,7 @@ from .fold import Folding, fold
 from .layout import arrange, to_message
 from .messages import CHUNK_BYTES, PROTOCOL, ColumnChunk, MarkEdges, Marks, Picture, Run
 from .ranks import CHUNK, breathe_now
-from .stills import middle_cut
+from .stills import end_cut, middle_cut
 
 _log = logging.getLogger("tiledag_widget.view")
 
@@ -42,6 +43,8 @@ NAME_WIDTHS: Final = (1000, 500, 250, 120, 60, 30)
 NAMES_BYTES: Final = 40_000
 """The names in a picture are cut to the first of `NAME_WIDTHS` at which they are no longer than that together. Cards
 get theirs back with the column of names."""
+REASON_WIDTH: Final = 300
+TROUBLE_WIDTH: Final = 4_000
 TITLE_WIDTH: Final = 10_000
 EDGES_BYTES: Final = 40_000
 """Edges that are longer as JSON go into a buffer, deflated: 300 marks may have 44,850 of them."""
@@ -60,6 +63,7 @@ class Arranged:
         layout: For the next layout, so that marks stay where they are.
         node_mark: Node -> mark.
         folded: What was folded, in words, or empty.
+        trouble: The traceback where nothing could be arranged, and ``folded`` says that, else empty.
     """
 
     folding: Any
@@ -68,6 +72,7 @@ class Arranged:
     edges: MarkEdges
     node_mark: array[int]
     folded: str
+    trouble: str = ""
 
 
 Arrange = Callable[[Structure, "Arranged | None"], Arranged]
@@ -187,16 +192,30 @@ class Openings:
         self._arrange = arrange
         self._lock = threading.Lock()
         self._kept: Opening | None = None
+        self._plain: Opening | None = None
         self._is_untidy = False
 
     def kept(self) -> Opening | None:
         """The last one made, without waiting; None once it is to be made anew."""
-        return None if self._is_untidy else self._kept
+        return None if self._is_untidy else self._plain or self._kept
+
+    def give_up(self) -> None:
+        """Show the graph as one stack, until it changes or somebody tidies, unless it has been arranged. Does not wait
+        for who is arranging it."""
+        version = self._source.version
+        if self._kept is None or self._kept.version != version:
+            structure = self._source.structure()
+            self._plain = _opening(
+                version, structure, heap(structure, "Not arranged: it was stopped."), time.perf_counter()
+            )
 
     def now(self) -> Opening:
         """The one for the present structure. Cost: fold and layout if the structure is new, else nothing."""
         with self._lock:
             version = self._source.version
+            if self._plain is not None and self._plain.version == version:
+                return self._plain
+            self._plain = None
             if self._is_untidy:
                 self._kept, self._is_untidy = None, False
             if self._kept is None or self._kept.version != version:
@@ -206,6 +225,7 @@ class Openings:
     def tidy(self) -> None:
         """Forget where marks are: the next opening is that of a fresh display. Returns at once."""
         self._is_untidy = True
+        self._plain = None
 
     def _make(self, version: int) -> Opening:
         began = time.perf_counter()
@@ -215,18 +235,17 @@ class Openings:
                 arranged = self._arrange(structure, self._kept.arranged if self._kept else None)
         except Exception as error:
             _log.exception("the graph could not be arranged")
-            arranged = heap(structure, f"The graph could not be arranged: {error}")
-        return Opening(
-            version,
-            structure,
-            arranged,
-            table=_packed(_little(arranged.node_mark), _encoding(structure)),
-            edges=_long_edges(arranged.edges),
-            took=time.perf_counter() - began,
-        )
+            reason = end_cut(f"The graph could not be arranged: {str(error) or type(error).__name__}", REASON_WIDTH)
+            arranged = heap(structure, reason, traceback.format_exc()[-TROUBLE_WIDTH:])
+        return _opening(version, structure, arranged, began)
 
 
-def heap(structure: Structure, reason: str) -> Arranged:
+def _opening(version: int, structure: Structure, arranged: Arranged, began: float) -> Opening:
+    table = _packed(_little(arranged.node_mark), _encoding(structure))
+    return Opening(version, structure, arranged, table, _long_edges(arranged.edges), took=time.perf_counter() - began)
+
+
+def heap(structure: Structure, reason: str, trouble: str = "") -> Arranged:
     """Everything in one stack: what is left where nothing could be arranged."""
     total = len(structure)
     marks: Marks = {"kind": [], "name": [], "size": [], "first": [], "rank": [], "order": [], "slot": [], "group": []}
@@ -241,7 +260,7 @@ def heap(structure: Structure, reason: str) -> Arranged:
             "slot": [0.0],
             "group": [-1],
         }
-    return Arranged(None, None, marks, NO_EDGES, array("I", bytes(4 * total)), reason)
+    return Arranged(None, None, marks, NO_EDGES, array("I", bytes(4 * total)), reason, trouble)
 
 
 def _lines(names: Sequence[str]) -> bytes:
@@ -324,6 +343,7 @@ def picture_message(
         "edges": NO_EDGES if opening.edges else opening.arranged.edges,
         "groups": _group_names(opening.structure, opening.arranged.marks),
         "folded": opening.arranged.folded,
+        "trouble": opening.arranged.trouble,
         "run": to_run(patch.run, now),
     }
     buffers = [opening.table, _packed(bytes(statuses), opening.encoding), *([opening.edges] if opening.edges else [])]

@@ -242,10 +242,14 @@ function compare(value: number, { operator, amount }: Term): boolean {
   return operator === "<" ? value < amount : value <= amount;
 }
 
-/** Seconds from the end of the last parent to the start; NaN where it has not started. */
+/**
+ * Seconds for which the present attempt could have started and had not: from the end of the last parent, and of the
+ * attempt before. NaN where it has not started.
+ */
 export function waitedFor(store: Store, node: number): number {
-  let ready = 0;
-  for (const parent of store.parentsOf(node)) ready = Math.max(ready, store.ended[parent] ?? 0);
+  const before = (store.attempt[node] ?? 0) - 1;
+  let ready = store.past.get(node)?.find(({ attempt }) => attempt === before)?.ended || 0;
+  for (const parent of store.parentsOf(node)) ready = Math.max(ready, store.ended[parent] || 0);
   return Math.max(0, (store.started[node] ?? Number.NaN) - ready);
 }
 

@@ -1,6 +1,7 @@
 // How long a run still takes, as an honest range: what is left is played through on the slots there are, by what nodes
 // of the same function took. `view/left.py` does the same; `tests/timing` holds the vectors that both are tested with.
 import { Status } from "../protocol.ts";
+import { ranFor } from "./derive.ts";
 import { order } from "./order.ts";
 import type { Groups, Store } from "./store.ts";
 import { say } from "./words.ts";
@@ -46,6 +47,23 @@ export interface Work {
 
 export function estimates(store: Store): Estimates {
   return estimate({ total: store.total, group: functionsOf(store), ...columns(store) });
+}
+
+const SLOW_S = 1;
+const KEPT_MS = 1000;
+const kept = new WeakMap<Store, { at: number; key: string; found: Estimates }>();
+
+/** Took or takes more than twice the median of its function, and long enough for somebody to care. */
+export function isSlow(store: Store, node: number): boolean {
+  const took = ranFor(store, node);
+  if (!(took >= SLOW_S)) return false;
+  const key = `${store.epoch} ${store.shownAt}`;
+  let known = kept.get(store);
+  if (!known || known.key !== key || Date.now() > known.at + KEPT_MS) {
+    known = { at: Date.now(), key, found: estimates(store) };
+    kept.set(store, known);
+  }
+  return took > 2 * known.found.middle(node);
 }
 
 /** Seconds that the run still needs, or null where nothing sensible can be said. */

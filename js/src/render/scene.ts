@@ -1,6 +1,7 @@
 // What is on screen: model + places + camera -> marks with their boxes, texts and level of detail. And what was hit.
 import { STATUS_COUNT, type Store } from "../model/store.ts";
 import { blockerOf, ranFor, URGENCY, worst } from "../model/derive.ts";
+import { isSlow } from "../model/left.ts";
 import { duration, plain, say, timeOfDay } from "../model/words.ts";
 import { Status } from "../protocol.ts";
 import { Board, type Open } from "./board.ts";
@@ -72,6 +73,8 @@ export interface Scene {
   height: number;
   marks: SceneMark[];
   edges: SceneEdge[];
+  /** Edges in view that are too many to draw: those that stand for the fewest. */
+  left: number;
   cells: Cell[];
   /** Marks wholly or partly in the view itself. */
   shown: number;
@@ -147,6 +150,7 @@ export function buildScene(input: SceneInput): Scene {
     height,
     marks: [],
     edges: [],
+    left: 0,
     cells: [],
     shown: marksIn(input, { x: 0, y: 0, width, height }).length,
     isAnyRunning: (input.store.counts[Status.RUNNING] ?? 0) > 0,
@@ -154,7 +158,7 @@ export function buildScene(input: SceneInput): Scene {
   };
   if (level === "cell") scene.cells = cells(input, inView);
   else for (const mark of inView) scene.marks.push(sceneMark(input, mark, level, scene));
-  if (input.hasEdges) scene.edges = sceneEdges(input);
+  if (input.hasEdges) scene.edges = sceneEdges(input, scene);
   return scene;
 }
 
@@ -230,7 +234,7 @@ function sceneMark(input: SceneInput, mark: number, level: Level, scene: Scene):
 
 function badgeOf(store: Store, node: number): string {
   const attempt = store.attempt[node] ?? 0;
-  return [store.tagOf?.(node), attempt > 1 && `↻${attempt}`].filter(Boolean).join(" ");
+  return [store.tagOf?.(node), isSlow(store, node) && "◷", attempt > 1 && `↻${attempt}`].filter(Boolean).join(" ");
 }
 
 function boardOf(input: SceneInput, mark: number): Board | null {
@@ -301,7 +305,7 @@ export function waitingWords(store: Store, node: number): string {
   return store.parents || store.total === 1 ? say("detail.waits_for_worker") : "";
 }
 
-function sceneEdges(input: SceneInput): SceneEdge[] {
+function sceneEdges(input: SceneInput, scene: Scene): SceneEdge[] {
   const { store, places, camera, lit } = input;
   const edges = store.picture?.edges;
   if (!edges) return [];
@@ -315,6 +319,7 @@ function sceneEdges(input: SceneInput): SceneEdge[] {
   });
   if (found.length > MOST_EDGES) {
     found.sort((a, b) => (edges.count[b] ?? 0) - (edges.count[a] ?? 0));
+    scene.left = found.length - MOST_EDGES;
     found = found.slice(0, MOST_EDGES);
   }
   return found.map((edge) => {

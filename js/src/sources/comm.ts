@@ -8,6 +8,7 @@ import { say } from "../model/words.ts";
 import {
   type Ack,
   type Action,
+  type Arranging,
   type Beat,
   BUSY_S,
   type CodePart,
@@ -56,7 +57,7 @@ interface Asked {
   reject(error: Error): void;
 }
 
-type Incoming = CodePart | Picture | ColumnChunk | PatchHead | Beat | Ack | Reply | LogPush;
+type Incoming = Arranging | CodePart | Picture | ColumnChunk | PatchHead | Beat | Ack | Reply | LogPush;
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
@@ -232,6 +233,10 @@ export class CommSource implements Source {
     this.resync();
   }
 
+  stopArranging(): void {
+    this.sendBoth({ id: makeId(), kind: "plain" });
+  }
+
   tidy(): void {
     this.sendBoth({ id: makeId(), kind: "tidy" });
   }
@@ -261,6 +266,10 @@ export class CommSource implements Source {
         return;
       case "log":
         for (const [view, lines] of Object.entries(content.views)) this.followers.get(view)?.hear(lines);
+        return;
+      case "arranging":
+        this.store.arranging = content.total;
+        this.changed();
         return;
       case "picture":
       case "columns":

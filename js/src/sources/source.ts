@@ -55,6 +55,8 @@ export interface Source {
   refresh(): void;
   /** Have the graph arranged as a fresh display would be; absent where nobody can. */
   tidy?(): void;
+  /** Show the graph without arranging it, where that takes long. */
+  stopArranging?(): void;
   /** Nothing of it remains. What is unanswered is refused. */
   close(): void;
 }

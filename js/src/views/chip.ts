@@ -42,6 +42,11 @@ export class Chip {
     else if (isPart && scene.level !== "cell") {
       text = say("graph.showing", { shown: nodesIn(scene), total: store.total });
     }
+    const drawn = scene.edges.length;
+    if (scene.left > 0) {
+      const edges = say("graph.edges", { shown: drawn, total: drawn + scene.left });
+      text = text ? `${text} · ${edges}` : edges;
+    }
     const isUntidy = of.canTidy && this.hasLoopBack();
     const key = `${text}|${isPart}|${isIsolated}|${isUntidy}`;
     if (this.key === key) return;

@@ -22,11 +22,21 @@ export class EmptyNote {
     const key = this.key();
     if (this.root.dataset.key === key) return;
     this.root.dataset.key = key;
-    set(this.root, { hidden: key === "", "data-place": key === "ready" ? "corner" : "middle" });
+    set(this.root, { hidden: key === "", "data-place": { ready: "corner", trouble: "line" }[key] ?? "middle" });
     this.place(pane);
     const { picture, total } = this.source.store;
     const reference = picture?.reference || "dag";
-    if (key === "loading" || key === "none")
+    if (key === "arranging") {
+      const stop = button(say("empty.stop"), () => this.source.stopArranging?.(), this.signal, {
+        className: "is-small",
+      });
+      const words = say("empty.arranging", { n: this.source.store.arranging });
+      fill(this.root, element("p", { role: "status" }, words), stop.root);
+    } else if (key === "trouble") {
+      const [reason, trace] = [picture?.folded ?? "", element("pre.td-pre", { tabindex: 0 }, picture?.trouble ?? "")];
+      const summary = element("summary", {}, element("span", { role: "alert" }, reason), ` ${say("empty.details")}`);
+      fill(this.root, element("details", {}, summary, trace));
+    } else if (key === "loading" || key === "none")
       fill(this.root, element("p", {}, say(key === "none" ? "connection.none" : "empty.loading")));
     else if (key === "nodes") {
       const code = say("empty.no_nodes_code", { reference });
@@ -51,8 +61,12 @@ export class EmptyNote {
 
   private key(): string {
     const { picture, total, run, counts } = this.source.store;
-    if (!picture) return this.source.connection.state === "detached" ? "none" : "loading";
+    if (!picture) {
+      if (this.source.connection.state === "detached") return "none";
+      return this.source.store.arranging > 0 ? "arranging" : "loading";
+    }
     if (total === 0) return "nodes";
+    if (picture.trouble) return "trouble";
     return run?.started == null && counts[Status.NOT_STARTED] === total ? "ready" : "";
   }
 }

@@ -103,8 +103,10 @@ export class Frame {
 
   private height(): number {
     const { store, state, paneName, isInspecting } = this.framed;
-    if (state.height > 0) return state.height;
     const page = this.root.ownerDocument.defaultView?.innerHeight ?? 800;
+    const most = Math.max(HEIGHTS.tiny, 0.7 * page);
+    // What was chosen in a larger window is remembered, for the next one of that size.
+    if (state.height > 0) return Math.min(state.height, Math.max(HEIGHTS.least, most));
     // A small graph gets the large view where that, and only that, shows its cards.
     const needed = this.framed.cardHeight(this.root.clientWidth) + BARS;
     const isHigh = needed > HEIGHTS.small && needed <= HEIGHTS.large;
@@ -113,7 +115,7 @@ export class Frame {
     if (isFew) height = HEIGHTS.tiny + (this.root.dataset.narrow === "true" ? TOOLS : 0);
     if (isInspecting) height = Math.max(height, this.isWide() ? WITH_INSPECTOR : WITH_DRAWER);
     height += this.framed.below;
-    return Math.min(height, Math.max(HEIGHTS.tiny, 0.7 * page));
+    return Math.min(height, most);
   }
 
   private isWide(): boolean {

@@ -5,7 +5,7 @@ import { say } from "../model/words.ts";
 import type { Action } from "../protocol.ts";
 import type { Direction } from "../render/place.ts";
 import type { Theme } from "../render/theme.ts";
-import { CriticalLayer } from "./critical.ts";
+import type { CriticalLayer } from "./critical.ts";
 import { button, element, on } from "./dom.ts";
 import { type GraphState, GraphView } from "./graph.ts";
 import type { MarkLayer, MenuItem, Pane, PaneContext, WriteSvg } from "./pane.ts";
@@ -17,7 +17,8 @@ class GraphPane implements Pane {
   readonly graph: GraphView;
   private readonly context: PaneContext;
   private readonly zoomText: ReturnType<typeof button>;
-  private readonly critical: CriticalLayer;
+  /** Made when it is first wanted. */
+  private critical: CriticalLayer | null = null;
   /** True while a selection goes from one to the other, so that it does not come back. */
   private isPassing = false;
 
@@ -66,8 +67,6 @@ class GraphPane implements Pane {
     this.graph.controls.prepend(
       element("div.td-zoom", { role: "group" }, zoomOut.root, this.zoomText.root, zoomIn.root),
     );
-    this.critical = new CriticalLayer(source.store, (cased) => this.graph.setCased(cased));
-    this.graph.controls.append(this.critical.caption);
     focus.subscribe((changed) => this.focusChanged(changed), signal);
     this.graph.setFilter(focus.state.mask, focus.state.isHiding);
     on(context.host, "dblclick", signal, (event) => this.graph.pointer.doubleClick(event));
@@ -83,7 +82,7 @@ class GraphPane implements Pane {
 
   changed(changes: Readonly<Changes>): void {
     if (changes.structure) this.graph.arrange();
-    if (this.critical.isOn) this.critical.update();
+    if (this.critical?.isOn) this.critical.update();
     // The store tells of statuses in a frame of its own; a new structure is drawn when the view has its size.
     if (changes.statuses && !changes.structure) this.graph.restateNow();
     else this.graph.restate();
@@ -95,8 +94,16 @@ class GraphPane implements Pane {
 
   key(event: KeyboardEvent): boolean {
     if (event.key !== "p") return this.graph.keys.key(event);
-    this.critical.toggle();
+    this.turnCritical();
     return true;
+  }
+
+  private turnCritical(): void {
+    this.context.later((more) => {
+      this.critical ??= new more.CriticalLayer(this.context.source.store, (cased) => this.graph.setCased(cased));
+      this.graph.controls.append(this.critical.caption);
+      this.critical.toggle();
+    });
   }
 
   toSvg(isWhole: boolean, write: WriteSvg): string {
@@ -166,7 +173,10 @@ class GraphPane implements Pane {
           this.context.keepLater();
         },
       },
-      { label: say("critical.show"), isOn: this.critical.isOn, chosen: () => this.critical.toggle() },
+      { label: say("critical.show"), isOn: this.critical?.isOn ?? false, chosen: () => this.turnCritical() },
+      ...(this.context.source.tidy
+        ? [{ label: say("graph.tidy"), title: say("graph.tidy_title"), isOn: null, chosen: () => this.graph.tidy() }]
+        : []),
     ];
   }
 

@@ -1,5 +1,6 @@
 // The inspector's overview of a node: what it is, what it got and gave, and what it stands between.
 import { blockerOf, ranFor, URGENCY } from "../model/derive.ts";
+import { waitedFor } from "../model/filter.ts";
 import type { Focus } from "../model/focus.ts";
 import type { Store } from "../model/store.ts";
 import { count, duration, say } from "../model/words.ts";
@@ -99,7 +100,7 @@ export class Overview {
     const ended = store.ended[node] ?? Number.NaN;
     const rows: [string, string | HTMLElement | null][] = [];
     if (Number.isNaN(started) || zero === null) return rows;
-    const waited = started - this.readyAt(node);
+    const waited = waitedFor(store, node);
     if (waited >= 0) rows.push([say("inspector.waited"), duration(waited)]);
     const took = ranFor(store, node);
     if (!Number.isNaN(took)) rows.push([say("inspector.ran"), duration(took)]);
@@ -108,18 +109,6 @@ export class Overview {
     const slot = store.slot[node] ?? NO_SLOT;
     if (slot !== NO_SLOT) rows.push([say("inspector.slot"), count(slot + 1)]);
     return rows;
-  }
-
-  /** When the last parent and the attempt before this one had ended. */
-  private readyAt(node: number): number {
-    const { store } = this;
-    let ready = 0;
-    for (const parent of store.parentsOf(node)) ready = Math.max(ready, store.ended[parent] ?? 0);
-    const before = (store.attempt[node] ?? 0) - 1;
-    const own = store.past.get(node)?.find((each) => each.attempt === before)?.ended ?? Number.NaN;
-    const told = this.details.of(node)?.attempts.find((each) => each.number === before)?.ended ?? Number.NaN;
-    const last = Number.isNaN(own) ? told - (store.run?.started ?? 0) : own;
-    return Number.isNaN(last) ? ready : Math.max(ready, last);
   }
 
   private argumentList(detail: NodeDetail, signal: AbortSignal): HTMLElement {

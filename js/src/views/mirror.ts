@@ -1,5 +1,6 @@
 // Marks in words: for the tooltip, and as elements that a screen reader can be pointed at.
-import { blockerOf, ranFor, URGENCY } from "../model/derive.ts";
+import { blockerOf, effect, ranFor, URGENCY } from "../model/derive.ts";
+import { isSlow } from "../model/left.ts";
 import { STATUS_COUNT, type Store } from "../model/store.ts";
 import { count, duration, middle, plain, say } from "../model/words.ts";
 import { STATUS_WORDS, Status } from "../protocol.ts";
@@ -41,8 +42,11 @@ export function describeNode(store: Store, details: Details, node: number): stri
   if (attempt > 1) parts.push(say("aria.attempt", { n: attempt }));
   const took = ranFor(store, node);
   if (!Number.isNaN(took)) parts.push(duration(took));
+  if (isSlow(store, node)) parts.push(say("detail.slow"));
   const error = details.errorOf(node);
   if (status === Status.FAILED && error) parts.push(plain(error));
+  const blocked = status === Status.FAILED ? effect(store, "retry", [node]).follow.length : 0;
+  if (blocked > 0) parts.push(say("detail.blocks", { n: blocked }));
   const blocker = status === Status.PARENT_FAILED ? blockerOf(store, node) : -1;
   if (blocker >= 0) parts.push(say("detail.blocked_by", { name: plain(store.nameOf(blocker)) }));
   if (status === Status.NOT_STARTED && store.run?.started != null) parts.push(waitingWords(store, node));
@@ -73,17 +77,20 @@ export class Mirror {
       set(this.viewport, { "aria-activedescendant": null });
       return;
     }
-    const near = new Set([focused]);
+    const near = new Map([[focused, 0]]);
     edges.source.forEach((source, edge) => {
       const target = edges.target[edge] ?? 0;
-      if (near.size < MOST_NEAR && source === focused) near.add(target);
-      if (near.size < MOST_NEAR && target === focused) near.add(source);
+      const other = source === focused ? target : target === focused ? source : -1;
+      if (other < 0 || (near.size >= MOST_NEAR && !near.has(other))) return;
+      near.set(other, (near.get(other) ?? 0) + (edges.count[edge] ?? 1));
     });
     const item = (id: string, text: string): HTMLElement =>
       element("div", { id: `${this.prefix}-${id}`, role: "img", "aria-label": text }, text);
-    const items = [...near].map((mark) =>
-      item(String(mark), `${nameOf(store, mark)}, ${describeMark(store, this.details, mark)}`),
-    );
+    const items = [...near].map(([mark, count]) => {
+      const words = [nameOf(store, mark), describeMark(store, this.details, mark)];
+      if (count > 1) words.push(say("aria.edges", { n: count }));
+      return item(String(mark), words.join(", "));
+    });
     if (node >= 0) {
       const name = middle(plain(store.nameOf(node)), LONGEST_NAME);
       items.push(item("tile", `${name}, ${describeNode(store, this.details, node)}`));

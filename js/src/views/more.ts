@@ -2,6 +2,7 @@
 import type { Part } from "../model/part.ts";
 import type { toSvg } from "../render/svg.ts";
 import type { Browser } from "./browser.ts";
+import type { CriticalLayer } from "./critical.ts";
 import type { ExportBox } from "./export.ts";
 import type { Inspector } from "./inspector.ts";
 import type { KeyMap } from "./keymap.ts";
@@ -12,6 +13,7 @@ import type { Teaching } from "./teaching.ts";
 
 export interface More {
   readonly panes: Readonly<Record<Exclude<PaneName, "graph">, MakePane>>;
+  readonly CriticalLayer: typeof CriticalLayer;
   readonly Inspector: typeof Inspector;
   readonly ReplayBar: typeof ReplayBar;
   readonly ExportBox: typeof ExportBox;

@@ -9,6 +9,7 @@ import type { Theme } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
 import type { ActionContext } from "./actions.ts";
 import type { Details } from "./details.ts";
+import type { More } from "./more.ts";
 
 export type PaneName = "graph" | "timeline" | "list" | "logs";
 
@@ -99,6 +100,8 @@ export interface PaneContext {
   inspect(): void;
   /** Show another pane. */
   go(name: PaneName): void;
+  /** Do something with what the second part brings, when it is there. */
+  later(run: (more: More) => void): void;
   /** Put this in place of the filter. */
   setFilter(text: string): void;
   /** Something that `keep()` gives has changed. */

@@ -329,7 +329,7 @@ export class Shell {
   /** The pane that is to be seen: the wished one; without a wish the graph, or the list where there is no room for it. */
   private choose(): void {
     const has = (name: PaneName): boolean => PANES.some((each) => each.name === name);
-    const usual = this.root.dataset.tiny === "true" && has("list") ? "list" : "graph";
+    const usual = (this.root.dataset.tiny === "true" || this.store.picture?.trouble) && has("list") ? "list" : "graph";
     const wished = this.state.pane;
     this.stage.put(wished && has(wished) ? wished : usual);
   }
@@ -347,6 +347,7 @@ export class Shell {
       reveal: (node) => this.reveal(node),
       inspect: () => this.inspector.focus(),
       go: (name) => this.go(name),
+      later: (run) => this.withExtras(() => this.later.now && run(this.later.now)),
       setFilter: (text) => this.search.set(text),
       keepLater: () => this.save(),
       leave: () => this.leave(),

@@ -57,7 +57,8 @@ class TimelinePane implements Pane {
   private readonly brush: Brush;
   private order: Order = "nodes";
   private readonly open = new Set<number>();
-  private readonly unfolded = new Set<number>();
+  /** Idle that somebody opened. Where it begins and ends moves a little while the run grows. */
+  private readonly unfolded: Break[] = [];
   private rows: Rows = { ids: new Int32Array(0), isInner: new Uint8Array(0) };
   private slots: BySlot | null = null;
   /** Nodes that an action would touch, while one is pointed at. */
@@ -326,7 +327,9 @@ class TimelinePane implements Pane {
     const { mask, attempt } = this.context.focus.state;
     this.rows = rowsOf(this.store, this.order, this.open, mask, attempt);
     this.slots = this.order === "slots" ? bySlot(this.store, this.rows.ids, attempt) : null;
-    this.idle = idleOf(this.store).filter((each) => !this.unfolded.has(Math.round(each.from)));
+    this.idle = idleOf(this.store).filter(
+      ({ from, to }) => !this.unfolded.some((each) => each.from < to && from < each.to),
+    );
     const at = id === undefined ? -1 : this.rows.ids.indexOf(id);
     this.focused = at >= 0 ? at : Math.max(0, Math.min(this.focused, this.rows.ids.length - 1));
     this.spacer.style.height = `${HEAD + this.rows.ids.length * ROW + 6}px`;
@@ -507,7 +510,7 @@ class TimelinePane implements Pane {
   }
 
   private openBreak(idle: Break): void {
-    this.unfolded.add(Math.round(idle.from));
+    this.unfolded.push(idle);
     this.areRowsStale = true;
     this.fit();
   }
