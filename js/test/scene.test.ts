@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Store } from "../src/model/store.ts";
 import { Status } from "../src/protocol.ts";
+import { isSlow } from "../src/model/left.ts";
 import { place } from "../src/render/place.ts";
 import {
   buildScene,
@@ -156,5 +157,36 @@ test("hover lights what leads here and what follows, the rest is dim", async () 
   assert.deepEqual(
     scene.edges.map((edge) => edge.style),
     ["up", "dim", "down", "dim"],
+  );
+});
+
+test("edges that are too many to draw are counted", async () => {
+  const { input } = await grid(50, 60);
+  const camera = { x: 0, y: 0, k: 0.03 };
+  const scene = buildScene({ ...input, width: 9000, height: 6000, camera });
+
+  assert.equal(scene.edges.length, 2000);
+  assert.equal(scene.edges.length + scene.left, 49 * 60);
+  assert.equal(buildScene({ ...input, width: 300, height: 200, camera: { ...camera, k: 1 } }).left, 0);
+});
+
+test("a node that takes over twice the median of its function has a clock", async () => {
+  const times = [2, 2, 2, 4.1, 3.9];
+  const kernel = new FakeKernel(
+    [...times, 9, 0.5].map((_, at) => ({ name: `n-${at}`, group: at < 5 ? "f" : "g", parents: [] })),
+  );
+  kernel.foldFrom = 100;
+  kernel.startedAt = Date.now() / 1000 - 60;
+  times.forEach((took, node) => {
+    const state = { status: Status.COMPLETED, attempt: node === 3 ? 2 : 1, started: 1, ended: 1 + took };
+    Object.assign(kernel.states[node] ?? {}, state);
+  });
+  // The only one of its function has no other to be compared with, and what is quick bothers nobody.
+  Object.assign(kernel.states[5] ?? {}, { status: Status.COMPLETED, attempt: 1, started: 0, ended: 9 });
+  const { store } = await connect(kernel);
+
+  assert.deepEqual(
+    store.status.reduce<number[]>((slow, _, node) => (isSlow(store, node) ? [...slow, node] : slow), []),
+    [3],
   );
 });

@@ -18,7 +18,7 @@ from tiledag_widget.core.states import AddNode, Began, Cancel, Event, Failed, Fi
 from tiledag_widget.view import feed as feed_module
 from tiledag_widget.view import opening as opening_module
 from tiledag_widget.view.feed import Feed
-from tiledag_widget.view.messages import HEARTBEAT_S, HIDDEN_S, MERGE_S
+from tiledag_widget.view.messages import ARRANGING_S, HEARTBEAT_S, HIDDEN_S, MERGE_S
 from tiledag_widget.view.opening import Openings
 from tiledag_widget.view.publisher import Budget, Publisher
 
@@ -626,3 +626,33 @@ def test_a_closed_feed_is_silent() -> None:
     bench.go(5)
     assert len(bench.recorder.messages) == before
     assert not bench.source.listeners
+
+
+def test_a_picture_that_takes_its_time_is_said_once_and_can_be_done_without() -> None:
+    """Who opens a graph of a hundred thousand nodes on a slow machine would look at nothing."""
+    bench = Bench(graph(30))
+    jobs: list[Callable[[], object]] = []  # nobody arranges it for now
+    bench.feed._build = jobs.append
+    bench.feed.open()
+    bench.go(ARRANGING_S - 0.1)
+    assert not bench.recorder.messages
+    bench.go(5)
+    assert bench.recorder.of("arranging") == [{"type": "arranging", "total": 30}]
+    assert len(bench.recorder.messages) == 1
+
+    bench.feed.give_up()
+    bench.go(1)
+
+    assert [content["marks"]["name"] for content in bench.recorder.of("picture")] == [["nodes"]]
+    while jobs:
+        jobs.pop(0)()
+    bench.go(2)
+    assert len(bench.recorder.of("picture")) == 1
+    bench.feed.tidy()
+    bench.feed.open()
+    bench.go(1)
+    while jobs:
+        jobs.pop(0)()
+    bench.go(1)
+    assert [content["marks"]["name"] for content in bench.recorder.of("picture")] == [["nodes"], ["work"]]
+    assert len(bench.recorder.of("arranging")) == 1
