@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .core.states import COMPLETED, RUNNING, TERMINAL, Mode
@@ -160,9 +160,12 @@ def attach(dag: DAG, client: Client, namespace: str, log: TaskGraphLog) -> None:
         if graph.parallelism:
             dag._max_workers = dag._driver.max_workers = graph.parallelism
     listed = [one for one in log.nodes or () if not _is_only_data(one, sent)]
-    places = {one.client_node_uuid: one for one in listed}
+    known = {one.client_node_uuid for one in listed}
+    parents = {one.client_node_uuid: [each for each in one.depends_on or () if each in known] for one in listed}
+    ordered, cyclic = _parents_first(parents)
+    by_id = {one.client_node_uuid: one for one in listed}
     made: dict[str, Node[Any]] = {}
-    for one in listed:
+    for one in [by_id[each] for each in ordered]:
         expanded = sent[one.client_node_uuid].expand_node_output if one.client_node_uuid in sent else None
         node: BatchNode[Any] = BatchNode(
             _work_of(one, sent.get(one.client_node_uuid)),
@@ -172,13 +175,38 @@ def attach(dag: DAG, client: Client, namespace: str, log: TaskGraphLog) -> None:
         )
         node.__dict__["_id"] = uuid.UUID(one.client_node_uuid)
         node.mode = _mode_of(one, is_batch)
-        node._parents = tuple([made[parent] for parent in one.depends_on or () if parent in places])
+        node._parents = tuple([made[each] for each in dict.fromkeys(parents[one.client_node_uuid]) if each in made])
         made[one.client_node_uuid] = dag._join(node, one.name)
     if not is_batch:
         dag.mode = Mode.LOCAL if all(one.run_location == "client" for one in listed) else Mode.REALTIME
     driver = cast("BatchDriver", dag._driver)
     driver.is_batch = is_batch
+    dag._cyclic = tuple([(made[parent]._index, made[child]._index) for parent, child in cyclic])
     driver.attach(client, namespace, log)
+
+
+def _parents_first(parents: Mapping[str, Sequence[str]]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The nodes in the order of the record, but none before a parent, and the edges that are parts of cycles.
+
+    A record that another client made may list nodes in any order. Of a cycle, edges that lead on in the record count.
+    """
+    earlier: set[str] = set()
+    for child, own in parents.items():
+        if not earlier.issuperset(own):
+            break
+        earlier.add(child)
+    else:
+        return list(parents), []
+    import networkx
+
+    graph: networkx.DiGraph[str] = networkx.DiGraph()
+    graph.add_nodes_from(parents)
+    graph.add_edges_from((parent, child) for child, own in parents.items() for parent in own)
+    pieces = {node: at for at, piece in enumerate(networkx.strongly_connected_components(graph)) for node in piece}
+    cyclic = [(parent, child) for parent, child in graph.edges if pieces[parent] == pieces[child]]
+    places = {node: at for at, node in enumerate(parents)}
+    graph.remove_edges_from([(parent, child) for parent, child in cyclic if places[parent] >= places[child]])
+    return list(networkx.lexicographical_topological_sort(graph, key=places.__getitem__)), cyclic
 
 
 def _is_only_data(one: TaskGraphNodeMetadata, sent: Mapping[str, SentNode]) -> bool:

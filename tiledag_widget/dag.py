@@ -116,6 +116,7 @@ class DAG(Building, Showing):
         chosen = executors.choose(executor, self._use_processes)
         self._observer = Callbacks(self, done_callback, update_callback)
         self._driver = self._new_driver(chosen, executor)
+        self._cyclic: tuple[tuple[int, int], ...] = ()  # see `core.snapshot.Structure`
         if self._observer.done or self._observer.update:
             self._driver.expect_callbacks()
         self._nodes = cast("list[Node[Any]]", self._driver.tasks)

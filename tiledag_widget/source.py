@@ -59,7 +59,15 @@ class DagSource:
             if node._expand_node_output is not None:
                 stages.add(number)
             groups.append(number)
-        structure = Structure([node.name for node in nodes], groups, list(numbers), start, parents, frozenset(stages))
+        structure = Structure(
+            [node.name for node in nodes],
+            groups,
+            list(numbers),
+            start,
+            parents,
+            frozenset(stages),
+            self._dag._cyclic,
+        )
         self._structure = (version, structure)
         return structure
 

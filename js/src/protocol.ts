@@ -14,6 +14,7 @@ export const HEARTBEAT_S = 2;
 export const ARRANGING_S = 1;
 export const PROGRESS_S = 1;
 export const MOST_PROGRESS = 1000;
+export const MOST_CYCLIC = 200;
 export const QUIET_S = 6;
 export const BUSY_S = 1;
 
@@ -78,7 +79,9 @@ export interface Run {
 /**
  * First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it; ``groups``
  * names the functions and stages by number (as text) that `Marks` speaks of and no stack is called by;
- * ``folded`` says what was drawn together, or why nothing could be arranged: then ``trouble`` is the traceback.
+ * ``folded`` says what was drawn together, or why nothing could be arranged: then ``trouble`` is the traceback;
+ * ``cycle`` says of a record from elsewhere that its nodes wait for each other, and ``cyclic`` numbers the edges
+ * between marks, `MOST_CYCLIC` at most, by which they do.
  */
 export interface Picture {
   type: "picture";
@@ -96,6 +99,8 @@ export interface Picture {
   groups: Record<string, string>;
   folded: string;
   trouble: string;
+  cycle: string;
+  cyclic: number[];
   run: Run;
 }
 

@@ -419,6 +419,8 @@ export class FakeKernel implements CommModel {
       groups: Object.fromEntries([...new Set(this.nodes.map((each) => each.group))].map((name, at) => [at, name])),
       folded: "",
       trouble: "",
+      cycle: "",
+      cyclic: [],
       run: this.run(),
       markOf,
     };

@@ -25,6 +25,7 @@ from tiledag_widget.batch_node import BatchNode
 from tiledag_widget.errors import ServerError
 from tiledag_widget.models import RetryBackoff, RetryStrategy
 from tiledag_widget.run.batch import BatchDriver
+from tiledag_widget.wire.models import LogStatus, TaskGraphLog, TaskGraphNodeMetadata
 
 for needed in ("uvicorn", "tiledb", "duckdb", "sqlglot", "pyarrow", "pandas", "psutil"):
     pytest.importorskip(needed)
@@ -593,6 +594,35 @@ def test_the_record_of_a_realtime_run_is_read_but_not_steered() -> None:
     with pytest.raises(RuntimeError, match="record of a run that happens in the process that started it"):
         found.retry_all()
     assert bad.done()
+
+
+def test_a_record_lists_its_nodes_in_any_order_and_may_hold_a_cycle() -> None:
+    """Another client writes what it likes; the run could not be opened at all."""
+    from tiledag_widget.wire import client as wire_client
+
+    client = wire_client.current()
+    namespace = client.namespace("run_job")
+    ids = {name: str(uuid.uuid4()) for name in ("end", "list", "resize", "save", "start")}
+    above = {"end": ["save"], "list": ["save", "start"], "resize": ["list"], "save": ["resize"], "start": []}
+    nodes = tuple(
+        TaskGraphNodeMetadata(ids[name], name, tuple(ids[each] for each in above[name]), "client") for name in ids
+    )
+    log = client.create_log(namespace, TaskGraphLog(name="from elsewhere", nodes=nodes))
+
+    found = DAG.attach(log)
+
+    try:
+        parents = {name: [each.name for each in node.parents.values()] for name, node in found.nodes_by_name.items()}
+        assert parents == {"end": ["save"], "list": ["start"], "resize": ["list"], "save": ["resize"], "start": []}
+        assert {node.name: node.id for node in found.nodes.values()} == {
+            name: uuid.UUID(identity) for name, identity in ids.items()
+        }
+        structure = found._as_source().structure()
+        cyclic = {(structure.names[parent], structure.names[child]) for parent, child in structure.cyclic}
+        assert cyclic == {("save", "list"), ("list", "resize"), ("resize", "save")}
+    finally:
+        client.update_log(namespace, log, LogStatus.FAILED)
+        wait_until(found.done)
 
 
 def test_a_run_that_nobody_knows_is_said_so() -> None:

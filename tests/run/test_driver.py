@@ -554,3 +554,36 @@ def test_callbacks_of_nodes_that_finish_at_exit_are_still_called() -> None:
 def test_forked_error_is_ours() -> None:
     """It could not be told from a bug."""
     assert issubclass(ForkedError, RuntimeError)
+
+
+def test_views_read_errors_and_progress_of_a_graph_that_runs() -> None:
+    """A search for an error would find nothing, and a card would show no progress of its own."""
+    dag = DAG(name="half way")
+    reached, go_on = threading.Event(), threading.Event()
+
+    def load() -> None:
+        tiledag_widget.progress(3, 4)
+        reached.set()
+        assert go_on.wait(30)
+
+    def bad() -> None:
+        raise ValueError("no such bucket")
+
+    working, failing = dag.submit_local(load), dag.submit_local(bad)
+    source = dag._as_source()
+    assert source.progress() == {}
+    dag.compute()
+    try:
+        assert reached.wait(30)
+        failing.wait(30)
+    except ValueError:
+        pass
+    try:
+        assert source.progress() == {working._index: 0.75}
+        assert repr(source.error(failing._index)) == "ValueError('no such bucket')"
+        assert source.error(working._index) is None
+    finally:
+        go_on.set()
+        with pytest.raises(ValueError, match="no such bucket"):
+            dag.wait(30)
+    assert source.progress() == {}

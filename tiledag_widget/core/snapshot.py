@@ -37,6 +37,8 @@ class Structure:
             than ``names``.
         parents: Indices.
         stages: Numbers of the groups that are stages somebody named, which fold from 2 members on.
+        cyclic: Parent and child of each edge that is part of a cycle, which only a record from elsewhere has. Those
+            that close one are not among ``parents``.
     """
 
     names: Sequence[str]
@@ -45,6 +47,7 @@ class Structure:
     parent_start: array[int]
     parents: array[int]
     stages: frozenset[int] = frozenset()
+    cyclic: tuple[tuple[int, int], ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)

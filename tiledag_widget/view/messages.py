@@ -76,6 +76,7 @@ ARRANGING_S: Final = 1.0
 PROGRESS_S: Final = 1.0
 """How far running nodes are is told this often at most."""
 MOST_PROGRESS: Final = 1_000
+MOST_CYCLIC: Final = 200
 QUIET_S: Final = 6.0
 BUSY_S: Final = 1.0
 
@@ -133,7 +134,9 @@ class Run(TypedDict):
 class Picture(TypedDict):
     """First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it; ``groups``
     names the functions and stages by number (as text) that `Marks` speaks of and no stack is called by;
-    ``folded`` says what was drawn together, or why nothing could be arranged: then ``trouble`` is the traceback."""
+    ``folded`` says what was drawn together, or why nothing could be arranged: then ``trouble`` is the traceback;
+    ``cycle`` says of a record from elsewhere that its nodes wait for each other, and ``cyclic`` numbers the edges
+    between marks, `MOST_CYCLIC` at most, by which they do."""
 
     type: Literal["picture"]
     protocol: int
@@ -150,6 +153,8 @@ class Picture(TypedDict):
     groups: dict[str, str]
     folded: str
     trouble: str
+    cycle: str
+    cyclic: list[int]
     run: Run
 
 

@@ -7,6 +7,7 @@ that run nodes. Statuses and records are added when it is sent. What no picture 
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import logging
 import sys
@@ -17,7 +18,7 @@ import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan
 from typing import Any, Final, Literal
@@ -25,7 +26,8 @@ from typing import Any, Final, Literal
 from ..core.snapshot import RECORD, GraphSource, RunInfo, Structure
 from .fold import Folding, fold
 from .layout import arrange, to_message
-from .messages import CHUNK_BYTES, PROTOCOL, ColumnChunk, MarkEdges, Marks, Picture, Run
+from .messages import CHUNK_BYTES, MOST_CYCLIC, PROTOCOL, ColumnChunk, MarkEdges, Marks, Picture, Run
+from .palette import say
 from .ranks import CHUNK, breathe_now
 from .stills import end_cut, middle_cut
 
@@ -46,6 +48,9 @@ get theirs back with the column of names."""
 REASON_WIDTH: Final = 300
 TROUBLE_WIDTH: Final = 4_000
 TITLE_WIDTH: Final = 10_000
+RING_LENGTH: Final = 8
+"""Names of a cycle that are told."""
+RING_WIDTH: Final = 60
 EDGES_BYTES: Final = 40_000
 """Edges that are longer as JSON go into a buffer, deflated: 300 marks may have 44,850 of them."""
 
@@ -142,6 +147,26 @@ class Opening:
         return _encoding(self.structure)
 
     @cached_property
+    def cycle(self) -> tuple[str, list[int]]:
+        """What is said of nodes that wait for each other, and the edges between marks by which they do."""
+        cyclic = self.structure.cyclic
+        if not cyclic:
+            return "", []
+        below = dict(cyclic)
+        way = dict.fromkeys([cyclic[0][0]])
+        while (node := below[next(reversed(way))]) not in way:
+            way[node] = None
+        ring = list(way)[list(way).index(node) :]
+        names = [middle_cut(self.structure.names[each], RING_WIDTH) for each in (*ring, ring[0])]
+        if len(names) > RING_LENGTH:
+            names[RING_LENGTH - 1 : -1] = ["…"]
+        text = say("cycle_one" if len(cyclic) == 1 else "cycle", names=" → ".join(names), count=f"{len(cyclic):,}")
+        marks, edges = self.arranged.node_mark, self.arranged.edges
+        wanted = {(marks[parent], marks[child]) for parent, child in cyclic}
+        pairs = enumerate(zip(edges["source"], edges["target"], strict=True))
+        return text, [at for at, pair in pairs if pair in wanted][:MOST_CYCLIC]
+
+    @cached_property
     def rest(self) -> Rest:
         """What comes after the picture. O(nodes + edges) when it is first asked for."""
         structure = self.structure
@@ -232,7 +257,7 @@ class Openings:
         structure = self._source.structure()
         try:
             with without_collections():
-                arranged = self._arrange(structure, self._kept.arranged if self._kept else None)
+                arranged = self._arrange(_closed(structure), self._kept.arranged if self._kept else None)
         except Exception as error:
             _log.exception("the graph could not be arranged")
             reason = end_cut(f"The graph could not be arranged: {str(error) or type(error).__name__}", REASON_WIDTH)
@@ -243,6 +268,18 @@ class Openings:
 def _opening(version: int, structure: Structure, arranged: Arranged, began: float) -> Opening:
     table = _packed(_little(arranged.node_mark), _encoding(structure))
     return Opening(version, structure, arranged, table, _long_edges(arranged.edges), took=time.perf_counter() - began)
+
+
+def _closed(structure: Structure) -> Structure:
+    """With the edges that close a cycle, which are drawn although no run has them. O(nodes + edges) if any."""
+    if not structure.cyclic:
+        return structure
+    parents = [list(structure.parents_of(node)) for node in range(len(structure))]
+    for parent, child in structure.cyclic:
+        if parent != child and parent not in parents[child]:
+            parents[child].append(parent)
+    start = array("I", itertools.accumulate(map(len, parents), initial=0))
+    return replace(structure, parent_start=start, parents=array("I", itertools.chain.from_iterable(parents)))
 
 
 def heap(structure: Structure, reason: str, trouble: str = "") -> Arranged:
@@ -344,6 +381,8 @@ def picture_message(
         "groups": _group_names(opening.structure, opening.arranged.marks),
         "folded": opening.arranged.folded,
         "trouble": opening.arranged.trouble,
+        "cycle": opening.cycle[0],
+        "cyclic": opening.cycle[1],
         "run": to_run(patch.run, now),
     }
     buffers = [opening.table, _packed(bytes(statuses), opening.encoding), *([opening.edges] if opening.edges else [])]

@@ -1,4 +1,5 @@
 // Edges as curves and arrows, ribbons in large graphs, and the casing of a path that is pointed out.
+import { Status } from "../protocol.ts";
 import type { Brush, Pen } from "./pen.ts";
 import type { Direction } from "./place.ts";
 import type { Scene, SceneEdge } from "./scene.ts";
@@ -14,7 +15,7 @@ export function drawEdges(brush: Brush, scene: Scene, direction: Direction): voi
   const isSmall = scene.level === "block" || scene.level === "cell";
   drawRibbons(brush, scene, direction);
   drawCasing(brush, scene, direction, isSmall);
-  const order: SceneEdge["style"][] = ["dim", "normal", "down", "up"];
+  const order: SceneEdge["style"][] = ["dim", "normal", "cycle", "down", "up"];
   for (const style of order) {
     const edges = scene.edges.filter((edge) => edge.style === style && !edge.isRibbon);
     if (edges.length > 0) drawEdgesOf(brush, scene, edges, style, direction, isSmall);
@@ -72,7 +73,8 @@ function drawEdgesOf(
   const k = scene.camera.k;
   const isLit = style === "up" || style === "down";
   context.save();
-  context.strokeStyle = isLit ? theme.secondary : theme.edge;
+  const failed = style === "cycle" ? theme.status[Status.FAILED]?.mark : "";
+  context.strokeStyle = isLit ? theme.secondary : failed || theme.edge;
   context.fillStyle = context.strokeStyle;
   context.globalAlpha = style === "dim" ? DIMMED : isSmall ? 0.55 : 1;
   context.lineCap = "round";

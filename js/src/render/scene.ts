@@ -52,7 +52,8 @@ export interface SceneEdge {
   /** Screen pixels, as in `Places.lines`. */
   line: Float64Array;
   count: number;
-  style: "normal" | "up" | "down" | "dim";
+  /** A "cycle" is no way that a run can take. */
+  style: "normal" | "up" | "down" | "dim" | "cycle";
   isCased: boolean;
   /** Drawn as wide as many edges are. */
   isRibbon: boolean;
@@ -331,6 +332,7 @@ function sceneEdges(input: SceneInput, scene: Scene): SceneEdge[] {
       else style = lit.down.has(from) && lit.down.has(to) ? "down" : "dim";
     } else if (input.touched) style = "dim";
     else if (input.wanted && !(input.wanted.marks.has(from) && input.wanted.marks.has(to))) style = "dim";
+    else if (store.picture?.cyclic?.includes(edge)) style = "cycle";
     const line = Float64Array.from(places.lines[edge] ?? [], (value, index) =>
       index % 2 === 0 ? (value - camera.x) * camera.k : (value - camera.y) * camera.k,
     );

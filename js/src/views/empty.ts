@@ -22,7 +22,7 @@ export class EmptyNote {
     const key = this.key();
     if (this.root.dataset.key === key) return;
     this.root.dataset.key = key;
-    set(this.root, { hidden: key === "", "data-place": { ready: "corner", trouble: "line" }[key] ?? "middle" });
+    set(this.root, { hidden: key === "", "data-place": { ready: "corner", trouble: "line", cycle: "line" }[key] ?? "middle" });
     this.place(pane);
     const { picture, total } = this.source.store;
     const reference = picture?.reference || "dag";
@@ -36,7 +36,8 @@ export class EmptyNote {
       const [reason, trace] = [picture?.folded ?? "", element("pre.td-pre", { tabindex: 0 }, picture?.trouble ?? "")];
       const summary = element("summary", {}, element("span", { role: "alert" }, reason), ` ${say("empty.details")}`);
       fill(this.root, element("details", {}, summary, trace));
-    } else if (key === "loading" || key === "none")
+    } else if (key === "cycle") fill(this.root, element("p", { role: "status" }, picture?.cycle ?? ""));
+    else if (key === "loading" || key === "none")
       fill(this.root, element("p", {}, say(key === "none" ? "connection.none" : "empty.loading")));
     else if (key === "nodes") {
       const code = say("empty.no_nodes_code", { reference });
@@ -67,6 +68,7 @@ export class EmptyNote {
     }
     if (total === 0) return "nodes";
     if (picture.trouble) return "trouble";
+    if (picture.cycle) return "cycle";
     return run?.started == null && counts[Status.NOT_STARTED] === total ? "ready" : "";
   }
 }
