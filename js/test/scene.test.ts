@@ -190,3 +190,17 @@ test("a node that takes over twice the median of its function has a clock", asyn
     [3],
   );
 });
+
+test("edges of a cycle stand out, unless something else is pointed out", async () => {
+  const { store, input } = await grid(3, 1);
+  if (store.picture) store.picture.cyclic = [1];
+  assert.deepEqual(
+    buildScene(input).edges.map((edge) => edge.style),
+    ["normal", "cycle"],
+  );
+  const lit = { up: reachMarks(store, 1, false), down: reachMarks(store, 1, true) };
+  assert.deepEqual(
+    buildScene({ ...input, lit }).edges.map((edge) => edge.style),
+    ["up", "down"],
+  );
+});

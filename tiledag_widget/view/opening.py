@@ -260,7 +260,8 @@ class Openings:
                 arranged = self._arrange(_closed(structure), self._kept.arranged if self._kept else None)
         except Exception as error:
             _log.exception("the graph could not be arranged")
-            reason = end_cut(f"The graph could not be arranged: {str(error) or type(error).__name__}", REASON_WIDTH)
+            text = f"The graph could not be arranged: {str(error) or type(error).__name__}"
+            reason = end_cut(text.rstrip("."), REASON_WIDTH - 1) + "."
             arranged = heap(structure, reason, traceback.format_exc()[-TROUBLE_WIDTH:])
         return _opening(version, structure, arranged, began)
 

@@ -128,10 +128,11 @@ export function traceEdge(context: Tracer, line: ArrayLike<number>, direction: D
     }
     const along = isRight ? toX - x : toY - y;
     const pull = along > 0 ? along * 0.5 : 24 - along * 0.35;
+    const lift = along > 0 ? 0 : pull * 0.35; // over the marks that it leads back past
     const isStraight = at % 4 === 0 && at !== last;
     if (isStraight) context.lineTo(toX, toY);
-    else if (isRight) context.bezierCurveTo(x + pull, y, toX - pull, toY, toX, toY);
-    else context.bezierCurveTo(x, y + pull, toX, toY - pull, toX, toY);
+    else if (isRight) context.bezierCurveTo(x + pull, y - lift, toX - pull, toY - lift, toX, toY);
+    else context.bezierCurveTo(x - lift, y + pull, toX - lift, toY - pull, toX, toY);
     x = toX;
     y = toY;
   }

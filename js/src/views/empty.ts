@@ -22,7 +22,10 @@ export class EmptyNote {
     const key = this.key();
     if (this.root.dataset.key === key) return;
     this.root.dataset.key = key;
-    set(this.root, { hidden: key === "", "data-place": { ready: "corner", trouble: "line", cycle: "line" }[key] ?? "middle" });
+    set(this.root, {
+      hidden: key === "",
+      "data-place": { ready: "corner", trouble: "line", cycle: "line" }[key] ?? "middle",
+    });
     this.place(pane);
     const { picture, total } = this.source.store;
     const reference = picture?.reference || "dag";
