@@ -125,12 +125,12 @@ def test_a_graph_that_cannot_be_arranged_is_one_stack_and_says_why() -> None:
     assert Openings(source).now().arranged.trouble == ""
 
 
-def test_nodes_that_wait_for_each_other_are_named_and_their_edges_told() -> None:
+def test_nodes_that_wait_for_each_other_are_named_and_their_edges_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """A record from elsewhere would look like a run that waits for a worker."""
     names = ["list", "resize", "save", "alone"]
     source = _source(names, ["f", "g", "h", "i"], [(), (0,), (1,), ()])
     structure = replace(source.structure(), cyclic=((0, 1), (1, 2), (2, 0)))
-    source.structure = lambda: structure
+    monkeypatch.setattr(source, "structure", lambda: structure)
     opening = Openings(source).now()
 
     (content, _), *_ = picture_message(opening, source, epoch=1, version="1", now=0.0)
@@ -142,21 +142,28 @@ def test_nodes_that_wait_for_each_other_are_named_and_their_edges_told() -> None
     assert list(opening.structure.parents) == [0, 1]
 
 
-def test_a_long_cycle_is_told_in_one_line_and_a_node_may_wait_for_itself() -> None:
-    """Its names would fill the screen."""
-    count = 500
-    source = _source([f"n-{node}" for node in range(count)], ["f"] * count, [()] * count)
-    ring = tuple((node, (node + 1) % count) for node in range(count))
-    for cyclic, text in (
-        (ring, "n-0 → n-1 → n-2 → n-3 → n-4 → n-5 → n-6 → … → n-0 is a cycle. These 500 edges cannot run."),
+RING = tuple((node, (node + 1) % 500) for node in range(500))
+
+
+@pytest.mark.parametrize(
+    ("cyclic", "text"),
+    [
+        (RING, "n-0 → n-1 → n-2 → n-3 → n-4 → n-5 → n-6 → … → n-0 is a cycle. These 500 edges cannot run."),
         (((7, 7),), "n-7 → n-7 is a cycle. This edge cannot run."),
-    ):
-        structure = replace(source.structure(), cyclic=cyclic)
-        shown = _source([], [], [])
-        shown.structure = lambda structure=structure: structure
-        content = picture_message(Openings(shown).now(), shown, epoch=1, version="1", now=0.0)[0][0]
-        assert content["cycle"] == text
-        assert len(content["cyclic"]) <= MOST_CYCLIC
+    ],
+)
+def test_a_long_cycle_is_told_in_one_line_and_a_node_may_wait_for_itself(
+    cyclic: tuple[tuple[int, int], ...], text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its names would fill the screen."""
+    source = _source([f"n-{node}" for node in range(500)], ["f"] * 500, [()] * 500)
+    structure = replace(source.structure(), cyclic=cyclic)
+    monkeypatch.setattr(source, "structure", lambda: structure)
+
+    content = picture_message(Openings(source).now(), source, epoch=1, version="1", now=0.0)[0][0]
+
+    assert content["cycle"] == text
+    assert len(content["cyclic"]) <= MOST_CYCLIC
 
 
 def test_who_does_not_want_to_wait_for_the_arrangement_gets_one_stack_until_the_graph_is_tidied() -> None:
