@@ -181,7 +181,7 @@ def test_a_picture_is_sent_although_the_layout_fails(caplog: pytest.LogCaptureFi
         feed.tick(0.0)
         jobs.pop()()
         feed.tick(1.0)
-    assert recorder.of("picture")[0]["folded"] == "The graph could not be arranged: too wide"
+    assert recorder.of("picture")[0]["folded"] == "The graph could not be arranged: too wide."
 
 
 # --- pace ---------------------------------------------------------------------------------------------------
