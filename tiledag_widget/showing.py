@@ -60,6 +60,7 @@ class Showing:
         >>> [node.name for node in dag.find("abs-1*")]
         ['abs-1', 'abs-10', 'abs-11']
         """
+        from .view.details import error_text
         from .view.filter import Facts, match
 
         source = self._as_source()
@@ -67,7 +68,7 @@ class Showing:
 
         def error(index: int) -> str:
             failure = nodes[index]._error
-            return "" if failure is None else f"{type(failure).__name__}: {failure}"
+            return "" if failure is None else error_text(failure)
 
         def before(index: int) -> float:
             if columns.attempt[index] < 2:

@@ -134,7 +134,8 @@ class DagSource:
         with self._driver.lock:
             running = [found.start() for found in re.finditer(b"%c" % RUNNING, bytes(self._driver.machine.status))]
         told = [(index, nodes[index].progress) for index in running]
-        return {index: far[0] / far[1] for index, far in told if far is not None and far[1] > 0}
+        shares = {index: float(far[0] / far[1]) for index, far in told if far is not None and far[1] > 0}
+        return {index: min(1.0, share) for index, share in shares.items() if share >= 0}
 
     @property
     def lines(self) -> LineSource:

@@ -149,6 +149,8 @@ export class FakeKernel implements CommModel {
   readonly states: FakeState[];
   title = "ingest-2024";
   foldFrom = 8;
+  /** What its pictures say otherwise. */
+  about: Partial<Picture> = {};
   traits: Record<string, unknown> = { graph_id: "graph-1", auto_update: true };
   isAnswering = true;
   /** Nothing comes after its comm has closed, not even what was on its way. */
@@ -422,6 +424,7 @@ export class FakeKernel implements CommModel {
       cycle: "",
       cyclic: [],
       run: this.run(),
+      ...this.about,
       markOf,
     };
   }

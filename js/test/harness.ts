@@ -174,16 +174,23 @@ const life = new AbortController();
 made.initialize({ model: kernel, signal: life.signal });
 const host = document.querySelector<HTMLElement>("#host");
 if (host) made.render({ model: kernel, el: host, signal: life.signal });
-type Show = (host: HTMLElement, signal?: AbortSignal) => void;
-const page = window as unknown as { kernel: FakeKernel; life: AbortController; again: Show; another: Show };
+interface Harness {
+  kernel: FakeKernel;
+  life: AbortController;
+  again(host: HTMLElement, signal?: AbortSignal): void;
+  another(host: HTMLElement, isAnswering?: boolean): FakeKernel;
+}
+const page = window as unknown as Harness;
 page.kernel = kernel;
 page.life = life;
 page.again = (el, signal = life.signal) => void made.render({ model: kernel, el, signal });
 /** Another graph, with a model of its own. */
-page.another = (el) => {
+page.another = (el, isAnswering = true) => {
   const model = new FakeKernel(graph(4));
+  model.isAnswering = isAnswering;
   const widget = makeWidget();
   model.release();
   widget.initialize({ model, signal: life.signal });
   widget.render({ model, el, signal: life.signal });
+  return model;
 };

@@ -191,6 +191,38 @@ test("a node that takes over twice the median of its function has a clock", asyn
   );
 });
 
+test("nodes of a mark of several functions are compared once their functions are known", async () => {
+  const times = [2, 2, 2, 9, 9, 9, 9, 5];
+  const kernel = new FakeKernel(times.map((_, at) => ({ name: `n-${at}`, group: "all", parents: [] })));
+  kernel.startedAt = Date.now() / 1000 - 60;
+  times.forEach((took, node) => {
+    Object.assign(kernel.states[node] ?? {}, { status: Status.COMPLETED, attempt: 1, started: 1, ended: 1 + took });
+  });
+  const { store } = await connect(kernel);
+  const slow = (): number[] => [...store.status.keys()].filter((node) => isSlow(store, node));
+  if (store.picture) store.picture.marks.group = [-1];
+  assert.deepEqual(slow(), []);
+
+  store.groups = { names: ["f", "g"], of: Uint32Array.of(0, 0, 0, 1, 1, 1, 1, 0) };
+  assert.deepEqual(slow(), [7]);
+});
+
+test("in a replay a node is compared with what had ended by then", async () => {
+  const times = [2, 2, 2, 5, 9, 9, 9, 9];
+  const kernel = new FakeKernel(times.map((_, at) => ({ name: `n-${at}`, group: "all", parents: [] })));
+  kernel.startedAt = Date.now() / 1000 - 60;
+  times.forEach((took, node) => {
+    Object.assign(kernel.states[node] ?? {}, { status: Status.COMPLETED, attempt: 1, started: 1, ended: 1 + took });
+  });
+  const { store } = await connect(kernel);
+  assert.equal(isSlow(store, 3), false);
+
+  store.shownAt = 7;
+  store.status.fill(Status.RUNNING, 4);
+  await new Promise((done) => setTimeout(done, 50));
+  assert.equal(isSlow(store, 3), true);
+});
+
 test("edges of a cycle stand out, unless something else is pointed out", async () => {
   const { store, input } = await grid(3, 1);
   if (store.picture) store.picture.cyclic = [1];

@@ -276,3 +276,37 @@ def test_the_plotly_figure_changes_while_the_cell_runs(open_notebook: OpenNotebo
     assert len(plot.evaluate(fill).split("rgb")) > 2, plot.evaluate(fill)
     nb.screenshot("states-plotly", plot)
     nb.assert_no_errors()
+
+
+ARRANGED_BY_NOBODY = """
+import threading
+from tiledag_widget import DAG
+from tiledag_widget.view.opening import Openings
+gate, make = threading.Event(), Openings._make
+Openings._make = lambda openings, version: gate.wait(60) and make(openings, version)
+dag = DAG(name="wide")
+for at in range(300):
+    dag.submit_local(abs, at, name=f"{'abcde'[at % 5]}-{at}")
+dag.visualize()
+"""
+
+
+def test_a_graph_that_takes_long_to_arrange_is_announced_and_shown_without_that_on_wish(
+    open_notebook: OpenNotebook,
+) -> None:
+    """The cell ends at once, the view says what it waits for, and after Stop the run can be watched all the same."""
+    nb = open_notebook([ARRANGED_BY_NOBODY, "dag.compute(); dag.wait(20)", "gate.set()"], width=1300)
+    nb.run_and_wait(0)
+    view = nb.output(0).locator(".tiledag").first
+    note = view.locator(".td-empty")
+    expect(note.get_by_role("status")).to_have_text("Arranging 300 nodes…", timeout=SECONDS_10)
+    nb.screenshot("states-arranging", view)
+
+    note.get_by_role("button", name="Stop").click()
+
+    expect(view.locator(".td-done")).to_have_text("0/300", timeout=SECONDS_10)
+    nb.run_and_wait(1)
+    expect(view.locator(".td-done")).to_have_text("300/300", timeout=SECONDS_10)
+    nb.screenshot("states-not-arranged", view)
+    nb.run_and_wait(2)
+    nb.assert_no_errors()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -333,8 +334,9 @@ def test_progress_of_an_inner_graph_does_not_reach_the_outer_node_and_the_other_
         node = dag.submit_local(outer)
 
     assert (node.progress, node.result()) == ((2, 3), (1, 9))
-    with pytest.raises(ValueError, match="above 0"):
-        tiledag_widget.progress(1, 0)
+    for total in (0, math.inf, math.nan):
+        with pytest.raises(ValueError, match="above 0 and finite"):
+            tiledag_widget.progress(total, total)
 
 
 def test_a_huge_number_of_workers_costs_nothing() -> None:
@@ -580,6 +582,9 @@ def test_views_read_errors_and_progress_of_a_graph_that_runs() -> None:
         pass
     try:
         assert source.progress() == {working._index: 0.75}
+        for told in ((5, 4), (math.nan, 4), (math.inf, math.inf)):  # a record may say anything
+            working._progress = told
+            assert all(0 <= share <= 1 for share in source.progress().values())
         assert repr(source.error(failing._index)) == "ValueError('no such bucket')"
         assert source.error(working._index) is None
     finally:

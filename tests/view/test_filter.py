@@ -14,7 +14,9 @@ import pytest
 
 from tiledag_widget import DAG
 from tiledag_widget.core.snapshot import Columns, Structure
+from tiledag_widget.view.details import errors_of
 from tiledag_widget.view.filter import Facts, FilterError, match
+from tiledag_widget.view.messages import ERROR_CUT
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "filters" / "vectors.json").read_text())
 
@@ -89,6 +91,24 @@ def test_find_gives_the_nodes_of_a_graph_that_ran() -> None:
     assert dag.find('"not a number"') == [loads[2]]
     assert dag.find("+total") == [*loads, total]
     assert dag.find("function:load -status:failed") == [loads[0], loads[1], loads[3]]
+
+
+def test_find_looks_at_as_much_of_an_error_as_the_view_does() -> None:
+    """The view finds by the first 300 characters; what it finds and what a notebook finds must not differ."""
+
+    def fail() -> None:
+        raise ValueError("near" + 400 * "." + "far")
+
+    dag = DAG(executor="inline")
+    node = dag.submit_local(fail)
+    dag.compute()
+    with pytest.raises(ValueError, match="near"):
+        dag.wait(20)
+
+    assert dag.find('"ValueError: near"') == [node]
+    assert dag.find('"far"') == []
+    (text,) = errors_of(dag._as_source())["texts"]
+    assert (len(text), text[:16]) == (ERROR_CUT, "ValueError: near")
 
 
 def test_a_filter_that_cannot_be_understood_says_where_and_why() -> None:

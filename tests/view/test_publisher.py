@@ -317,6 +317,38 @@ def test_how_far_running_nodes_are_is_told_once_a_second_and_only_when_it_change
     assert len(last) <= 4
 
 
+def test_a_page_that_comes_later_is_told_how_far_nodes_are_although_that_has_not_changed() -> None:
+    """After a reload a bar that stands still would be none."""
+    bench = opened(3)
+    bench.source.handle(Start(AT), began(0), began(1))
+    bench.source.shares = {0: 0.25}
+    bench.go(5)
+    bench.feed.open()
+    before = len(bench.times("beat"))
+    bench.go(1.2)
+    assert [content["progress"] for content in bench.recorder.of("beat")][before:] == [[0, 25]]
+
+
+def test_progress_that_cannot_be_read_is_logged_once_and_nothing_else_waits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The numbers are the user's: a division of theirs that raises must not stop the view."""
+    bench = opened(3)
+
+    def raises() -> dict[int, float]:
+        raise ZeroDivisionError("a unit of the user's")
+
+    monkeypatch.setattr(bench.source, "progress", raises)
+    bench.source.handle(Start(AT), began(0), began(1))
+    with caplog.at_level(logging.ERROR):
+        bench.go(5)
+        bench.source.handle(Finished(0, 1, AT + 1))
+        bench.go(1)
+    bench.page.assert_shows(bench.source.machine)
+    assert len(bench.times("beat")) >= 2
+    assert [record.getMessage() for record in caplog.records] == ["the progress of running nodes could not be read"]
+
+
 def test_a_still_view_stays_still_until_asked() -> None:
     bench = Bench(graph(4), is_still=True)
     bench.feed.open()
@@ -650,9 +682,20 @@ def test_a_picture_that_takes_its_time_is_said_once_and_can_be_done_without() ->
     assert len(bench.recorder.of("picture")) == 1
     bench.feed.tidy()
     bench.feed.open()
-    bench.go(1)
+    bench.go(0.5)
     while jobs:
         jobs.pop(0)()
     bench.go(1)
     assert [content["marks"]["name"] for content in bench.recorder.of("picture")] == [["nodes"], ["work"]]
     assert len(bench.recorder.of("arranging")) == 1
+
+    bench.source.handle(AddNode(()))
+    bench.feed.open()
+    bench.go(ARRANGING_S + 0.5)
+    assert len(bench.recorder.of("arranging")) == 2, "a page that was loaded again knows of nothing"
+    bench.go(10)
+    while jobs:
+        jobs.pop(0)()
+    bench.source.handle(AddNode(()))
+    bench.go(10)
+    assert len(bench.recorder.of("arranging")) == 2, "a page that shows something needs no such word"

@@ -169,6 +169,50 @@ def test_the_first_picture_of_a_large_graph_goes_ahead_of_the_output_that_shows_
     stage.widget.close()
 
 
+@pytest.mark.parametrize("count", [300, 3_000])
+def test_a_graph_that_takes_long_to_arrange_does_not_hold_up_its_cell(count: int) -> None:
+    """The cell would say nothing for as long as that takes, and the page could not say what it waits for."""
+    go_on = threading.Event()
+
+    def slow(structure: Any, previous: Any = None) -> Any:
+        assert go_on.wait(30)
+        return fold_and_layout(structure, previous)
+
+    seen: list[list[int]] = []
+
+    def forms(source: Any, arranged: Any) -> dict[str, str]:
+        seen.append(arranged.marks["size"])
+        return {"text/plain": "a run"}
+
+    source = layered(count)
+    widget = GraphWidget(
+        source,
+        publisher=Publisher(idle=0.02),
+        layout_worker=Worker("test-layout", idle=0.02),
+        arrange=slow,
+        forms=forms,
+    )
+    stage_comm: PageComm = widget.comm
+    try:
+        bundle = widget._repr_mimebundle_()
+        assert bundle is not None
+        assert seen == [[count]]
+        assert not [data for _, data, _ in stage_comm.sent if "first" in (data or {}).get("state", {})]
+        stage_comm.ask(id="1", kind="open", view="v")
+        deadline = time.monotonic() + 5
+        while not stage_comm.contents("arranging"):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert not stage_comm.contents("picture")
+    finally:
+        go_on.set()
+    while not stage_comm.contents("picture"):
+        assert time.monotonic() < deadline + 5
+        time.sleep(0.005)
+    assert len(stage_comm.contents("picture")[0]["marks"]["size"]) > 1
+    widget.close()
+
+
 def test_a_page_that_has_asked_for_its_picture_is_not_brought_another() -> None:
     """It may show a model that no output was made for, such as one inside a box."""
     stage = Stage(layered(3_000))

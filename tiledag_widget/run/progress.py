@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from math import inf
 from numbers import Real
 from typing import Any, Final, Protocol
 
@@ -46,12 +47,14 @@ def progress(done: float, total: float) -> None:
 
     Raises:
         TypeError: One of them is no number.
-        ValueError: ``total`` is not above 0, or ``done`` is not between 0 and ``total``.
+        ValueError: ``total`` is not above 0 or infinite, or ``done`` is not between 0 and ``total``.
     """
     for number in (done, total):
         _refuse_unless_number(number)
-    if not 0 <= done <= total or not total > 0:
-        raise ValueError(f"progress: done must be between 0 and total, and total above 0; got {done!r} of {total!r}")
+    if not 0 <= done <= total or not 0 < total < inf:
+        raise ValueError(
+            f"progress: total must be above 0 and finite, and done between 0 and total; got {done!r} of {total!r}"
+        )
     holder = current.place.holder
     if holder is not None:
         holder._progress = (done, total)

@@ -53,6 +53,13 @@ def node_detail(facts: NodeFacts, source: GraphSource) -> NodeDetail:
     }
 
 
+def error_text(error: BaseException) -> str:
+    """The type and the message of an error, by which nodes are found and put together: `ERROR_CUT` characters at most.
+    Calls the user's ``__str__``."""
+    message = error_message(error)
+    return (f"{error_type(error)}: {message}" if message else error_type(error))[:ERROR_CUT]
+
+
 def errors_of(source: GraphSource) -> Errors:
     """The body of the answer to ``errors``. Calls the user's ``__str__`` of exceptions."""
     errors: Errors = {"texts": [], "nodes": [], "of": []}
@@ -63,8 +70,7 @@ def errors_of(source: GraphSource) -> Errors:
         error = source.error(failed.start())
         if error is None:
             continue
-        message = error_message(error)
-        text = (f"{error_type(error)}: {message}" if message else error_type(error))[:ERROR_CUT]
+        text = error_text(error)
         if text not in numbers:
             if len(text) > room:
                 continue

@@ -107,6 +107,7 @@ class Feed:
         self._is_dirty = False
         self._is_picture_asked = False
         self._is_refresh_asked = False
+        self._is_waiting = False  # a page that has come has no picture yet, and has not been told why
         self._answers: deque[Ack | Reply] = deque()
         self._asked: deque[Message] = deque()
         self._numbers = itertools.count(1)
@@ -122,7 +123,6 @@ class Feed:
         self._run: RunInfo | None = None
         self._is_building = False
         self._build_at = self._build_began = 0.0
-        self._is_arranging_told = False
         self._rest_took = 0.0
         self._records: deque[Message] = deque()
         self._bulk: deque[Message] = deque()
@@ -155,7 +155,7 @@ class Feed:
             self._hidden[view] = False
         else:
             self._hidden.clear()  # what pages before a reload have left
-        self._is_picture_asked = True
+        self._is_picture_asked = self._is_waiting = True
         self._wake(self)
 
     @property
@@ -256,9 +256,10 @@ class Feed:
         free = self._budget.free_at(now, KEEP_PATCH)
         if free > now:
             return free
-        self._is_picture_asked = False
+        self._is_picture_asked = self._is_waiting = False
         self._is_dirty = False
         self._is_refresh_asked = False
+        self._is_progress_told = not self._progress  # a page that has just come knows of none
         if opening is not self._shown:
             self._epoch += 1
             self._shown = opening
@@ -281,13 +282,13 @@ class Feed:
         return self._tell_arranging(now)
 
     def _tell_arranging(self, now: float) -> float | None:
-        """Before the first picture a page has nothing to show: after a while it says what it waits for."""
-        if self._shown is not None or self._is_arranging_told or not self._is_building:
+        """Before its first picture a page has nothing to show: after a while it says what it waits for."""
+        if not self._is_waiting or not self._is_building:
             return None
         due = max(self._build_began + ARRANGING_S, self._budget.free_at(now))
         if due > now:
             return due
-        self._is_arranging_told = True
+        self._is_waiting = False
         arranging: Arranging = {"type": "arranging", "total": sum(self._source.run().counts)}
         self._transmit((arranging, []), now)
         return None
@@ -468,7 +469,11 @@ class Feed:
         """True if running nodes are further than the page was told. Nothing tells of that but a look."""
         if now >= self._looked_at + PROGRESS_S:
             self._looked_at = now
-            far = sorted(self._source.progress().items())[:MOST_PROGRESS]
+            try:
+                far = sorted(self._source.progress().items())[:MOST_PROGRESS]
+            except Exception:  # the numbers are the user's
+                self._log_once("the progress of running nodes could not be read")
+                far = []
             known, self._progress = self._progress, {node: int(100 * share) for node, share in far}
             self._is_progress_told = self._is_progress_told and known == self._progress
         return not self._is_progress_told

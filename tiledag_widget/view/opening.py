@@ -222,6 +222,9 @@ class Openings:
 
     def kept(self) -> Opening | None:
         """The last one made, without waiting; None once it is to be made anew."""
+        plain = self._plain
+        if plain is not None and plain.version != self._source.version and self._lock.locked():
+            self.give_up()  # it changed while what was stopped goes on: who waits for that would see nothing
         return None if self._is_untidy else self._plain or self._kept
 
     def give_up(self) -> None:
@@ -238,8 +241,9 @@ class Openings:
         """The one for the present structure. Cost: fold and layout if the structure is new, else nothing."""
         with self._lock:
             version = self._source.version
-            if self._plain is not None and self._plain.version == version:
-                return self._plain
+            plain = self._plain
+            if plain is not None and plain.version == version:
+                return plain
             self._plain = None
             if self._is_untidy:
                 self._kept, self._is_untidy = None, False

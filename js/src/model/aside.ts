@@ -1,9 +1,11 @@
 // Columns that come because somebody asked for them.
 import type { Store } from "./store.ts";
 
-/** A column that was asked for, when it has come. */
+/** A column that was asked for, when it has come; rejected when `signal` says that nobody waits any more. */
 export function asideOf(store: Store, number: number, signal: AbortSignal): Promise<Uint8Array> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     const life = new AbortController();
     const look = (): void => {
       const bytes = store.asides.get(number);

@@ -51,19 +51,36 @@ export function estimates(store: Store): Estimates {
 
 const SLOW_S = 1;
 const KEPT_MS = 1000;
-const kept = new WeakMap<Store, { at: number; key: string; found: Estimates }>();
+/** While a recording plays they are made anew more often, but take at most this share of the time. */
+const SHARE = 10;
+
+interface Kept {
+  found: Estimates;
+  group: Uint32Array;
+  shownAt: number;
+  at: number;
+  cost: number;
+}
+const kept = new WeakMap<Store, Kept>();
+/** From here on, in place of functions, marks whose nodes are of several. */
+const SEVERAL = 2 ** 31;
 
 /** Took or takes more than twice the median of its function, and long enough for somebody to care. */
 export function isSlow(store: Store, node: number): boolean {
   const took = ranFor(store, node);
   if (!(took >= SLOW_S)) return false;
-  const key = `${store.epoch} ${store.shownAt}`;
+  const { shownAt } = store;
+  const group = store.groups?.of ?? functionsOf(store);
+  const at = performance.now();
   let known = kept.get(store);
-  if (!known || known.key !== key || Date.now() > known.at + KEPT_MS) {
-    known = { at: Date.now(), key, found: estimates(store) };
+  const room = known && (Object.is(known.shownAt, shownAt) ? KEPT_MS : SHARE * known.cost);
+  if (!known || known.group !== group || at > known.at + (room ?? 0)) {
+    const found = estimate({ total: store.total, group, ...columns(store) });
+    known = { found, group, shownAt, at, cost: performance.now() - at };
     kept.set(store, known);
   }
-  return took > 2 * known.found.middle(node);
+  // Until it is known which of its nodes are of which function, those of a mark of several are no measure of each other.
+  return (group[node] ?? SEVERAL) < SEVERAL && took > 2 * known.found.middle(node);
 }
 
 /** Seconds that the run still needs, or null where nothing sensible can be said. */
@@ -252,7 +269,7 @@ function functionsOf(store: Store): Uint32Array {
   for (let node = 0; node < store.total; node++) {
     const mark = store.markOf[node] ?? 0;
     const group = groups[mark] ?? -1;
-    keys[node] = group >= 0 ? group : 2 ** 31 + mark;
+    keys[node] = group >= 0 ? group : SEVERAL + mark;
   }
   functions.set(store.markOf, keys);
   return keys;

@@ -44,6 +44,7 @@ interface Parts {
   parts: (Uint8Array | undefined)[];
 }
 
+const MOST_ASIDES = 8;
 const NO_BYTES = new Uint8Array(0);
 const NONE: Groups = { start: new Uint32Array(1), items: new Uint32Array(0) };
 
@@ -356,6 +357,8 @@ export class Store {
     const whole = this.join(`${chunk.column}${chunk.revision}`, chunk, part);
     if (whole === null) return "ok";
     this.asides.set(chunk.revision, await inflate(whole));
+    // Another page may have asked for it: then nobody here takes it away.
+    for (const number of [...this.asides.keys()].slice(0, -MOST_ASIDES)) this.asides.delete(number);
     this.changed({});
     return "ok";
   }

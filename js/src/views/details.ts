@@ -1,6 +1,6 @@
 // What the kernel knows of single nodes, asked for when somebody looks, kept until the node changes.
 import { plain } from "../model/words.ts";
-import type { NodeDetail } from "../protocol.ts";
+import { ERROR_CUT, type NodeDetail } from "../protocol.ts";
 import type { Store } from "../model/store.ts";
 import type { Source } from "../sources/source.ts";
 
@@ -63,7 +63,7 @@ export class Details {
   /** The detail of the node as it is now, or null while it is unknown. */
   of(node: number): NodeDetail | null {
     const kept = this.kept.get(node);
-    return kept?.key === this.key(node) ? kept.detail : null;
+    return kept && kept.key === this.key(node) ? kept.detail : null;
   }
 
   /** The last one known, even if the node has changed since. */
@@ -100,10 +100,12 @@ export class Details {
     return this.of(node)?.error_type ?? "";
   }
 
+  /** Type and message of the error of a failed node, cut: the same for every node, whoever has looked at which. */
   messageOf(node: number): string {
     const detail = this.of(node);
     if (!detail?.error_type) return this.failures?.textOf(node) ?? "";
-    return detail.error_message ? `${detail.error_type}: ${plain(detail.error_message)}` : detail.error_type;
+    const text = detail.error_message ? `${detail.error_type}: ${detail.error_message}` : detail.error_type;
+    return plain([...text.slice(0, 2 * ERROR_CUT)].slice(0, ERROR_CUT).join(""));
   }
 
   /** Ask, unless it is known or asked for. True if it asked. */

@@ -10,6 +10,7 @@ export class EmptyNote {
   private readonly source: Source;
   private readonly room: HTMLElement;
   private readonly signal: AbortSignal;
+  private said = "";
 
   constructor(source: Source, room: HTMLElement, signal: AbortSignal) {
     this.source = source;
@@ -20,21 +21,22 @@ export class EmptyNote {
 
   show(pane: Pane | null): void {
     const key = this.key();
-    if (this.root.dataset.key === key) return;
-    this.root.dataset.key = key;
+    const { picture, total, present } = this.source.store;
+    const { arranging } = present;
+    const said = `${key} ${arranging} ${picture?.epoch}`;
+    if (this.said === said) return;
+    this.said = said;
     set(this.root, {
       hidden: key === "",
       "data-place": { ready: "corner", trouble: "line", cycle: "line" }[key] ?? "middle",
     });
     this.place(pane);
-    const { picture, total } = this.source.store;
     const reference = picture?.reference || "dag";
     if (key === "arranging") {
       const stop = button(say("empty.stop"), () => this.source.stopArranging?.(), this.signal, {
         className: "is-small",
       });
-      const words = say("empty.arranging", { n: this.source.store.arranging });
-      fill(this.root, element("p", { role: "status" }, words), stop.root);
+      fill(this.root, element("p", { role: "status" }, say("empty.arranging", { n: arranging })), stop.root);
     } else if (key === "trouble") {
       const [reason, trace] = [picture?.folded ?? "", element("pre.td-pre", { tabindex: 0 }, picture?.trouble ?? "")];
       const summary = element("summary", {}, element("span", { role: "alert" }, reason), ` ${say("empty.details")}`);
@@ -67,7 +69,7 @@ export class EmptyNote {
     const { picture, total, run, counts } = this.source.store;
     if (!picture) {
       if (this.source.connection.state === "detached") return "none";
-      return this.source.store.arranging > 0 ? "arranging" : "loading";
+      return this.source.store.present.arranging > 0 ? "arranging" : "loading";
     }
     if (total === 0) return "nodes";
     if (picture.trouble) return "trouble";

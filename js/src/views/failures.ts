@@ -5,16 +5,19 @@ import { plain } from "../model/words.ts";
 import { type Errors, Status } from "../protocol.ts";
 import type { Details } from "./details.ts";
 
-/** They are asked for this often at most while nodes fail. */
+/** They are asked for this often at most while nodes fail; less often where the answer takes its time or does not come. */
 const AGAIN_MS = 1000;
+const SHARE = 10;
+const LOST_MS = 30_000;
 
 class AllFailures {
-  /** Changes when texts have come. */
+  /** Changes when texts have come, or will not come. */
   version = 0;
   private readonly details: Details;
   /** By node: the attempt that failed, and its error. */
   private readonly known = new Map<number, { attempt: number; text: string }>();
-  private askedAt = 0;
+  private nextAt = 0;
+  private wait = AGAIN_MS;
   private isAsking = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -26,13 +29,13 @@ class AllFailures {
   textOf(node: number): string {
     const { status, attempt } = this.details.source.store;
     const known = this.known.get(node);
-    return known && status[node] === Status.FAILED && known.attempt === attempt[node] ? plain(known.text) : "";
+    return known && status[node] === Status.FAILED && known.attempt === attempt[node] ? known.text : "";
   }
 
   /** Ask, if there is a failed node whose error is not known. */
   want(): void {
     if (this.isAsking || this.timer !== undefined || !this.details.canAsk() || !this.isLacking()) return;
-    const wait = this.askedAt + AGAIN_MS - Date.now();
+    const wait = this.nextAt - Date.now();
     if (wait > 0) {
       this.timer = setTimeout(() => {
         this.timer = undefined;
@@ -40,12 +43,18 @@ class AllFailures {
       }, wait);
       return;
     }
-    this.askedAt = Date.now();
+    const askedAt = Date.now();
     this.isAsking = true;
-    this.ask()
-      .catch(() => undefined)
-      .finally(() => {
+    this.ask(AbortSignal.any([this.details.signal, AbortSignal.timeout(LOST_MS)]))
+      .then(
+        () => SHARE * (Date.now() - askedAt),
+        () => 2 * this.wait,
+      )
+      .then((wait) => {
+        this.wait = Math.min(LOST_MS, Math.max(AGAIN_MS, wait));
+        this.nextAt = Date.now() + this.wait;
         this.isAsking = false;
+        this.version += 1;
         this.details.tell();
       });
   }
@@ -57,8 +66,8 @@ class AllFailures {
     );
   }
 
-  private async ask(): Promise<void> {
-    const { source, signal } = this.details;
+  private async ask(signal: AbortSignal): Promise<void> {
+    const { source } = this.details;
     const { store } = source;
     const failed: [number, number][] = [];
     store.status.forEach((status, node) => {
@@ -67,9 +76,9 @@ class AllFailures {
     const { number } = (await source.ask("errors", 0, signal)) as { number: number };
     const bytes = await asideOf(store, number, signal);
     const { texts, nodes, of }: Errors = JSON.parse(new TextDecoder().decode(bytes));
-    const found = new Map(nodes.map((node, at) => [node, texts[of[at] ?? 0] ?? ""]));
+    const shown = texts.map(plain);
+    const found = new Map(nodes.map((node, at) => [node, shown[of[at] ?? 0] ?? ""]));
     for (const [node, attempt] of failed) this.known.set(node, { attempt, text: found.get(node) ?? "" });
-    this.version += 1;
   }
 }
 

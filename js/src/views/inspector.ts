@@ -4,7 +4,7 @@ import type { Focus } from "../model/focus.ts";
 import { spans } from "../model/loglines.ts";
 import { STATUS_COUNT, type Store } from "../model/store.ts";
 import { count, duration, plain, say, upright } from "../model/words.ts";
-import { ERROR_CUT, type NodeDetail, STATUS_WORDS, Status } from "../protocol.ts";
+import { type NodeDetail, STATUS_WORDS, Status } from "../protocol.ts";
 import { elapsedOf, waitingWords } from "../render/scene.ts";
 import { STATUS_NAMES } from "../render/theme.ts";
 import type { Source } from "../sources/source.ts";
@@ -561,13 +561,14 @@ export class Inspector {
     const failed = members.filter((node) => store.status[node] === Status.FAILED);
     if (failed.length > 0) failuresOf(this.details).want();
     for (const node of failed.slice(0, MOST_ASKED)) this.details.want(node);
-    const messages = failed.map((node) => this.details.messageOf(node).slice(0, ERROR_CUT)).join("|");
+    const messages = failed.slice(0, MOST_ASKED).map((node) => this.details.messageOf(node));
     const key = [
       "group",
       this.marks.join(),
       members.length,
       counts.join(),
-      messages,
+      ...messages,
+      failed.length > 0 ? failuresOf(this.details).version : 0,
       this.group.key,
       store.names !== null,
     ].join("|");

@@ -5,13 +5,14 @@ import type { Focus } from "../model/focus.ts";
 import type { Store } from "../model/store.ts";
 import { readyAt } from "../model/timeline.ts";
 import { duration, say } from "../model/words.ts";
-import { ERROR_CUT, Status } from "../protocol.ts";
+import { Status } from "../protocol.ts";
 import type { Details } from "./details.ts";
 import { button, element, fill, on } from "./dom.ts";
 import { copyRow, nodeLink, section } from "./inspector_parts.ts";
 
 const MOST_LINKS = 12;
 const MOST_ROWS = 40;
+const MOST_ERRORS = 40;
 const SLOWEST = 5;
 const MOST_WHY = 20_000;
 
@@ -95,35 +96,39 @@ export class GroupPanel {
     if (failed.length === 0) return null;
     const groups = new Map<string, number[]>();
     for (const node of failed) {
-      const message = this.details.messageOf(node).slice(0, ERROR_CUT);
+      const message = this.details.messageOf(node);
       const list = groups.get(message);
       if (list) list.push(node);
       else groups.set(message, [node]);
     }
     const sorted = [...groups].sort((a, b) => Number(a[0] === "") - Number(b[0] === "") || b[1].length - a[1].length);
-    const rows = sorted.map(([message, nodes]) =>
-      element(
-        "div.td-failure",
-        {},
-        message
-          ? element(
-              "div.td-failuretext",
-              { title: message },
-              element("span.td-strong", {}, `${say("inspector.times", { n: nodes.length })} `),
-              message,
-            )
-          : null,
+    const rows = sorted
+      .slice(0, MOST_ERRORS)
+      .map(([message, nodes]) =>
         element(
-          "div.td-links",
+          "div.td-failure",
           {},
-          ...nodes.slice(0, MOST_LINKS).map((node) => this.linkTo(node, signal)),
-          nodes.length > MOST_LINKS
-            ? element("span.td-quiet", {}, say("inspector.and_more", { n: nodes.length - MOST_LINKS }))
+          message
+            ? element(
+                "div.td-failuretext",
+                { title: message },
+                element("span.td-strong", {}, `${say("inspector.times", { n: nodes.length })} `),
+                message,
+              )
             : null,
+          element(
+            "div.td-links",
+            {},
+            ...nodes.slice(0, MOST_LINKS).map((node) => this.linkTo(node, signal)),
+            nodes.length > MOST_LINKS
+              ? element("span.td-quiet", {}, say("inspector.and_more", { n: nodes.length - MOST_LINKS }))
+              : null,
+          ),
         ),
-      ),
-    );
-    return section(say("inspector.failures"), failed.length, ...rows);
+      );
+    const others = sorted.length - rows.length;
+    const rest = others > 0 ? element("p.td-quiet", {}, say("inspector.and_more", { n: others })) : null;
+    return section(say("inspector.failures"), failed.length, ...rows, rest);
   }
 
   private slowest(members: readonly number[], signal: AbortSignal): HTMLElement | null {

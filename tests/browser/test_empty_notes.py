@@ -1,0 +1,51 @@
+"""What stands where a graph would be: while it is arranged, where it could not be, and where it can never run."""
+
+from __future__ import annotations
+
+from playwright.sync_api import Page as BrowserPage
+from playwright.sync_api import expect
+
+from tests.browser.conftest import OpenPage
+
+SECONDS_10 = 10_000
+SLOW = "() => { window.slow = another(document.body.appendChild(document.createElement('div')), false) }"
+
+
+def told(page: BrowserPage, about: str) -> None:
+    """A new picture that says this besides."""
+    page.evaluate(f"() => {{ kernel.about = {about}; kernel.epoch += 1; return kernel.sendPicture() }}")
+
+
+def test_a_page_that_waits_for_the_arrangement_says_so_and_need_not_wait(show: OpenPage) -> None:
+    """A hundred thousand nodes on a slow machine: nothing to see, and no way to tell that from a view that hangs."""
+    page = show("n=12&state=failed")
+    page.evaluate(SLOW)
+    note = page.locator(".tiledag").nth(1).locator(".td-empty")
+    expect(note).to_have_text("Waiting for the graph…")
+    page.evaluate("slow.message({ type: 'arranging', total: 100000 })")
+    expect(note.get_by_role("status")).to_have_text("Arranging 100,000 nodes…", timeout=SECONDS_10)
+
+    note.get_by_role("button", name="Stop").press("Enter")
+
+    page.wait_for_function("slow.requests.some(each => each.kind === 'plain')")
+    page.evaluate("slow.isAnswering = true; slow.answer({ kind: 'open' })")
+    expect(page.locator(".tiledag").nth(1).locator(".td-done")).to_contain_text("/4", timeout=SECONDS_10)
+    expect(note).not_to_contain_text("Arranging")
+
+
+def test_why_a_graph_was_not_arranged_is_said_and_the_traceback_is_there_to_be_copied(show: OpenPage) -> None:
+    """A bug of ours: what happened has to reach us, and another reason later on has to be seen."""
+    page = show("n=12&state=failed")
+    told(page, "{ folded: 'The graph could not be arranged: too wide.', trouble: 'Traceback: layout.py' }")
+    note = page.locator(".td-empty")
+    expect(note.get_by_role("alert")).to_have_text("The graph could not be arranged: too wide.", timeout=SECONDS_10)
+    expect(note.locator("pre")).to_be_hidden()
+    note.locator("summary").press("Enter")
+    expect(note.locator("pre")).to_have_text("Traceback: layout.py")
+
+    told(page, "{ folded: 'The graph could not be arranged: too deep.', trouble: 'Traceback: ranks.py' }")
+    expect(note.get_by_role("alert")).to_have_text("The graph could not be arranged: too deep.", timeout=SECONDS_10)
+    told(page, "{ cycle: 'a → b → a is a cycle. These 2 edges cannot run.', cyclic: [0] }")
+    expect(note.get_by_role("status")).to_have_text("a → b → a is a cycle. These 2 edges cannot run.")
+    told(page, "{}")
+    expect(note).to_be_hidden(timeout=SECONDS_10)
