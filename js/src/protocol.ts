@@ -80,6 +80,8 @@ export interface Run {
  * First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it; ``groups``
  * names the functions and stages by number (as text) that `Marks` speaks of and no stack is called by;
  * ``folded`` says what was drawn together, or why nothing could be arranged: then ``trouble`` is the traceback;
+ * ``is_interim`` tells that the graph is being arranged, which takes longer than `ARRANGING_S`, and that another
+ * picture follows; the request ``plain`` ends that.
  * ``cycle`` says of a record from elsewhere that its nodes wait for each other, and ``cyclic`` numbers the edges
  * between marks, `MOST_CYCLIC` at most, by which they do.
  */
@@ -99,6 +101,7 @@ export interface Picture {
   groups: Record<string, string>;
   folded: string;
   trouble: string;
+  is_interim: boolean;
   cycle: string;
   cyclic: number[];
   run: Run;
@@ -133,12 +136,6 @@ export interface Beat {
   epoch: number;
   revision: number;
   progress: number[];
-}
-
-/** Before the first picture, where that takes longer than `ARRANGING_S`; the request ``plain`` ends it. */
-export interface Arranging {
-  type: "arranging";
-  total: number;
 }
 
 /**

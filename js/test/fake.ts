@@ -421,6 +421,7 @@ export class FakeKernel implements CommModel {
       groups: Object.fromEntries([...new Set(this.nodes.map((each) => each.group))].map((name, at) => [at, name])),
       folded: "",
       trouble: "",
+      is_interim: false,
       cycle: "",
       cyclic: [],
       run: this.run(),

@@ -8,7 +8,6 @@ from playwright.sync_api import expect
 from tests.browser.conftest import OpenPage
 
 SECONDS_10 = 10_000
-SLOW = "() => { window.slow = another(document.body.appendChild(document.createElement('div')), false) }"
 
 
 def told(page: BrowserPage, about: str) -> None:
@@ -19,18 +18,25 @@ def told(page: BrowserPage, about: str) -> None:
 def test_a_page_that_waits_for_the_arrangement_says_so_and_need_not_wait(show: OpenPage) -> None:
     """A hundred thousand nodes on a slow machine: nothing to see, and no way to tell that from a view that hangs."""
     page = show("n=12&state=failed")
-    page.evaluate(SLOW)
-    note = page.locator(".tiledag").nth(1).locator(".td-empty")
-    expect(note).to_have_text("Waiting for the graph…")
-    page.evaluate("slow.message({ type: 'arranging', total: 100000 })")
-    expect(note.get_by_role("status")).to_have_text("Arranging 100,000 nodes…", timeout=SECONDS_10)
+    told(page, "{ is_interim: true }")
+    note = page.locator(".td-empty")
+    expect(note.get_by_role("status")).to_have_text("Arranging 12 nodes…", timeout=SECONDS_10)
 
     note.get_by_role("button", name="Stop").press("Enter")
 
-    page.wait_for_function("slow.requests.some(each => each.kind === 'plain')")
-    page.evaluate("slow.isAnswering = true; slow.answer({ kind: 'open' })")
-    expect(page.locator(".tiledag").nth(1).locator(".td-done")).to_contain_text("/4", timeout=SECONDS_10)
-    expect(note).not_to_contain_text("Arranging")
+    page.wait_for_function("kernel.requests.some(each => each.kind === 'plain')")
+    told(page, "{ folded: 'Not arranged: it was stopped.' }")
+    expect(note).to_be_hidden(timeout=SECONDS_10)
+
+
+def test_before_there_is_a_picture_nothing_pretends_to_be_known(show: OpenPage) -> None:
+    """An empty red mark beside an empty bar looks like a failure."""
+    page = show("n=12&state=failed")
+    page.evaluate("() => void another(document.body.appendChild(document.createElement('div')), false)")
+    view = page.locator(".tiledag").nth(1)
+    expect(view.locator(".td-empty")).to_have_text("Waiting for the graph…")
+    expect(view.locator(".td-summary")).to_contain_text("Waiting for the kernel…")
+    expect(view.locator(".td-failed")).to_be_hidden()
 
 
 def test_why_a_graph_was_not_arranged_is_said_and_the_traceback_is_there_to_be_copied(show: OpenPage) -> None:

@@ -301,10 +301,12 @@ def test_a_graph_that_takes_long_to_arrange_is_announced_and_shown_without_that_
     note = view.locator(".td-empty")
     expect(note.get_by_role("status")).to_have_text("Arranging 300 nodes…", timeout=SECONDS_10)
     nb.screenshot("states-arranging", view)
+    expect(view.locator(".td-done")).to_have_text("0/300", timeout=SECONDS_10)
 
     note.get_by_role("button", name="Stop").click()
 
-    expect(view.locator(".td-done")).to_have_text("0/300", timeout=SECONDS_10)
+    expect(note).not_to_contain_text("Arranging", timeout=SECONDS_10)
+    expect(view).to_contain_text("Not arranged: it was stopped.")
     nb.run_and_wait(1)
     expect(view.locator(".td-done")).to_have_text("300/300", timeout=SECONDS_10)
     nb.screenshot("states-not-arranged", view)

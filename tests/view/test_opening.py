@@ -166,8 +166,8 @@ def test_a_long_cycle_is_told_in_one_line_and_a_node_may_wait_for_itself(
     assert len(content["cyclic"]) <= MOST_CYCLIC
 
 
-def test_who_does_not_want_to_wait_for_the_arrangement_gets_one_stack_until_the_graph_is_tidied() -> None:
-    """At the hundred thousandth node somebody wants to see the list, not a promise."""
+def test_while_a_graph_is_being_arranged_one_stack_stands_in_and_who_wants_no_more_keeps_that() -> None:
+    """At the hundred thousandth node somebody wants to see the run, not a promise."""
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(structure: Structure, previous: Arranged | None = None) -> Arranged:
@@ -177,31 +177,47 @@ def test_who_does_not_want_to_wait_for_the_arrangement_gets_one_stack_until_the_
 
     source = _source([f"n-{node}" for node in range(20)], [f"f{node}" for node in range(20)], [()] * 20)
     openings = Openings(source, slow)
-    made: list[Opening] = []
-    builder = threading.Thread(target=lambda: made.append(openings.now()))
-    builder.start()
-    assert begun.wait(10)
+
+    def build() -> tuple[threading.Thread, list[Opening]]:
+        begun.clear()
+        go_on.clear()
+        made: list[Opening] = []
+        builder = threading.Thread(target=lambda: made.append(openings.now()))
+        builder.start()
+        assert begun.wait(10)
+        return builder, made
+
+    builder, made = build()
     assert openings.kept() is None
-
+    openings.stand_in()
+    interim = openings.kept()
+    assert interim is not None
+    assert (interim.arranged.marks["size"], interim.is_plain, interim.is_interim) == ([20], True, True)
+    go_on.set()
+    builder.join(10)
+    assert openings.kept() is made[0]
+    assert len(made[0].arranged.marks["size"]) > 1
+    openings.stand_in()
     openings.give_up()
+    assert openings.kept() is made[0], "what has been arranged stays"
 
+    openings.tidy()
+    builder, made = build()
+    openings.stand_in()
+    openings.give_up()
     plain = openings.kept()
     assert plain is not None
-    assert plain.arranged.marks["size"] == [20]
+    assert (plain.arranged.marks["size"], plain.is_plain, plain.is_interim) == ([20], True, False)
     assert plain.arranged.trouble == ""
-    assert openings.kept() is plain
     source.handle(AddNode(()))
+    openings.stand_in()
     grown = openings.kept()
     assert grown is not None
     assert grown.arranged.marks["size"] == [21], "who pressed Stop sees what changes, not the wait"
+    assert not grown.is_interim
     go_on.set()
     builder.join(10)
-    assert len(made[0].arranged.marks["size"]) > 1
     assert openings.kept() is grown
     openings.tidy()
     assert len(openings.now().arranged.marks["size"]) > 1
-
-    openings.give_up()
-    assert openings.kept() is not plain, "what has been arranged stays"
-    source.handle(AddNode(()))
-    assert sum(openings.now().arranged.marks["size"]) == 22
+    assert openings.kept() is not grown

@@ -660,42 +660,76 @@ def test_a_closed_feed_is_silent() -> None:
     assert not bench.source.listeners
 
 
-def test_a_picture_that_takes_its_time_is_said_once_and_can_be_done_without() -> None:
+def test_a_graph_that_takes_its_time_to_be_arranged_is_watched_meanwhile() -> None:
     """Who opens a graph of a hundred thousand nodes on a slow machine would look at nothing."""
     bench = Bench(graph(30))
     jobs: list[Callable[[], object]] = []  # nobody arranges it for now
     bench.feed._build = jobs.append
+
+    def shown() -> list[tuple[bool, str, int]]:
+        return [(each["is_interim"], *each["marks"]["name"], each["total"]) for each in bench.recorder.of("picture")]
+
+    def work() -> None:
+        while jobs:
+            jobs.pop(0)()
+
     bench.feed.open()
     bench.go(ARRANGING_S - 0.1)
     assert not bench.recorder.messages
     bench.go(5)
-    assert bench.recorder.of("arranging") == [{"type": "arranging", "total": 30}]
-    assert len(bench.recorder.messages) == 1
+    assert shown() == [(True, "nodes", 30)]
+    bench.source.handle(AddNode(()))
+    bench.go(5)
+    assert shown()[1:] == [(True, "nodes", 31)], "it grew"
+    work()
+    bench.go(5)
+    work()
+    bench.go(1)
+    assert shown()[2:] == [(False, "work", 31)]
+
+    bench.source.handle(AddNode(()))
+    bench.go(30)
+    assert len(shown()) == 3, "a page that shows a picture keeps that until there is another"
+    bench.feed.open()
+    bench.go(5)
+    assert shown()[3:] == [(True, "nodes", 32)], "one that was loaded again has none"
+    bench.source.handle(Start(AT), began(0), Finished(0, 1, AT + 1))
+    bench.go(1)
+    bench.page.assert_shows(bench.source.machine)
+    work()
+    bench.go(1)
+    assert shown()[4:] == [(False, "work", 32)]
+    bench.page.assert_shows(bench.source.machine)
+
+
+def test_who_does_not_want_to_wait_for_the_arrangement_is_not_kept_waiting() -> None:
+    """Stop, and later another look: the page never stands still."""
+    bench = Bench(graph(30))
+    jobs: list[Callable[[], object]] = []
+    bench.feed._build = jobs.append
+    bench.feed.open()
+    bench.go(2)
 
     bench.feed.give_up()
     bench.go(1)
-
-    assert [content["marks"]["name"] for content in bench.recorder.of("picture")] == [["nodes"]]
+    bench.source.handle(AddNode(()))
+    bench.go(3)
     while jobs:
         jobs.pop(0)()
     bench.go(2)
-    assert len(bench.recorder.of("picture")) == 1
+    told = [(content["is_interim"], content["folded"], content["total"]) for content in bench.recorder.of("picture")]
+    stopped = "Not arranged: it was stopped."
+    assert told == [(True, "", 30), (False, stopped, 30), (False, stopped, 31)]
+    bench.source.handle(Start(AT), began(0))
+    bench.go(1)
+    bench.page.assert_shows(bench.source.machine)
+
     bench.feed.tidy()
-    bench.feed.open()
-    bench.go(0.5)
+    bench.go(3)
+    bench.source.handle(Finished(0, 1, AT + 1))
+    bench.go(1)
+    bench.page.assert_shows(bench.source.machine)
     while jobs:
         jobs.pop(0)()
     bench.go(1)
-    assert [content["marks"]["name"] for content in bench.recorder.of("picture")] == [["nodes"], ["work"]]
-    assert len(bench.recorder.of("arranging")) == 1
-
-    bench.source.handle(AddNode(()))
-    bench.feed.open()
-    bench.go(ARRANGING_S + 0.5)
-    assert len(bench.recorder.of("arranging")) == 2, "a page that was loaded again knows of nothing"
-    bench.go(10)
-    while jobs:
-        jobs.pop(0)()
-    bench.source.handle(AddNode(()))
-    bench.go(10)
-    assert len(bench.recorder.of("arranging")) == 2, "a page that shows something needs no such word"
+    assert [content["marks"]["name"] for content in bench.recorder.of("picture")][3:] == [["work"]]

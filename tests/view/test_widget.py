@@ -197,19 +197,23 @@ def test_a_graph_that_takes_long_to_arrange_does_not_hold_up_its_cell(count: int
         bundle = widget._repr_mimebundle_()
         assert bundle is not None
         assert seen == [[count]]
-        assert not [data for _, data, _ in stage_comm.sent if "first" in (data or {}).get("state", {})]
+        (first,) = [
+            data["state"]["first"] for _, data, _ in stage_comm.sent if "first" in (data or {}).get("state", {})
+        ]
+        assert first["content"]["is_interim"]
         stage_comm.ask(id="1", kind="open", view="v")
         deadline = time.monotonic() + 5
-        while not stage_comm.contents("arranging"):
+        while not stage_comm.contents("picture"):
             assert time.monotonic() < deadline
             time.sleep(0.005)
-        assert not stage_comm.contents("picture")
+        assert stage_comm.contents("picture")[0]["is_interim"]
     finally:
         go_on.set()
-    while not stage_comm.contents("picture"):
+    while len(stage_comm.contents("picture")) < 2:
         assert time.monotonic() < deadline + 5
         time.sleep(0.005)
-    assert len(stage_comm.contents("picture")[0]["marks"]["size"]) > 1
+    last = stage_comm.contents("picture")[1]
+    assert (last["is_interim"], len(last["marks"]["size"]) > 1) == (False, True)
     widget.close()
 
 

@@ -286,9 +286,9 @@ class Desk:
             self._feed.answer({"type": "reply", "id": request["id"], "body": {"now": self._wall()}, "error": None})
         elif kind == "plain":
             self._feed.give_up()
+        elif kind == "tidy":
+            self._feed.tidy()
         else:
-            if kind == "tidy":
-                self._feed.tidy()
             self._feed.open(request["view"])
 
 

@@ -39,7 +39,6 @@ from .messages import (
     MOST_PROGRESS,
     PROGRESS_S,
     Ack,
-    Arranging,
     Beat,
     PatchHead,
     Reply,
@@ -107,7 +106,7 @@ class Feed:
         self._is_dirty = False
         self._is_picture_asked = False
         self._is_refresh_asked = False
-        self._is_waiting = False  # a page that has come has no picture yet, and has not been told why
+        self._is_waiting = False  # a page that has come has no picture yet
         self._answers: deque[Ack | Reply] = deque()
         self._asked: deque[Message] = deque()
         self._numbers = itertools.count(1)
@@ -123,6 +122,7 @@ class Feed:
         self._run: RunInfo | None = None
         self._is_building = False
         self._build_at = self._build_began = 0.0
+        self._stood_in_at = 0.0
         self._rest_took = 0.0
         self._records: deque[Message] = deque()
         self._bulk: deque[Message] = deque()
@@ -168,8 +168,10 @@ class Feed:
         self._budget.spend(self._clock())
 
     def tidy(self) -> None:
-        """Forget where marks are: the picture that is asked for next is arranged as that of a fresh display."""
+        """Arrange the graph as for a fresh display."""
         self._openings.tidy()
+        self._is_picture_asked = True
+        self._wake(self)
 
     def give_up(self) -> None:
         """Show the graph without arranging it, if it has not been arranged yet."""
@@ -248,9 +250,11 @@ class Feed:
             return None
 
     def _tick_picture(self, now: float) -> float | None:
+        opening = self._openings.kept()
+        if self._shown is not None and self._shown.is_interim and opening is not self._shown:
+            self._is_picture_asked = True
         if not self._is_picture_asked:
             return None
-        opening = self._openings.kept()
         if opening is None or opening.version != self._source.version:
             return self._tick_build(now, opening)
         free = self._budget.free_at(now, KEEP_PATCH)
@@ -268,30 +272,37 @@ class Feed:
         )
         self._tell(message, now)
         self._set_columns(records, opening)
+        if opening.is_interim and not self._is_building:
+            self._begin_build(now)
         return None
 
     def _tick_build(self, now: float, last: Opening | None) -> float | None:
         """Have the present structure laid out elsewhere; the end of that wakes this feed."""
-        if self._is_building:
-            return self._tell_arranging(now)
-        if last is not None and now < self._build_at:
-            return self._build_at
+        if not self._is_building:
+            if last is not None and now < self._build_at:
+                return self._build_at
+            self._begin_build(now)
+        return self._stand_in(now)
+
+    def _begin_build(self, now: float) -> None:
         self._is_building = True
         self._build_began = now
         self._build(self._make_opening)
-        return self._tell_arranging(now)
 
-    def _tell_arranging(self, now: float) -> float | None:
-        """Before its first picture a page has nothing to show: after a while it says what it waits for."""
-        if not self._is_waiting or not self._is_building:
+    def _stand_in(self, now: float) -> float | None:
+        """A page that has just come shall not look at nothing, nor one that shows a stand-in at an old one."""
+        if self._is_waiting:
+            due = self._build_began + ARRANGING_S
+        elif self._shown is not None and self._shown.is_plain:
+            due = self._stood_in_at + ARRANGING_S
+        else:
             return None
-        due = max(self._build_began + ARRANGING_S, self._budget.free_at(now))
         if due > now:
             return due
         self._is_waiting = False
-        arranging: Arranging = {"type": "arranging", "total": sum(self._source.run().counts)}
-        self._transmit((arranging, []), now)
-        return None
+        self._stood_in_at = now
+        self._openings.stand_in()
+        return now
 
     def _make_opening(self) -> None:
         """On another thread."""
@@ -347,9 +358,10 @@ class Feed:
             return None
         if self._is_still and not self._is_refresh_asked:
             return None
-        if self._is_picture_asked:
+        is_grown = self._source.version != self._shown.version
+        if self._is_picture_asked and (is_grown or not self._is_building):
             return None  # it brings all changes along
-        if self._source.version != self._shown.version:
+        if is_grown:
             self._is_picture_asked = True
             return now
         pace = HIDDEN_S if self.is_hidden else max(self._pace, BULK_S if self._bulk else 0.0)

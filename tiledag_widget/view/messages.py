@@ -33,8 +33,6 @@
     ``reply``; ``open``, ``resync`` and ``tidy`` (which arranges the graph as a fresh display would) are answered by a
     picture, ``plain`` by one that shows the graph as one stack if it has not been arranged yet, ``visible`` and
     ``withdraw`` by nothing (the action that was withdrawn is refused, unless it was already begun).
-``arranging``
-    An `Arranging`: the picture takes its time.
 ``code``
     Answer to the request ``code``: the second part of the front end. ``content`` is a `CodePart`, buffer 0 a part of
     its deflated (zlib) UTF-8 text.
@@ -135,6 +133,8 @@ class Picture(TypedDict):
     """First message of an epoch. ``title`` is the graph's name, ``reference`` the Python expression for it; ``groups``
     names the functions and stages by number (as text) that `Marks` speaks of and no stack is called by;
     ``folded`` says what was drawn together, or why nothing could be arranged: then ``trouble`` is the traceback;
+    ``is_interim`` tells that the graph is being arranged, which takes longer than `ARRANGING_S`, and that another
+    picture follows; the request ``plain`` ends that.
     ``cycle`` says of a record from elsewhere that its nodes wait for each other, and ``cyclic`` numbers the edges
     between marks, `MOST_CYCLIC` at most, by which they do."""
 
@@ -153,6 +153,7 @@ class Picture(TypedDict):
     groups: dict[str, str]
     folded: str
     trouble: str
+    is_interim: bool
     cycle: str
     cyclic: list[int]
     run: Run
@@ -188,13 +189,6 @@ class Beat(TypedDict):
     epoch: int
     revision: int
     progress: list[int]
-
-
-class Arranging(TypedDict):
-    """Before the first picture, where that takes longer than `ARRANGING_S`; the request ``plain`` ends it."""
-
-    type: Literal["arranging"]
-    total: int
 
 
 class Ack(TypedDict):

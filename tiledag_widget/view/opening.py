@@ -141,6 +141,10 @@ class Opening:
     table: bytes
     edges: bytes
     took: float
+    is_plain: bool = False
+    """True for one stack in the place of the graph, which is being arranged or was not to be."""
+    is_interim: bool = False
+    """True for one that stands there only until the graph is arranged."""
 
     @property
     def encoding(self) -> Literal["raw", "deflate"]:
@@ -222,33 +226,46 @@ class Openings:
 
     def kept(self) -> Opening | None:
         """The last one made, without waiting; None once it is to be made anew."""
-        plain = self._plain
-        if plain is not None and plain.version != self._source.version and self._lock.locked():
-            self.give_up()  # it changed while what was stopped goes on: who waits for that would see nothing
         return None if self._is_untidy else self._plain or self._kept
 
+    def stand_in(self) -> None:
+        """Until the graph is arranged, show it as one stack. Does not wait for who is arranging it; O(nodes)."""
+        self._show_plain(is_stopped=self._plain is not None and not self._plain.is_interim)
+
     def give_up(self) -> None:
-        """Show the graph as one stack, until it changes or somebody tidies, unless it has been arranged. Does not wait
-        for who is arranging it."""
+        """The same until the graph changes or somebody tidies."""
+        self._show_plain(is_stopped=True)
+
+    def _show_plain(self, is_stopped: bool) -> None:
         version = self._source.version
-        if self._kept is None or self._kept.version != version:
-            structure = self._source.structure()
-            self._plain = _opening(
-                version, structure, heap(structure, "Not arranged: it was stopped."), time.perf_counter()
-            )
+        if self._is_arranged(version):
+            return
+        began, structure = time.perf_counter(), self._source.structure()
+        arranged = heap(structure, "Not arranged: it was stopped." if is_stopped else "")
+        self._plain = replace(_opening(version, structure, arranged, began), is_plain=True, is_interim=not is_stopped)
+        if not is_stopped and self._is_arranged(version):
+            self._plain = None  # by now it is, and who arranged it has seen none to take away
+
+    def _is_arranged(self, version: int) -> bool:
+        kept = self._kept
+        return kept is not None and kept.version == version
 
     def now(self) -> Opening:
         """The one for the present structure. Cost: fold and layout if the structure is new, else nothing."""
         with self._lock:
             version = self._source.version
             plain = self._plain
-            if plain is not None and plain.version == version:
-                return plain
-            self._plain = None
+            if plain is not None and not plain.is_interim:
+                if plain.version == version:
+                    return plain
+                self._plain = None
             if self._is_untidy:
                 self._kept, self._is_untidy = None, False
             if self._kept is None or self._kept.version != version:
                 self._kept = self._make(version)
+            plain = self._plain
+            if plain is not None and plain.is_interim:
+                self._plain = None
             return self._kept
 
     def tidy(self) -> None:
@@ -386,6 +403,7 @@ def picture_message(
         "groups": _group_names(opening.structure, opening.arranged.marks),
         "folded": opening.arranged.folded,
         "trouble": opening.arranged.trouble,
+        "is_interim": opening.is_interim,
         "cycle": opening.cycle[0],
         "cyclic": opening.cycle[1],
         "run": to_run(patch.run, now),

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as TookTooLong
-from functools import cache, partial
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as version_of
 from typing import Any, Final
@@ -38,7 +38,7 @@ from .code import first_part
 from .control import Desk, keep_asked_route, register_control
 from .feed import Feed
 from .messages import ARRANGING_S, PROTOCOL
-from .opening import SMALL_NODES, Arrange, Arranged, Opening, Openings, fold_and_layout, heap, picture_message
+from .opening import SMALL_NODES, Arrange, Arranged, Opening, Openings, fold_and_layout, picture_message
 from .publisher import PUBLISHER, Publisher
 from .static_forms import mime_bundle
 from .worker import Worker
@@ -107,8 +107,6 @@ class GraphWidget(PageModel):
         self._forms = forms or mime_bundle
         self._openings = Openings(source, arrange)
         self._build = layout_worker.submit
-        self._made: Future[Opening] | None = None
-        self._made_by = 0.0
         self._feed = Feed(
             source,
             self._openings,
@@ -137,35 +135,32 @@ class GraphWidget(PageModel):
             self.send_state("first")
             self._feed.spend()
 
-    def _arranged_soon(self) -> Opening | None:
-        """The graph arranged; None where that takes longer than `ARRANGING_S`, and goes on: a cell must not wait for
-        it, nor the page, which says so meanwhile."""
+    def _opening(self) -> Opening:
+        """The graph arranged; where that takes longer than `ARRANGING_S`, what stands in its place, for a cell must
+        not wait for it."""
         kept = self._openings.kept()
         if kept is not None and kept.version == self._source.version:
             return kept
-        if self._made is None or self._made.done():
-            self._made, self._made_by = Future(), time.monotonic() + ARRANGING_S
-            self._build(partial(self._make, self._made))
-        try:
-            return self._made.result(max(0.0, self._made_by - time.monotonic()))
-        except TookTooLong:
-            return None
+        made: Future[Opening] = Future()
 
-    def _make(self, made: Future[Opening]) -> None:
-        """On another thread."""
+        def make() -> None:
+            try:
+                made.set_result(self._openings.now())
+            except BaseException as error:
+                made.set_exception(error)
+
+        self._build(make)
         try:
-            made.set_result(self._openings.now())
-        except BaseException as error:
-            made.set_exception(error)
+            return made.result(ARRANGING_S)
+        except TookTooLong:
+            self._openings.stand_in()
+            return self._openings.kept() or made.result()
 
     def _first_picture(self) -> dict[str, Any] | None:
-        """What `Feed` will send when the page asks, of an epoch before all of its own; None where that takes long."""
+        """What `Feed` will send when the page asks, of an epoch before all of its own."""
         try:
-            opening = self._arranged_soon()
-            if opening is None:
-                return None
             (content, buffers), *_ = picture_message(
-                opening, self._source, epoch=0, version=package_version(), now=time.time()
+                self._opening(), self._source, epoch=0, version=package_version(), now=time.time()
             )
         except Exception:
             _log.exception("the first picture could not be made")
@@ -211,12 +206,9 @@ class GraphWidget(PageModel):
         return self._text or self.forms().get("text/plain") or object.__repr__(self)
 
     def forms(self) -> Mapping[str, str]:
-        """The static forms of this moment, of one stack while the graph is being arranged; none rather than an
-        exception."""
+        """The static forms of this moment; none rather than an exception."""
         try:
-            opening = self._arranged_soon()
-            arranged = opening.arranged if opening else heap(self._source.structure(), "Not arranged yet.")
-            return self._forms(self._source, arranged)
+            return self._forms(self._source, self._opening().arranged)
         except Exception:
             _log.exception("the static forms could not be made")
             return {}

@@ -77,8 +77,6 @@ export class Store {
   past = new Map<number, NodeRecord[]>();
   /** Columns that came because they were asked for, until they are taken. */
   readonly asides = new Map<number, Uint8Array>();
-  /** Nodes of a graph that takes its time to be arranged, before there is a picture. */
-  arranging = 0;
   /** How far running nodes say they are, in percents. */
   progress: ReadonlyMap<number, number> = new Map();
   /** Seconds since the run's zero where a moment of the past is shown, NaN for the present. */

@@ -8,7 +8,6 @@ import { say } from "../model/words.ts";
 import {
   type Ack,
   type Action,
-  type Arranging,
   type Beat,
   BUSY_S,
   type CodePart,
@@ -57,7 +56,7 @@ interface Asked {
   reject(error: Error): void;
 }
 
-type Incoming = Arranging | CodePart | Picture | ColumnChunk | PatchHead | Beat | Ack | Reply | LogPush;
+type Incoming = CodePart | Picture | ColumnChunk | PatchHead | Beat | Ack | Reply | LogPush;
 
 const FIRST_WAIT_MS = 1000;
 const LONGEST_WAIT_MS = 30_000;
@@ -266,10 +265,6 @@ export class CommSource implements Source {
         return;
       case "log":
         for (const [view, lines] of Object.entries(content.views)) this.followers.get(view)?.hear(lines);
-        return;
-      case "arranging":
-        this.store.arranging = content.total;
-        this.changed();
         return;
       case "picture":
       case "columns":

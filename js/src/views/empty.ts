@@ -21,14 +21,13 @@ export class EmptyNote {
 
   show(pane: Pane | null): void {
     const key = this.key();
-    const { picture, total, present } = this.source.store;
-    const { arranging } = present;
-    const said = `${key} ${arranging} ${picture?.epoch}`;
+    const { picture, total } = this.source.store;
+    const said = `${key} ${picture?.epoch}`;
     if (this.said === said) return;
     this.said = said;
     set(this.root, {
       hidden: key === "",
-      "data-place": { ready: "corner", trouble: "line", cycle: "line" }[key] ?? "middle",
+      "data-place": { ready: "corner", arranging: "line", trouble: "line", cycle: "line" }[key] ?? "middle",
     });
     this.place(pane);
     const reference = picture?.reference || "dag";
@@ -36,7 +35,8 @@ export class EmptyNote {
       const stop = button(say("empty.stop"), () => this.source.stopArranging?.(), this.signal, {
         className: "is-small",
       });
-      fill(this.root, element("p", { role: "status" }, say("empty.arranging", { n: arranging })), stop.root);
+      const words = element("span", { role: "status" }, say("empty.arranging", { n: total }));
+      fill(this.root, element("p.td-row", {}, words, stop.root));
     } else if (key === "trouble") {
       const [reason, trace] = [picture?.folded ?? "", element("pre.td-pre", { tabindex: 0 }, picture?.trouble ?? "")];
       const summary = element("summary", {}, element("span", { role: "alert" }, reason), ` ${say("empty.details")}`);
@@ -67,10 +67,8 @@ export class EmptyNote {
 
   private key(): string {
     const { picture, total, run, counts } = this.source.store;
-    if (!picture) {
-      if (this.source.connection.state === "detached") return "none";
-      return this.source.store.present.arranging > 0 ? "arranging" : "loading";
-    }
+    if (!picture) return this.source.connection.state === "detached" ? "none" : "loading";
+    if (picture.is_interim) return "arranging";
     if (total === 0) return "nodes";
     if (picture.trouble) return "trouble";
     if (picture.cycle) return "cycle";

@@ -127,7 +127,7 @@ export class GroupPanel {
         ),
       );
     const others = sorted.length - rows.length;
-    const rest = others > 0 ? element("p.td-quiet", {}, say("inspector.and_more", { n: others })) : null;
+    const rest = others > 0 ? element("p.td-quiet", {}, say("inspector.more_errors", { n: others })) : null;
     return section(say("inspector.failures"), failed.length, ...rows, rest);
   }
 

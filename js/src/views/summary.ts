@@ -43,6 +43,7 @@ export class Summary {
     this.source = source;
     this.store = source.store;
     this.failed = button("", toFailure, signal, { className: "td-failed", title: say("summary.failed_title") });
+    hide(this.failed.root, true);
     fill(this.toggle, this.status, this.name, this.done, this.bar);
     this.root = element(
       "div.td-summary",
