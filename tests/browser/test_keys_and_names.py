@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import OpenNotebook
+from tests.browser.conftest import OpenNotebook, OpenPage
 from tools.lab import Page
 
 SECONDS_10 = 10_000
@@ -305,3 +306,27 @@ def test_names_and_errors_are_text_wherever_they_stand(open_notebook: OpenNotebo
     nb.screenshot("names-view", view)
     assert_harmless(nb)
     nb.assert_no_errors()
+
+
+@pytest.mark.parametrize("part", ["[data-tab=code]", ".td-panel .td-nodelink"])
+def test_what_is_pressed_in_the_inspector_is_what_is_clicked_on_although_the_run_goes_on(
+    show: OpenPage, part: str
+) -> None:
+    """While neighbours change, a hand that takes its time would press in vain."""
+    page = show("n=12&state=failed")
+    page.locator(".td-failed").click()
+    page.get_by_role("tab", name="Overview").click()
+    title = page.locator(".td-inspector .td-title")
+    before = title.inner_text()
+    done = page.locator(".td-done").inner_text()
+    target = page.locator(f".td-inspector {part}").first
+    target.hover()
+    page.mouse.down()
+    page.evaluate("() => kernel.patch([{ index: 0, status: 2, attempt: 2, started: 50 }])")
+    expect(page.locator(".td-done")).not_to_have_text(done)
+    page.mouse.up()
+
+    if "tab" in part:
+        expect(page.locator(".td-panel")).to_have_attribute("data-tab", "code")
+    else:
+        expect(title).not_to_have_text(before)

@@ -60,6 +60,7 @@ export class Inspector {
   private forActions = new AbortController();
   private readonly overview: Overview;
   private readonly group: GroupPanel;
+  private isPressed = false;
   private lastGroup = 0;
   private groupTimer: ReturnType<typeof setTimeout> | undefined;
   private readonly focus: Focus;
@@ -89,6 +90,20 @@ export class Inspector {
     this.group = new GroupPanel(this.panel, this.store, focus, details, reveal);
     fill(root, this.head, this.actions, this.tabs, this.panel);
     on(this.tabs, "keydown", signal, (event) => this.tabKey(event));
+    on(this.tabs, "click", signal, ({ target }) => {
+      const tab = (target as Element).closest<HTMLElement>("[data-tab]")?.dataset.tab;
+      if (tab) this.chooseTab(tab as Tab);
+    });
+    // What is made anew between press and release would never be clicked on.
+    on(root, "pointerdown", signal, () => {
+      this.isPressed = true;
+    });
+    for (const name of ["pointerup", "pointercancel"] as const)
+      on(window, name, signal, () => {
+        if (!this.isPressed) return;
+        this.isPressed = false;
+        setTimeout(() => this.update());
+      });
     focus.subscribe((changed) => {
       if (changed.has("attempt")) this.log?.scopeChanged();
       if (changed.has("attempt") || changed.has("filter")) this.update();
@@ -130,7 +145,7 @@ export class Inspector {
 
   /** Something changed: draw again what says something else now. What had the focus and is gone leaves it here. */
   update(): void {
-    if (!this.isOpen || this.signal.aborted) return;
+    if (!this.isOpen || this.signal.aborted || this.isPressed) return;
     const focused = this.root.contains(document.activeElement) ? document.activeElement : null;
     for (const each of this.buttons) each.update();
     if (this.node >= 0) this.updateNode();
@@ -207,7 +222,7 @@ export class Inspector {
     this.showActions(NODE_ACTIONS, [node]);
     const tabs = TABS.filter((tab) => tab !== "error" || this.hasError(node));
     if (!tabs.includes(this.tab)) this.tab = "overview";
-    this.showTabs(tabs, signal);
+    this.showTabs(tabs);
     const scroll = this.panel.scrollTop;
     set(this.panel, { "data-tab": this.tab });
     if (this.tab !== "logs") this.log?.hide();
@@ -296,31 +311,31 @@ export class Inspector {
     return why ? say("inspector.not_started_why", { status: word, why }) : word;
   }
 
-  private showTabs(tabs: readonly Tab[], signal: AbortSignal): void {
-    const made = tabs.map((tab) => {
-      const isOn = tab === this.tab;
-      const attributes = {
-        type: "button",
-        role: "tab",
-        id: `${this.prefix}-tab-${tab}`,
-        "aria-selected": String(isOn),
-        "aria-controls": `${this.prefix}-panel`,
-        tabindex: isOn ? 0 : -1,
-        "data-tab": tab,
-      };
-      const made = element("button.td-tab", attributes, say(`inspector.${tab}`));
-      on(made, "click", signal, () => this.chooseTab(tab));
-      return made;
-    });
+  private showTabs(tabs: readonly Tab[]): void {
     const focused = this.tabs.contains(document.activeElement);
-    fill(this.tabs, ...made);
+    const shown = [...this.tabs.children].map((each) => (each as HTMLElement).dataset.tab);
+    if (shown.join() !== tabs.join()) {
+      const attributes = { type: "button", role: "tab", "aria-controls": `${this.prefix}-panel` };
+      const made = tabs.map((tab) =>
+        element(
+          "button.td-tab",
+          { ...attributes, id: `${this.prefix}-tab-${tab}`, "data-tab": tab },
+          say(`inspector.${tab}`),
+        ),
+      );
+      fill(this.tabs, ...made);
+    }
+    for (const each of this.tabs.children) {
+      const isOn = (each as HTMLElement).dataset.tab === this.tab;
+      set(each, { "aria-selected": String(isOn), tabindex: isOn ? 0 : -1 });
+      if (isOn && focused) (each as HTMLElement).focus();
+    }
     set(this.tabs, { hidden: false });
     set(this.panel, {
       id: `${this.prefix}-panel`,
       role: "tabpanel",
       "aria-labelledby": `${this.prefix}-tab-${this.tab}`,
     });
-    if (focused) made.find((each) => each.dataset.tab === this.tab)?.focus();
   }
 
   private tabKey(event: KeyboardEvent): void {
