@@ -733,3 +733,62 @@ def test_who_does_not_want_to_wait_for_the_arrangement_is_not_kept_waiting() -> 
         jobs.pop(0)()
     bench.go(1)
     assert [content["marks"]["name"] for content in bench.recorder.of("picture")][3:] == [["work"]]
+
+
+def test_a_graph_that_grew_while_it_was_arranged_stands_in_and_its_run_is_watched() -> None:
+    """What was arranged is an older one, and the next turn is not due yet: statuses must not wait for that."""
+    bench = Bench(graph(30))
+    jobs: list[Callable[[], object]] = []
+    bench.feed._build = jobs.append
+    bench.feed.open()
+    bench.go(2)
+    bench.source.handle(AddNode(()))
+    bench.go(0.1)
+    building = jobs.pop(0)
+    bench.time += 8  # it took long, so the next one is far away
+    building()
+    while jobs:
+        jobs.pop(0)()
+    bench.go(1.5)
+    bench.source.handle(Start(AT), began(0), Finished(0, 1, AT + 1))
+    bench.go(1)
+    bench.page.assert_shows(bench.source.machine)
+
+
+def test_a_stand_in_that_came_too_late_is_followed_by_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes are added while the page opens: it must not look at nothing until that ends."""
+    bench = Bench(graph(30))
+    jobs: list[Callable[[], object]] = []
+    bench.feed._build = jobs.append
+    stand_in = bench.feed._openings.stand_in
+
+    def late() -> object:
+        made = stand_in()
+        if bench.time < 102:
+            bench.source.handle(AddNode(()))
+        return made
+
+    monkeypatch.setattr(bench.feed._openings, "stand_in", late)
+    bench.feed.open()
+    bench.go(1.5)
+    assert not bench.recorder.of("picture")
+    bench.go(1.5)
+    assert [content["total"] for content in bench.recorder.of("picture")] == [31]
+
+
+def test_stop_after_tidy_ends_the_wait_and_keeps_no_thread_busy() -> None:
+    """Both at once, while the first arrangement goes on."""
+    bench = Bench(graph(30))
+    jobs: list[Callable[[], object]] = []
+    bench.feed._build = jobs.append
+    bench.feed.open()
+    bench.go(1.5)
+    bench.feed.tidy()
+    bench.go(0.1)
+    bench.feed.give_up()
+    bench.go(1)
+    while jobs:
+        jobs.pop(0)()
+    bench.go(5)
+    assert not jobs
+    assert [content["folded"] for content in bench.recorder.of("picture")] == ["", "Not arranged: it was stopped."]

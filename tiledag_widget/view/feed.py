@@ -75,6 +75,7 @@ class Feed:
         send: Sends one message; what it raises is logged, once.
         wake: Has `tick` called soon, see `Publisher.wake`.
         build: Has a job run elsewhere: layout may take seconds, and other graphs wait for the publisher's thread.
+        pack: The same for shorter ones, which must not wait for those; ``build`` unless it is given.
         version: Of the package, for the page to compare.
         is_still: True for a view that shows what was there when it was asked, `auto_update=False`.
     """
@@ -87,6 +88,7 @@ class Feed:
         *,
         wake: Callable[[Feed], None],
         build: Callable[[Callable[[], object]], object],
+        pack: Callable[[Callable[[], object]], object] | None = None,
         version: str = "",
         is_still: bool = False,
         clock: Callable[[], float] = time.monotonic,
@@ -97,6 +99,7 @@ class Feed:
         self._send = send
         self._wake = wake
         self._build = build
+        self._pack = pack or build
         self._version = version
         self._is_still = is_still
         self._clock = clock
@@ -121,8 +124,7 @@ class Feed:
         self._revision = 0
         self._run: RunInfo | None = None
         self._is_building = False
-        self._build_at = self._build_began = 0.0
-        self._stood_in_at = 0.0
+        self._build_at = self._build_began = self._opened_at = self._stood_in_at = -HIDDEN_S
         self._rest_took = 0.0
         self._records: deque[Message] = deque()
         self._bulk: deque[Message] = deque()
@@ -155,6 +157,7 @@ class Feed:
             self._hidden[view] = False
         else:
             self._hidden.clear()  # what pages before a reload have left
+        self._opened_at = self._clock()
         self._is_picture_asked = self._is_waiting = True
         self._wake(self)
 
@@ -251,10 +254,11 @@ class Feed:
 
     def _tick_picture(self, now: float) -> float | None:
         opening = self._openings.kept()
-        if self._shown is not None and self._shown.is_interim and opening is not self._shown:
+        is_interim = self._shown is not None and self._shown.is_interim
+        if is_interim and opening is not self._shown:
             self._is_picture_asked = True
         if not self._is_picture_asked:
-            return None
+            return self._begin_build(now, self._build_at) if is_interim else None
         if opening is None or opening.version != self._source.version:
             return self._tick_build(now, opening)
         free = self._budget.free_at(now, KEEP_PATCH)
@@ -272,34 +276,31 @@ class Feed:
         )
         self._tell(message, now)
         self._set_columns(records, opening)
-        if opening.is_interim and not self._is_building:
-            self._begin_build(now)
-        return None
+        return self._begin_build(now, now) if opening.is_interim else None
 
     def _tick_build(self, now: float, last: Opening | None) -> float | None:
         """Have the present structure laid out elsewhere; the end of that wakes this feed."""
-        if not self._is_building:
-            if last is not None and now < self._build_at:
-                return self._build_at
-            self._begin_build(now)
-        return self._stand_in(now)
+        soon = self._build_began + MERGE_S
+        at = self._begin_build(now, soon if last is None or last.is_plain else max(soon, self._build_at))
+        dues = [due for due in (at, self._stand_in(now)) if due is not None]
+        return min(dues, default=None)
 
-    def _begin_build(self, now: float) -> None:
+    def _begin_build(self, now: float, at: float) -> float | None:
+        """Have it built from ``at`` on, unless it is being built."""
+        if self._is_building or at > now:
+            return None if self._is_building else at
         self._is_building = True
         self._build_began = now
         self._build(self._make_opening)
+        return None
 
     def _stand_in(self, now: float) -> float | None:
         """A page that has just come shall not look at nothing, nor one that shows a stand-in at an old one."""
-        if self._is_waiting:
-            due = self._build_began + ARRANGING_S
-        elif self._shown is not None and self._shown.is_plain:
-            due = self._stood_in_at + ARRANGING_S
-        else:
+        if not self._is_waiting and not (self._shown is not None and self._shown.is_plain):
             return None
+        due = max(self._opened_at, self._stood_in_at) + ARRANGING_S
         if due > now:
             return due
-        self._is_waiting = False
         self._stood_in_at = now
         self._openings.stand_in()
         return now
@@ -321,7 +322,7 @@ class Feed:
         columns = {"epoch": self._epoch, "revision": self._revision}
         self._records = deque(column_messages("records", zlib.compress(records), **columns))
         self._bulk.clear()
-        self._build(lambda: self._make_rest(opening))
+        self._pack(lambda: self._make_rest(opening))
 
     def _make_rest(self, opening: Opening) -> None:
         """On another thread."""

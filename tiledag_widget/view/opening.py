@@ -228,27 +228,27 @@ class Openings:
         """The last one made, without waiting; None once it is to be made anew."""
         return None if self._is_untidy else self._plain or self._kept
 
-    def stand_in(self) -> None:
+    def stand_in(self) -> Opening:
         """Until the graph is arranged, show it as one stack. Does not wait for who is arranging it; O(nodes)."""
-        self._show_plain(is_stopped=self._plain is not None and not self._plain.is_interim)
+        return self._show_plain(is_stopped=self._plain is not None and not self._plain.is_interim)
 
     def give_up(self) -> None:
-        """The same until the graph changes or somebody tidies."""
+        """The same until somebody tidies."""
+        self._is_untidy = False
         self._show_plain(is_stopped=True)
 
-    def _show_plain(self, is_stopped: bool) -> None:
-        version = self._source.version
-        if self._is_arranged(version):
-            return
+    def _show_plain(self, is_stopped: bool) -> Opening:
+        version, kept = self._source.version, self._kept
+        if kept is not None and kept.version == version:
+            return kept
         began, structure = time.perf_counter(), self._source.structure()
         arranged = heap(structure, "Not arranged: it was stopped." if is_stopped else "")
-        self._plain = replace(_opening(version, structure, arranged, began), is_plain=True, is_interim=not is_stopped)
-        if not is_stopped and self._is_arranged(version):
-            self._plain = None  # by now it is, and who arranged it has seen none to take away
-
-    def _is_arranged(self, version: int) -> bool:
+        made = replace(_opening(version, structure, arranged, began), is_plain=True, is_interim=not is_stopped)
+        self._plain = made
         kept = self._kept
-        return kept is not None and kept.version == version
+        if not is_stopped and kept is not None and kept.version == version:
+            self._plain = None  # by now it is arranged, and who did that has seen none to take away
+        return made
 
     def now(self) -> Opening:
         """The one for the present structure. Cost: fold and layout if the structure is new, else nothing."""
@@ -256,15 +256,13 @@ class Openings:
             version = self._source.version
             plain = self._plain
             if plain is not None and not plain.is_interim:
-                if plain.version == version:
-                    return plain
-                self._plain = None
+                return plain if plain.version == version else self._show_plain(is_stopped=True)
             if self._is_untidy:
                 self._kept, self._is_untidy = None, False
             if self._kept is None or self._kept.version != version:
                 self._kept = self._make(version)
             plain = self._plain
-            if plain is not None and plain.is_interim:
+            if plain is not None and plain.is_interim and plain.version == version:
                 self._plain = None
             return self._kept
 

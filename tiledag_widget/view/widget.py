@@ -46,6 +46,7 @@ from .worker import Worker
 _log = logging.getLogger("tiledag_widget.view")
 
 LAYOUT_WORKER: Final = Worker("tiledag-layout")
+PACK_WORKER: Final = Worker("tiledag-columns")
 
 Forms = Callable[[GraphSource, Arranged], Mapping[str, str]]
 """Static forms by mime type."""
@@ -113,6 +114,7 @@ class GraphWidget(PageModel):
             self.send,
             wake=publisher.wake,
             build=self._build,
+            pack=PACK_WORKER.submit,
             version=package_version(),
             is_still=not auto_update,
         )
@@ -153,8 +155,7 @@ class GraphWidget(PageModel):
         try:
             return made.result(ARRANGING_S)
         except TookTooLong:
-            self._openings.stand_in()
-            return self._openings.kept() or made.result()
+            return self._openings.stand_in()
 
     def _first_picture(self) -> dict[str, Any] | None:
         """What `Feed` will send when the page asks, of an epoch before all of its own."""
