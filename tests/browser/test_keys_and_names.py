@@ -152,6 +152,7 @@ def test_escape_closes_clears_and_leaves(open_notebook: OpenNotebook) -> None:
     nb = open_notebook([GRAPH, RUN], width=1300)
     view = show(nb)
     nb.run_and_wait(1)
+    expect(view.locator(".td-failed")).to_be_visible(timeout=20_000)  # before that there is none to go to
     view.locator(".td-viewport").focus()
     keyboard = nb.page.keyboard
 
