@@ -36,6 +36,8 @@ from tools.served import Served
 ROOT = Path(__file__).resolve().parent.parent
 SCREENS = ROOT / "build" / "screens"
 READY_SECONDS = 60
+# A kernel that is connected has answered Jupyter's server already: one that then stays silent to the page is deaf.
+DEAF_SECONDS = 20
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/apputils-extension/notification": {
@@ -55,6 +57,8 @@ FAMILIAR_ERRORS = re.compile(
     r"|Failed to load resource: .*(api/contents/|lab/api/workspaces/|api/sessions/|api/kernels/)"
 )
 
+SESSION = "window.jupyterapp?.shell?.currentWidget?.context?.sessionContext"
+KERNEL = f"{SESSION}?.session?.kernel"
 ANSWER_TRIES = 3
 ANSWER_MS = 5000
 ANSWERS = """ms => {
@@ -65,7 +69,7 @@ ANSWERS = """ms => {
         new Promise(done => setTimeout(() => done(false), ms)),
     ]);
 }"""
-RESTART = "() => window.jupyterapp.shell.currentWidget.context.sessionContext.restartKernel()"
+RESTART = f"() => {SESSION}.restartKernel()"
 # Closes every document without asking about unsaved changes; true when none is left.
 CLOSE_DOCUMENTS = """async () => {
     const shell = window.jupyterapp?.shell;
@@ -98,7 +102,7 @@ class LabError(AssertionError):
 
 
 class KernelDeafError(LabError):
-    """The kernel says it is idle and answers nothing.
+    """The kernel is connected and answers nothing.
 
     ipykernel 7.3.0 goes deaf for ever if a request comes in just as it sends an answer, and Lab asks much while it
     opens a notebook; 7.4.0 cured it.
@@ -344,16 +348,13 @@ class Page:
     def wait_until_ready(self, *, wait_idle: bool = True) -> None:
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=READY_SECONDS * 1000)
         self._wait(
-            """idle => {
-                const session = window.jupyterapp?.shell?.currentWidget?.context?.sessionContext;
-                const kernel = session?.session?.kernel;
-                return session?.isReady && kernel?.connectionStatus === 'connected'
-                    && (!idle || kernel.status === 'idle');
-            }""",
-            wait_idle,
-            READY_SECONDS,
-            "the kernel is not ready",
+            f"() => {KERNEL}?.connectionStatus === 'connected'", None, READY_SECONDS, "the kernel is not connected"
         )
+        ready = f"idle => {SESSION}?.isReady && (!idle || {KERNEL}?.status === 'idle')"
+        if wait_idle:
+            self._wait(ready, True, DEAF_SECONDS, "the kernel tells nothing of itself", KernelDeafError)
+        else:
+            self._wait(ready, False, READY_SECONDS, "the kernel is not ready")
         if wait_idle:
             self._wait_until_it_answers()
         self.page.evaluate("() => { window.jupyterapp.shell.collapseLeft?.(); }")
@@ -548,12 +549,19 @@ class Page:
         if any(output["output_type"] == "error" for output in self.outputs(index)):
             raise LabError(f"cell {index} failed:\n{self.text(index)}")
 
-    def _wait(self, condition: str, argument: Any, seconds: float, otherwise: str) -> None:
+    def _wait(
+        self,
+        condition: str,
+        argument: Any,
+        seconds: float,
+        otherwise: str,
+        error_class: type[LabError] = LabError,
+    ) -> None:
         try:
             self.page.wait_for_function(condition, arg=argument, timeout=seconds * 1000)
         except Error as error:
             picture = self.screenshot(f"stuck-{Path(self.name).stem}")
-            raise LabError(
+            raise error_class(
                 f"{otherwise} within {seconds} s (picture: {picture}): {error.message.splitlines()[0]}\n"
                 f"console: {self.errors[-5:]}\nserver: {self.lab.log(1500)}"
             ) from error

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import OpenNotebook
-from tools.lab import KernelDeafError, LabError
+from tools.lab import KERNEL, KernelDeafError, LabError
 
 WIDGET = '''
 import anywidget, threading, time, traitlets
@@ -59,6 +59,25 @@ def test_a_kernel_that_answers_nothing_is_named_and_can_be_restarted(open_notebo
 
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(KernelDeafError, match="runs nothing"):
+        nb.wait_until_ready()
+    os.kill(pid, signal.SIGCONT)
+    nb.restart_kernel()
+    nb.run_and_wait(1)
+
+    assert nb.text(1) == "2"
+
+
+@pytest.mark.slow  # waits until a kernel counts as deaf
+def test_a_kernel_that_is_deaf_from_the_start_is_restarted(open_notebook: OpenNotebook) -> None:
+    """It then never says that it is idle: the page's first question was lost."""
+    nb = open_notebook(["import os; os.getpid()", "1 + 1"])
+    nb.run_and_wait(0)
+    pid = int(nb.text(0))
+
+    nb.page.evaluate(f"() => {{ {KERNEL}.requestExecute({{ code: 'import time; time.sleep(1)' }}); }}")
+    nb.page.wait_for_function(f"() => {KERNEL}.status === 'busy'")
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(KernelDeafError, match="tells nothing"):
         nb.wait_until_ready()
     os.kill(pid, signal.SIGCONT)
     nb.restart_kernel()
